@@ -1,0 +1,145 @@
+//! Tower layers for any service whose error can be classified: retry, circuit breaker, timeout.
+//!
+//! A service that calls something unreliable is wrapped in layers, and its error type says of each failure [what kind it
+//! is](Classify). The layers decide by that, add their own failures through [`From`], and leave the error's type alone. They
+//! know nothing of what the service does.
+//!
+//! # The order
+//!
+//! A *call* is everything from a request to its final answer; an *attempt* is one try. There is one order of layers:
+//!
+//! `retry( backoff( rate limit( bulkhead( slot( circuit breaker( timeout( service )))))))`
+//!
+//! - **Retry** is outermost: an attempt is all that is inside of it, so each attempt waits its turn, asks the breaker and gets
+//!   a time limit anew. A circuit that opens ends the retries, because its rejection is not retried.
+//! - **Backoff** is the delay inside retry. Nothing of the inner layers is held while it lasts.
+//! - **Rate limit**, **bulkhead** and **slot** are where an attempt waits for its turn. They come before the breaker, so that
+//!   waiting neither holds a probe nor eats of the attempt's time. Whoever waits there asks [`Circuit::rejection`] first, so that
+//!   nobody waits only to be rejected.
+//! - The **circuit breaker** sees attempts, not calls: it counts each failure, a timeout too, and the probe of a half-open
+//!   circuit is a single attempt.
+//! - The **timeout** is innermost, one limit per attempt. A limit on a whole call, and its cancellation, race outside of the
+//!   stack; retry only refuses to wait beyond a [deadline](RetryLayer::deadline).
+//!
+//! [`Stack`] puts the layers together in this order whatever the order of its setters. Rejections are answers to a call: a
+//! layer is ready when the service is.
+//!
+//! Here are retry with its backoff, the circuit breaker and the timeout. *Slot* is a place for a layer of the caller's own;
+//! there is a second one between breaker and timeout, see [`Stack::announce`]. Rate limit and bulkhead stand in the order for
+//! the sake of those who bring their own: the slot is their place, too.
+//!
+//! # Example
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use orchestr8_resilience::{
+//!     Circuit, CircuitBreakerLayer, CircuitBreakerPolicy, CircuitOpen, Class, Classify, DeadlineReached, Elapsed,
+//!     RetryLayer, RetryPolicy, Stack, TimeoutLayer,
+//! };
+//! use tower::{Layer, ServiceExt, service_fn};
+//!
+//! #[derive(Debug)]
+//! enum QuoteError {
+//!     UnknownSymbol,
+//!     TooSlow(Elapsed),
+//!     NotNow(CircuitOpen),
+//!     TooLate { last: Option<Box<QuoteError>> },
+//! }
+//!
+//! impl Classify for QuoteError {
+//!     fn classify(&self) -> Class {
+//!         match self {
+//!             QuoteError::UnknownSymbol => Class::Permanent,
+//!             QuoteError::TooSlow(_) | QuoteError::TooLate { .. } => Class::Timeout,
+//!             QuoteError::NotNow(_) => Class::CircuitOpen,
+//!         }
+//!     }
+//! }
+//!
+//! impl From<Elapsed> for QuoteError {
+//!     fn from(elapsed: Elapsed) -> Self {
+//!         QuoteError::TooSlow(elapsed)
+//!     }
+//! }
+//!
+//! impl From<CircuitOpen> for QuoteError {
+//!     fn from(rejection: CircuitOpen) -> Self {
+//!         QuoteError::NotNow(rejection)
+//!     }
+//! }
+//!
+//! impl From<DeadlineReached<QuoteError>> for QuoteError {
+//!     fn from(reached: DeadlineReached<QuoteError>) -> Self {
+//!         QuoteError::TooLate { last: reached.into_last().map(Box::new) }
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() {
+//! let quotes = service_fn(|symbol: &'static str| async move {
+//!     match symbol {
+//!         "ACME" => Ok(17),
+//!         "SLOW" => std::future::pending().await,
+//!         _ => Err(QuoteError::UnknownSymbol),
+//!     }
+//! });
+//!
+//! let circuit = Circuit::new("quotes");
+//! let service = Stack::new()
+//!     .retry(RetryLayer::new(RetryPolicy::default(), 42))
+//!     .circuit_breaker(CircuitBreakerLayer::new(circuit, CircuitBreakerPolicy::default()))
+//!     .timeout(TimeoutLayer::new(Duration::from_secs(5)))
+//!     .layer(quotes);
+//!
+//! assert_eq!(service.clone().oneshot("ACME").await.unwrap(), 17);
+//! assert!(matches!(service.clone().oneshot("NOPE").await, Err(QuoteError::UnknownSymbol)));
+//! // Three attempts of five seconds each, then two more until five failures in a row have opened the circuit.
+//! assert!(matches!(service.clone().oneshot("SLOW").await, Err(QuoteError::TooSlow(_))));
+//! assert!(matches!(service.clone().oneshot("SLOW").await, Err(QuoteError::NotNow(_))));
+//! assert!(matches!(service.oneshot("ACME").await, Err(QuoteError::NotNow(_))));
+//! # }
+//! ```
+//!
+//! # Where to look
+//!
+//! | concept | types |
+//! |---|---|
+//! | what kind of failure | [`Classify`], [`Class`] |
+//! | trying again | [`RetryLayer`], [`RetryPolicy`], [`Backoff`]; its failure: [`DeadlineReached`] |
+//! | leaving a broken service alone | [`CircuitBreakerLayer`], [`CircuitBreakerPolicy`], [`CircuitRegistry`], [`Circuit`]; its failure: [`CircuitOpen`] |
+//! | limiting time | [`TimeoutLayer`]; its failure: [`Elapsed`] |
+//! | all of it, in order | [`Stack`] |
+//! | hearing of it | [`observe`], [`Observer`] |
+//!
+//! # What may be relied on
+//!
+//! - **Determinism.** Time is tokio's, which tests can pause, and jitter follows from a seed: the same seed, outcomes and times
+//!   make the same decisions.
+//! - **Cost.** There are no background tasks, no boxes and no allocations on the way of a call that succeeds on a closed
+//!   circuit, nor does it read a clock or take a lock.
+//! - **Cancellation safety.** Any future here may be dropped at any time: attempts end, delays end, probes give back their
+//!   permit.
+
+pub mod backoff;
+pub mod circuit_breaker;
+pub mod classify;
+mod invalid_policy;
+pub mod observe;
+pub mod retry;
+pub mod stack;
+pub mod timeout;
+
+#[doc(inline)]
+pub use self::{
+    backoff::{Backoff, Jitter},
+    circuit_breaker::{
+        Circuit, CircuitBreaker, CircuitBreakerLayer, CircuitBreakerPolicy, CircuitOpen, CircuitRegistry,
+    },
+    classify::{Class, Classify},
+    invalid_policy::InvalidPolicy,
+    observe::Observer,
+    retry::{DeadlineReached, Retry, RetryLayer, RetryPolicy},
+    stack::Stack,
+    timeout::{Elapsed, Timeout, TimeoutLayer},
+};
