@@ -1,0 +1,178 @@
+//! Conditions: whether a step runs, compiled once and evaluated on nothing but what they name.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use ::jmespath::Variable;
+use serde_json::Value;
+
+use crate::{
+    expression::{EvaluationError, Expression, Operand, Scope},
+    jmespath::{JmesPath, Shared, Visits, export},
+    workflow::Operator,
+};
+
+/// A compiled condition.
+///
+/// Truth is that of JMESPath: `false`, `null`, `""`, `[]` and `{}` are false, everything else, also `0`, is true.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Condition(pub(crate) Kind);
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Kind {
+    Predicates { if_: Option<Test>, unless: Option<Test> },
+    Comparison { test: Test, operator: Operator, value: Value },
+}
+
+/// What is evaluated: JMESPath, or exactly one expression.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Test {
+    JmesPath { path: JmesPath, needs: Needs },
+    Expression(Expression),
+}
+
+/// The parts of the visible roots that a JMESPath expression names; everything else is left out of what it is evaluated on.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Needs {
+    /// Everything from here on.
+    Whole(Operand),
+    /// These names of an object.
+    Names(Vec<(String, Needs)>),
+}
+
+impl Condition {
+    /// Evaluates the condition; what is missing is null.
+    ///
+    /// # Errors
+    ///
+    /// When a function gets arguments of the wrong type, or more than [`JmesPath::MAX_VISITS`] nodes are visited.
+    pub fn holds(&self, scope: &dyn Scope) -> Result<bool, EvaluationError> {
+        match &self.0 {
+            Kind::Predicates { if_, unless } => Ok(match if_ {
+                Some(test) if !test.is_true(scope)? => false,
+                _ => match unless {
+                    Some(test) => !test.is_true(scope)?,
+                    None => true,
+                },
+            }),
+            Kind::Comparison { test, operator, value } => Ok(compare(&*test.value(scope)?, *operator, value)),
+        }
+    }
+}
+
+impl Test {
+    pub(crate) fn is_true(&self, scope: &dyn Scope) -> Result<bool, EvaluationError> {
+        match self {
+            Self::JmesPath { path, needs } => Ok(search(path, needs, scope)?.is_truthy()),
+            Self::Expression(expression) => Ok(expression.evaluate(scope).is_some_and(|value| is_true(&value))),
+        }
+    }
+
+    /// Whether it reads nothing that can vary.
+    pub(crate) fn is_constant(&self) -> bool {
+        matches!(self, Self::JmesPath { needs: Needs::Names(names), .. } if names.is_empty())
+    }
+
+    fn value<'a>(&'a self, scope: &'a dyn Scope) -> Result<Cow<'a, Value>, EvaluationError> {
+        match self {
+            Self::JmesPath { path, needs } => {
+                let value = search(path, needs, scope)?;
+                export(&value).map(Cow::Owned).map_err(|stop| path.error(&stop))
+            }
+            Self::Expression(expression) => Ok(expression.evaluate(scope).unwrap_or(Cow::Owned(Value::Null))),
+        }
+    }
+}
+
+fn search(path: &JmesPath, needs: &Needs, scope: &dyn Scope) -> Result<Shared, EvaluationError> {
+    let mut visits = Visits::new(JmesPath::MAX_VISITS);
+    let result = needs.import(scope, &mut visits).and_then(|data| {
+        let data = data.unwrap_or_else(|| Shared::new(Variable::Object(BTreeMap::new())));
+        path.search(&data, &mut visits)
+    });
+    result.map_err(|stop| path.error(&stop))
+}
+
+impl Needs {
+    /// Makes room for `operand` at a place, unless more is already shown there.
+    pub(crate) fn insert(&mut self, names: &[&str], operand: Operand) {
+        match (self, names) {
+            (Self::Whole(_), _) => {}
+            (this, []) => *this = Self::Whole(operand),
+            (Self::Names(entries), [name, rest @ ..]) => {
+                let index = entries.iter().position(|(known, _)| known == name).unwrap_or_else(|| {
+                    entries.push(((*name).to_owned(), Self::Names(Vec::new())));
+                    entries.len() - 1
+                });
+                entries[index].1.insert(rest, operand);
+            }
+        }
+    }
+
+    fn import(&self, scope: &dyn Scope, visits: &mut Visits) -> Result<Option<Shared>, crate::jmespath::Stop> {
+        match self {
+            Self::Whole(operand) => operand.evaluate(scope).map(|value| visits.import(&value)).transpose(),
+            Self::Names(names) => {
+                let mut map = BTreeMap::new();
+                for (name, needs) in names {
+                    if let Some(value) = needs.import(scope, visits)? {
+                        map.insert(name.clone(), value);
+                    }
+                }
+                Ok(Some(Shared::new(Variable::Object(map))))
+            }
+        }
+    }
+}
+
+/// Truth in the sense of JMESPath.
+fn is_true(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(flag) => *flag,
+        Value::Number(_) => true,
+        Value::String(text) => !text.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(map) => !map.is_empty(),
+    }
+}
+
+fn compare(left: &Value, operator: Operator, right: &Value) -> bool {
+    match operator {
+        Operator::Equals => equal(left, right),
+        Operator::NotEquals => !equal(left, right),
+        Operator::NotEmpty => is_true(left),
+        Operator::GreaterThan => precedes(right, left),
+        Operator::LessThan => precedes(left, right),
+        Operator::Contains => match (left, right) {
+            (Value::Array(items), part) => items.iter().any(|item| equal(item, part)),
+            (Value::String(text), Value::String(part)) => text.contains(part),
+            (Value::Object(map), Value::String(key)) => map.contains_key(key),
+            _ => false,
+        },
+    }
+}
+
+fn precedes(left: &Value, right: &Value) -> bool {
+    match (left, right) {
+        (Value::Number(left), Value::Number(right)) => left.as_f64() < right.as_f64(),
+        (Value::String(left), Value::String(right)) => left < right,
+        _ => false,
+    }
+}
+
+/// Equality of JSON values, for which 1 and 1.0 are the same number.
+fn equal(left: &Value, right: &Value) -> bool {
+    match (left, right) {
+        (Value::Number(left), Value::Number(right)) => {
+            left == right || ((left.is_f64() || right.is_f64()) && left.as_f64() == right.as_f64())
+        }
+        (Value::Array(left), Value::Array(right)) => {
+            left.len() == right.len() && left.iter().zip(right).all(|(left, right)| equal(left, right))
+        }
+        (Value::Object(left), Value::Object(right)) => {
+            left.len() == right.len()
+                && left.iter().all(|(key, value)| right.get(key).is_some_and(|other| equal(value, other)))
+        }
+        (left, right) => left == right,
+    }
+}

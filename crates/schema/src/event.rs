@@ -1,0 +1,430 @@
+//! What happens in an execution, as stored: small, shared, and named by number.
+//!
+//! The state of an execution is only ever the fold of its events. So an event holds what cannot be derived: ids, paths, digests,
+//! default outputs and durations follow from the plan and from earlier events and are rendered when somebody reads. The sequence
+//! of an event is its place in the journal, counted from 1.
+//!
+//! Events come in three sorts: *external* ones are facts and requests from the driver, *derived* ones are decisions of the machine,
+//! *informational* ones change nothing. [`EventBody::sort`] tells which is which.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::Value;
+
+use crate::{CorrelationId, ErrorKind, ExecutionId, Failure, IdempotencyKey, StepIndex, Timestamp, ValidWorkflow};
+
+/// An event: when, and what.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// When it happened; a derived event has the time of its cause.
+    pub at: Timestamp,
+    /// What happened.
+    pub body: EventBody,
+}
+
+/// The number of an activation: a step instance of one execution, counted in the order in which scopes opened.
+///
+/// People and other systems see its [`StepPath`](crate::StepPath) instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Activation(pub u32);
+
+impl Activation {
+    /// Returns the number for use with slices.
+    #[must_use]
+    pub fn get(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// Who decides about an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventSort {
+    /// A fact or a request from outside.
+    External,
+    /// A decision.
+    Derived,
+    /// A remark that changes nothing.
+    Informational,
+}
+
+/// What happened. The set is closed on purpose: whoever adds an event is led by the compiler to everything that handles events.
+#[derive(Clone, Debug, PartialEq)]
+pub enum EventBody {
+    /// `execution.queued`: the execution exists.
+    ExecutionQueued(Arc<Queued>),
+    /// `execution.started`: a driver has taken it up.
+    ExecutionStarted {
+        /// The epoch of the driver's lease.
+        epoch: u64,
+    },
+    /// `execution.cancelling`: somebody asks for its end.
+    ExecutionCancelling(Arc<Cancelling>),
+    /// `execution.failing`: it cannot complete any more.
+    ExecutionFailing {
+        /// Why.
+        error: Arc<Failure>,
+    },
+    /// `execution.completed`.
+    ExecutionCompleted {
+        /// What the workflow's `outputs` gave; absent if it has none, so that the outputs are those of its steps.
+        outputs: Option<Arc<Value>>,
+    },
+    /// `execution.failed`: the error is that of `execution.failing`.
+    ExecutionFailed,
+    /// `execution.cancelled`.
+    ExecutionCancelled {
+        /// Whether everything ended within the grace.
+        graceful: bool,
+    },
+    /// `step.scheduled`: the step's turn has come, its input is resolved.
+    StepScheduled {
+        /// Which step.
+        activation: Activation,
+        /// The resolved input.
+        input: Arc<Value>,
+        /// What the policy `idempotencyKey` gave; absent if there is none, so that the key is structural.
+        idempotency_key: Option<Arc<str>>,
+    },
+    /// `step.started`: the first attempt runs.
+    StepStarted {
+        /// Which step.
+        activation: Activation,
+    },
+    /// `step.completed`.
+    StepCompleted {
+        /// Which step.
+        activation: Activation,
+        /// Its output.
+        output: Arc<Value>,
+    },
+    /// `step.failed`: finally.
+    StepFailed {
+        /// Which step.
+        activation: Activation,
+        /// Why.
+        error: Arc<Failure>,
+        /// Whether its scope fails with it.
+        fatal: bool,
+    },
+    /// `step.skipped`.
+    StepSkipped {
+        /// Which step.
+        activation: Activation,
+        /// Why.
+        reason: SkipReason,
+        /// The dependency that was not satisfied, if that is why.
+        dependency: Option<StepIndex>,
+    },
+    /// `step.cancelled`.
+    StepCancelled {
+        /// Which step.
+        activation: Activation,
+        /// Whether it was dropped rather than left to end.
+        forced: bool,
+    },
+    /// `attempt.started`: the agent is about to be called.
+    AttemptStarted {
+        /// Which step.
+        activation: Activation,
+        /// The number of the attempt, counted from 1.
+        attempt: u32,
+        /// How often this attempt was begun again after a crash.
+        restart: u32,
+        /// How long it may take; absent if nothing limits it.
+        timeout: Option<Duration>,
+    },
+    /// `attempt.finished`: the agent has answered.
+    AttemptFinished {
+        /// Which step.
+        activation: Activation,
+        /// The number of the attempt.
+        attempt: u32,
+        /// What it gave.
+        result: Result<Arc<Value>, Arc<Failure>>,
+        /// Whether no further attempt will be made.
+        is_final: bool,
+    },
+    /// `attempt.rejected`: the agent was not called.
+    AttemptRejected {
+        /// Which step.
+        activation: Activation,
+        /// Why.
+        error: Arc<Failure>,
+        /// Whether no further attempt will be made.
+        is_final: bool,
+    },
+    /// `retry.scheduled`.
+    RetryScheduled {
+        /// Which step.
+        activation: Activation,
+        /// The number of the next attempt.
+        attempt: u32,
+        /// How long it waits.
+        delay: Duration,
+        /// When it is due.
+        due_at: Timestamp,
+    },
+    /// `timer.fired`.
+    TimerFired {
+        /// Which timer.
+        timer: Timer,
+    },
+    /// `timeout.exceeded`; informational.
+    TimeoutExceeded {
+        /// What took too long.
+        scope: TimeoutScope,
+        /// What was allowed.
+        timeout: Duration,
+    },
+    /// `circuit.opened`, `circuit.half-opened` or `circuit.closed`; informational.
+    CircuitChanged(Arc<CircuitChange>),
+}
+
+/// What an execution was made from: the first event of every journal.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Queued {
+    /// The execution's id.
+    pub execution_id: ExecutionId,
+    /// What ties it to the request that caused it.
+    pub correlation_id: CorrelationId,
+    /// The whole workflow; later edits of the file do not touch it.
+    pub workflow: ValidWorkflow,
+    /// The agent versions that its steps were resolved to, by step.
+    pub agent_versions: Arc<[Arc<str>]>,
+    /// The execution's input, defaults filled in.
+    pub input: Arc<Value>,
+    /// The variables, overridden by the caller; an object.
+    pub variables: Arc<Value>,
+    /// What the root `env` shows; an object.
+    pub env: Arc<Value>,
+    /// The key under which the request may be repeated.
+    pub idempotency_key: Option<IdempotencyKey>,
+    /// A limit on the whole execution that is tighter than the workflow's.
+    pub timeout: Option<Duration>,
+}
+
+impl Queued {
+    /// Puts the first event together; there is neither an idempotency key nor a tighter limit.
+    #[must_use]
+    pub fn new(
+        execution_id: ExecutionId,
+        correlation_id: CorrelationId,
+        workflow: ValidWorkflow,
+        agent_versions: Arc<[Arc<str>]>,
+        input: Arc<Value>,
+        variables: Arc<Value>,
+        env: Arc<Value>,
+    ) -> Self {
+        Self {
+            execution_id,
+            correlation_id,
+            workflow,
+            agent_versions,
+            input,
+            variables,
+            env,
+            idempotency_key: None,
+            timeout: None,
+        }
+    }
+}
+
+/// A request for the end of an execution.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cancelling {
+    /// Why, for people.
+    pub reason: String,
+    /// How long running attempts may take to end.
+    pub grace_period: Duration,
+    /// Who asks, if known.
+    pub requested_by: Option<String>,
+}
+
+/// Why a step did not run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SkipReason {
+    /// A step that it depends on did not complete.
+    DependencyNotCompleted,
+    /// Its condition did not hold.
+    ConditionNotMet,
+    /// The workflow failed before its turn.
+    WorkflowFailed,
+}
+
+impl SkipReason {
+    /// Returns the reason as it stands in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::DependencyNotCompleted => "dependency-not-completed",
+            Self::ConditionNotMet => "condition-not-met",
+            Self::WorkflowFailed => "workflow-failed",
+        }
+    }
+}
+
+/// A timer of an execution, named by what it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Timer {
+    /// The whole execution has taken too long.
+    ExecutionDeadline,
+    /// One step has taken too long, all attempts and waits included.
+    StepDeadline(Activation),
+    /// Running attempts have had their grace.
+    Grace,
+}
+
+/// What took too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeoutScope {
+    /// One attempt of a step.
+    Attempt(Activation, u32),
+    /// A step with all its attempts and waits.
+    Step(Activation),
+    /// The execution.
+    Execution,
+}
+
+/// A circuit breaker's change of state, as one execution caused it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CircuitChange {
+    /// The step whose call caused it.
+    pub activation: Activation,
+    /// The circuit's key.
+    pub key: String,
+    /// The state it is in now.
+    pub state: CircuitStateName,
+    /// Why, in a few words.
+    pub reason: &'static str,
+    /// When an open circuit lets a probe through.
+    pub reopens_at: Option<Timestamp>,
+}
+
+/// The state of a circuit breaker by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CircuitStateName {
+    /// Calls go through.
+    Closed,
+    /// Calls are rejected.
+    Open,
+    /// One probe goes through.
+    HalfOpen,
+}
+
+impl EventBody {
+    /// Returns the event's name, such as `step.completed`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::ExecutionQueued(_) => "execution.queued",
+            Self::ExecutionStarted { .. } => "execution.started",
+            Self::ExecutionCancelling(_) => "execution.cancelling",
+            Self::ExecutionFailing { .. } => "execution.failing",
+            Self::ExecutionCompleted { .. } => "execution.completed",
+            Self::ExecutionFailed => "execution.failed",
+            Self::ExecutionCancelled { .. } => "execution.cancelled",
+            Self::StepScheduled { .. } => "step.scheduled",
+            Self::StepStarted { .. } => "step.started",
+            Self::StepCompleted { .. } => "step.completed",
+            Self::StepFailed { .. } => "step.failed",
+            Self::StepSkipped { .. } => "step.skipped",
+            Self::StepCancelled { .. } => "step.cancelled",
+            Self::AttemptStarted { .. } => "attempt.started",
+            Self::AttemptFinished { .. } => "attempt.finished",
+            Self::AttemptRejected { .. } => "attempt.rejected",
+            Self::RetryScheduled { .. } => "retry.scheduled",
+            Self::TimerFired { .. } => "timer.fired",
+            Self::TimeoutExceeded { .. } => "timeout.exceeded",
+            Self::CircuitChanged(change) => match change.state {
+                CircuitStateName::Closed => "circuit.closed",
+                CircuitStateName::Open => "circuit.opened",
+                CircuitStateName::HalfOpen => "circuit.half-opened",
+            },
+        }
+    }
+
+    /// Returns who decides about the event.
+    #[must_use]
+    pub fn sort(&self) -> EventSort {
+        match self {
+            Self::ExecutionQueued(_)
+            | Self::ExecutionStarted { .. }
+            | Self::ExecutionCancelling(_)
+            | Self::AttemptStarted { .. }
+            | Self::AttemptFinished { .. }
+            | Self::AttemptRejected { .. }
+            | Self::RetryScheduled { .. }
+            | Self::TimerFired { .. } => EventSort::External,
+            Self::ExecutionFailing { .. }
+            | Self::ExecutionCompleted { .. }
+            | Self::ExecutionFailed
+            | Self::ExecutionCancelled { .. }
+            | Self::StepScheduled { .. }
+            | Self::StepStarted { .. }
+            | Self::StepCompleted { .. }
+            | Self::StepFailed { .. }
+            | Self::StepSkipped { .. }
+            | Self::StepCancelled { .. } => EventSort::Derived,
+            Self::TimeoutExceeded { .. } | Self::CircuitChanged(_) => EventSort::Informational,
+        }
+    }
+
+    /// Returns the step that the event is about, if it is about one.
+    #[must_use]
+    pub fn activation(&self) -> Option<Activation> {
+        match self {
+            Self::StepScheduled { activation, .. }
+            | Self::StepStarted { activation }
+            | Self::StepCompleted { activation, .. }
+            | Self::StepFailed { activation, .. }
+            | Self::StepSkipped { activation, .. }
+            | Self::StepCancelled { activation, .. }
+            | Self::AttemptStarted { activation, .. }
+            | Self::AttemptFinished { activation, .. }
+            | Self::AttemptRejected { activation, .. }
+            | Self::RetryScheduled { activation, .. }
+            | Self::TimerFired { timer: Timer::StepDeadline(activation) }
+            | Self::TimeoutExceeded {
+                scope: TimeoutScope::Attempt(activation, _) | TimeoutScope::Step(activation),
+                ..
+            } => Some(*activation),
+            Self::CircuitChanged(change) => Some(change.activation),
+            Self::ExecutionQueued(_)
+            | Self::ExecutionStarted { .. }
+            | Self::ExecutionCancelling(_)
+            | Self::ExecutionFailing { .. }
+            | Self::ExecutionCompleted { .. }
+            | Self::ExecutionFailed
+            | Self::ExecutionCancelled { .. }
+            | Self::TimerFired { timer: Timer::ExecutionDeadline | Timer::Grace }
+            | Self::TimeoutExceeded { scope: TimeoutScope::Execution, .. } => None,
+        }
+    }
+
+    /// Whether the event is the last of its journal.
+    #[must_use]
+    pub fn is_terminal(&self) -> bool {
+        matches!(self, Self::ExecutionCompleted { .. } | Self::ExecutionFailed | Self::ExecutionCancelled { .. })
+    }
+
+    /// Returns the kind of failure that the event tells of, if it does.
+    #[must_use]
+    pub fn error_kind(&self) -> Option<ErrorKind> {
+        match self {
+            Self::ExecutionFailing { error } | Self::StepFailed { error, .. } | Self::AttemptRejected { error, .. } => {
+                Some(error.code)
+            }
+            Self::AttemptFinished { result: Err(error), .. } => Some(error.code),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn an_event_fits_a_cache_line() {
+        assert!(size_of::<super::Event>() <= 64, "{} bytes", size_of::<super::Event>());
+    }
+}

@@ -1,0 +1,363 @@
+//! From text to a [`ValidWorkflow`]: JSON or YAML in, every problem at its place out.
+//!
+//! [`load`] takes text, [`load_value`] takes JSON that somebody else has read, such as the body of a request. Both report all
+//! problems at once, as [`Diagnostic`]s. Reading is lenient in nothing: duplicate keys, deep nesting and huge documents are
+//! refused, and YAML means YAML 1.2, in which `on` and `yes` are text.
+//!
+//! ```
+//! use orchestr8_schema::source::{Options, load};
+//!
+//! let text = r#"{
+//!     "version": "1.0.0",
+//!     "metadata": { "id": "w", "name": "W" },
+//!     "steps": [{ "id": "a", "agent": { "id": "hello" } }]
+//! }"#;
+//! let invalid = load(text, &Options::new().file_name("w.json")).unwrap_err();
+//! assert_eq!(invalid.diagnostics()[0].code.as_str(), "O8103");
+//! assert_eq!(invalid.diagnostics()[0].path, "/steps/0/agent/id");
+//! ```
+//!
+//! Positions in the text need the feature `yaml`, whose parser reads JSON too; without it diagnostics have a path only.
+
+mod json;
+mod position;
+mod read;
+#[cfg(feature = "yaml")]
+mod yaml;
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+use self::position::{LineIndex, Tree};
+pub(crate) use self::{position::without_text, read::Broken};
+use crate::{
+    Code, Diagnostic, InvalidWorkflow, ValidWorkflow, Workflow,
+    problem::{Problems, quote},
+    validate::{self, AgentCatalog},
+};
+
+/// What is expected of a document, and how strictly.
+#[derive(Clone, Copy, Default)]
+#[must_use]
+pub struct Options<'a> {
+    pub(crate) format: Option<Format>,
+    pub(crate) strict: bool,
+    pub(crate) limits: Limits,
+    pub(crate) agents: Option<&'a dyn AgentCatalog>,
+}
+
+/// The two ways to write a workflow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// RFC 8259.
+    Json,
+    /// YAML 1.2; needs the feature `yaml`.
+    Yaml,
+}
+
+/// How large a document may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Bytes of text; default 10 000 000.
+    pub text: usize,
+    /// Nested arrays and objects; default and at most 64.
+    pub depth: usize,
+    /// Values and keys' values, YAML aliases expanded; default 1 000 000.
+    pub nodes: usize,
+    /// Steps; default 10 000.
+    pub steps: usize,
+}
+
+impl Limits {
+    const MAX_DEPTH: usize = 64;
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { text: 10_000_000, depth: Self::MAX_DEPTH, nodes: 1_000_000, steps: 10_000 }
+    }
+}
+
+impl<'a> Options<'a> {
+    /// The defaults: the format is found out, unknown keys are warnings, agents are not looked up.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Says which format the text has; by default it is found out.
+    pub fn format(mut self, format: Format) -> Self {
+        self.format = Some(format);
+        self
+    }
+
+    /// Takes the format from a file's extension: `json`, `yaml` or `yml`; any other says nothing.
+    pub fn file_name(mut self, name: &str) -> Self {
+        let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
+        if extension.eq_ignore_ascii_case("json") {
+            self.format = Some(Format::Json);
+        } else if extension.eq_ignore_ascii_case("yaml") || extension.eq_ignore_ascii_case("yml") {
+            self.format = Some(Format::Yaml);
+        }
+        self
+    }
+
+    /// Makes unknown keys errors, and compares `schemaHash`; default false.
+    pub fn strict(mut self, strict: bool) -> Self {
+        self.strict = strict;
+        self
+    }
+
+    /// Sets other limits.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Checks agents' ids and versions against a catalogue; by default they are not looked up.
+    pub fn agents(mut self, agents: &'a dyn AgentCatalog) -> Self {
+        self.agents = Some(agents);
+        self
+    }
+}
+
+impl std::fmt::Debug for Options<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options")
+            .field("format", &self.format)
+            .field("strict", &self.strict)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Reads and validates the text of a workflow.
+///
+/// # Errors
+///
+/// When there is at least one error; warnings come along.
+pub fn load(text: impl AsRef<[u8]>, options: &Options<'_>) -> Result<ValidWorkflow, InvalidWorkflow> {
+    let mut problems = Problems::new(options.strict);
+    let document = open(text.as_ref(), options.limits.text).and_then(|text| Document::parse(text, options));
+    let document = match document.and_then(Document::expect_workflow) {
+        Ok(document) => document,
+        Err(diagnostic) => return Err(InvalidWorkflow::new(vec![diagnostic])),
+    };
+    document.duplicate_keys(&mut problems);
+    let (valid, found, renames) = check(&document.value, options, problems);
+    let mut found = position::to_diagnostics(found, &renames, &document);
+    finish(valid, &mut found)
+}
+
+/// Reads any document, such as an execution's input, under the same rules: JSON or YAML, no duplicate keys, the same limits.
+///
+/// # Errors
+///
+/// When the text cannot be read.
+pub fn parse(text: impl AsRef<[u8]>, options: &Options<'_>) -> Result<Value, InvalidWorkflow> {
+    let document = open(text.as_ref(), options.limits.text).and_then(|text| Document::parse(text, options));
+    let document = document.map_err(|diagnostic| InvalidWorkflow::new(vec![diagnostic]))?;
+    let mut problems = Problems::default();
+    document.duplicate_keys(&mut problems);
+    if problems.has_errors() {
+        return Err(InvalidWorkflow::new(position::to_diagnostics(problems.into_found(), &[], &document)));
+    }
+    Ok(document.value)
+}
+
+/// Reads and validates a workflow that is already JSON; diagnostics have no position in a text.
+///
+/// # Errors
+///
+/// When there is at least one error; warnings come along.
+pub fn load_value(value: &Value, options: &Options<'_>) -> Result<ValidWorkflow, InvalidWorkflow> {
+    let (valid, found, renames) = check(value, options, Problems::new(options.strict));
+    let mut found = position::without_text(found, &renames, value);
+    finish(valid, &mut found)
+}
+
+impl ValidWorkflow {
+    /// Reads and validates a workflow written in JSON, with the default [`Options`].
+    ///
+    /// # Errors
+    ///
+    /// When there is at least one error.
+    pub fn from_json(text: &str) -> Result<Self, InvalidWorkflow> {
+        load(text, &Options::new().format(Format::Json))
+    }
+
+    /// Reads and validates a workflow written in YAML, with the default [`Options`].
+    ///
+    /// # Errors
+    ///
+    /// When there is at least one error.
+    #[cfg(feature = "yaml")]
+    pub fn from_yaml(text: &str) -> Result<Self, InvalidWorkflow> {
+        load(text, &Options::new().format(Format::Yaml))
+    }
+
+    /// Validates a workflow that is already JSON, with the default [`Options`].
+    ///
+    /// # Errors
+    ///
+    /// When there is at least one error.
+    pub fn from_value(value: &Value) -> Result<Self, InvalidWorkflow> {
+        load_value(value, &Options::new())
+    }
+}
+
+impl Workflow {
+    /// Reads a workflow without validating it: shape and types only. What [`Workflow`] serialises to reads back as the same.
+    ///
+    /// # Errors
+    ///
+    /// When the shape or a type is wrong.
+    pub fn from_value(value: &Value) -> Result<Self, InvalidWorkflow> {
+        let mut problems = Problems::default();
+        let read = read::workflow(value, &mut problems);
+        let failed = problems.has_errors();
+        match read {
+            Some(read) if !failed => Ok(read.workflow),
+            read => {
+                let renames = read.map(|read| read.renames).unwrap_or_default();
+                Err(InvalidWorkflow::new(position::without_text(problems.into_found(), &renames, value)))
+            }
+        }
+    }
+}
+
+type Checked = (Option<ValidWorkflow>, Vec<crate::problem::Problem>, Vec<(String, String)>);
+
+fn check(value: &Value, options: &Options<'_>, mut problems: Problems) -> Checked {
+    match read::workflow(value, &mut problems) {
+        None => (None, problems.into_found(), Vec::new()),
+        Some(read) => {
+            let valid = validate::check(read.workflow, &read.broken, options, &mut problems);
+            (valid, problems.into_found(), read.renames)
+        }
+    }
+}
+
+fn finish(valid: Option<ValidWorkflow>, found: &mut Vec<Diagnostic>) -> Result<ValidWorkflow, InvalidWorkflow> {
+    let found = std::mem::take(found);
+    match valid {
+        Some(valid) => Ok(valid.with_warnings(found)),
+        None => Err(InvalidWorkflow::new(found)),
+    }
+}
+
+/// A document that has been parsed.
+pub(crate) struct Document<'t> {
+    text: &'t str,
+    value: Value,
+    /// The JSON pointers of keys that were given before.
+    duplicates: Vec<String>,
+    /// Where everything stands, if that is already known.
+    tree: Option<Tree>,
+}
+
+impl<'t> Document<'t> {
+    fn parse(text: &'t str, options: &Options<'_>) -> Result<Self, Diagnostic> {
+        let limits = Limits { depth: options.limits.depth.min(Limits::MAX_DEPTH), ..options.limits };
+        if text.trim_start().is_empty() {
+            let message = "the document is empty".to_owned();
+            return Err(Diagnostic::new(Code::Syntax, "", message).with_help("a workflow is an object"));
+        }
+        let looks_like_json = text.trim_start().starts_with(['{', '[']);
+        let document = match options.format {
+            Some(Format::Json) => json::parse(text, &limits),
+            Some(Format::Yaml) => Self::parse_yaml(text, &limits),
+            None if looks_like_json => json::parse(text, &limits).or_else(|error| {
+                // Flow style is YAML too; a document that is neither was probably meant as JSON.
+                if error.code == Code::Syntax { Self::parse_yaml(text, &limits).map_err(|_| error) } else { Err(error) }
+            }),
+            None => Self::parse_yaml(text, &limits),
+        };
+        document.map_err(|error| match foreign_format(text) {
+            Some(diagnostic) if error.code == Code::Syntax => diagnostic,
+            _ => error,
+        })
+    }
+
+    /// Refuses a document that is text as a whole, which to YAML everything is that is nothing else.
+    fn expect_workflow(self) -> Result<Self, Diagnostic> {
+        match foreign_format(self.text) {
+            Some(diagnostic) if self.value.is_string() => Err(diagnostic),
+            _ => Ok(self),
+        }
+    }
+
+    fn duplicate_keys(&self, problems: &mut Problems) {
+        for duplicate in &self.duplicates {
+            let key = duplicate.rsplit('/').next().unwrap_or_default().replace("~1", "/").replace("~0", "~");
+            let message = format!("`{}` is given twice", quote(&key));
+            problems.report(Code::DuplicateKey, duplicate, message).on_key().help("remove one");
+        }
+    }
+
+    #[cfg(feature = "yaml")]
+    fn parse_yaml(text: &'t str, limits: &Limits) -> Result<Self, Diagnostic> {
+        yaml::parse(text, limits)
+    }
+
+    #[cfg(not(feature = "yaml"))]
+    fn parse_yaml(_: &'t str, _: &Limits) -> Result<Self, Diagnostic> {
+        let message = "workflows must be JSON, since this program was built without YAML";
+        Err(Diagnostic::new(Code::WrongFormat, "", message))
+    }
+
+    /// Where everything stands; a document that was read without positions is read again.
+    fn locate(&self) -> Option<Cow<'_, Tree>> {
+        match &self.tree {
+            Some(tree) => Some(Cow::Borrowed(tree)),
+            #[cfg(feature = "yaml")]
+            None => yaml::locate(self.text).map(Cow::Owned),
+            #[cfg(not(feature = "yaml"))]
+            None => None,
+        }
+    }
+}
+
+/// Checks length and encoding.
+fn open(bytes: &[u8], limit: usize) -> Result<&str, Diagnostic> {
+    if bytes.len() > limit {
+        let size = match bytes.len() {
+            large if large >= 1_000_000 => format!("{} MB", large / 1_000_000),
+            small => format!("{small} bytes"),
+        };
+        let message = format!("the document has {size}, {limit} bytes are allowed");
+        return Err(Diagnostic::new(Code::TooLong, "", message).with_help("pass data as input"));
+    }
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Err(Diagnostic::new(Code::Syntax, "", "the text is UTF-16").with_help("save it as UTF-8"));
+    }
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Ok(text.strip_prefix('\u{feff}').unwrap_or(text)),
+        Err(error) => {
+            let end = error.valid_up_to();
+            let valid = std::str::from_utf8(&bytes[..end]).unwrap_or_default();
+            let mut diagnostic =
+                Diagnostic::new(Code::Syntax, "", format!("byte {end} is no UTF-8")).with_help("save it as UTF-8");
+            diagnostic.span = LineIndex::new(valid).span(end..end);
+            Err(diagnostic)
+        }
+    }
+}
+
+/// Recognises what people take for a workflow format.
+fn foreign_format(text: &str) -> Option<Diagnostic> {
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'))?;
+    let word = |text: &str| {
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
+    };
+    let is_table = line.starts_with('[') && line.ends_with(']') && word(line.trim_matches(['[', ']']));
+    let is_assignment = line.split_once('=').is_some_and(|(key, _)| word(key.trim()));
+    let name = match line {
+        line if line.starts_with('<') => "XML",
+        _ if is_table || is_assignment => "TOML",
+        _ => return None,
+    };
+    let message = format!("workflows must be JSON or YAML, this looks like {name}");
+    Some(Diagnostic::new(Code::WrongFormat, "", message).with_help("convert it"))
+}

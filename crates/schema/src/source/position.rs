@@ -1,0 +1,199 @@
+//! From a place in the tree to a place in the text.
+
+use std::{cmp::Ordering, ops::Range};
+
+use serde_json::Value;
+
+use super::Document;
+use crate::{
+    Diagnostic, Span,
+    problem::{Problem, Spot},
+};
+
+/// Where everything in a document stands, in bytes.
+#[derive(Clone, Debug)]
+pub(super) struct Tree {
+    /// The value; of a block collection only its start is known, and the range is empty.
+    pub(super) range: Range<usize>,
+    pub(super) parts: Parts,
+}
+
+#[derive(Clone, Debug)]
+#[cfg_attr(not(feature = "yaml"), expect(dead_code, reason = "made by the parser that knows positions"))]
+pub(super) enum Parts {
+    Scalar,
+    Array(Vec<Tree>),
+    Object(Vec<(String, Range<usize>, Tree)>),
+}
+
+/// Turns problems into diagnostics with positions, sorted by position, then code.
+pub(super) fn to_diagnostics(
+    found: Vec<Problem>,
+    renames: &[(String, String)],
+    document: &Document<'_>,
+) -> Vec<Diagnostic> {
+    if found.is_empty() {
+        return Vec::new();
+    }
+    let Some(tree) = document.locate() else { return without_text(found, renames, &document.value) };
+    let index = LineIndex::new(document.text);
+    let mut diagnostics: Vec<Diagnostic> = found
+        .into_iter()
+        .map(|problem| {
+            let mut diagnostic = problem.diagnostic;
+            rename(&mut diagnostic.path, renames);
+            let range = tree.find(&diagnostic.path, &problem.spot, document);
+            diagnostic.span = range.and_then(|range| index.span(range));
+            diagnostic
+        })
+        .collect();
+    diagnostics.sort_by_key(|diagnostic| (diagnostic.span.map(|span| (span.line, span.column)), diagnostic.code));
+    diagnostics
+}
+
+/// Turns problems into diagnostics without positions, sorted by their order in the document, then code.
+pub(crate) fn without_text(found: Vec<Problem>, renames: &[(String, String)], document: &Value) -> Vec<Diagnostic> {
+    let mut diagnostics: Vec<(Vec<usize>, Diagnostic)> = found
+        .into_iter()
+        .map(|problem| {
+            let mut diagnostic = problem.diagnostic;
+            rename(&mut diagnostic.path, renames);
+            (order(&diagnostic.path, document), diagnostic)
+        })
+        .collect();
+    diagnostics.sort_by(|(left, a), (right, b)| match left.cmp(right) {
+        Ordering::Equal => a.code.cmp(&b.code),
+        other => other,
+    });
+    diagnostics.into_iter().map(|(_, diagnostic)| diagnostic).collect()
+}
+
+/// Validation names places as they are called today; the document may call them by an alias.
+fn rename(path: &mut String, renames: &[(String, String)]) {
+    for (name, written) in renames {
+        if let Some(rest) = path.strip_prefix(name.as_str())
+            && (rest.is_empty() || rest.starts_with('/'))
+        {
+            *path = format!("{written}{rest}");
+        }
+    }
+}
+
+fn order(path: &str, document: &Value) -> Vec<usize> {
+    let mut order = Vec::new();
+    let mut value = document;
+    for token in tokens(path) {
+        let next = match value {
+            Value::Array(items) => token.parse().ok().and_then(|index: usize| Some((index, items.get(index)?))),
+            Value::Object(map) => {
+                map.iter().enumerate().find(|(_, (key, _))| **key == token).map(|(index, (_, next))| (index, next))
+            }
+            _ => None,
+        };
+        let Some((index, next)) = next else { break };
+        order.push(index);
+        value = next;
+    }
+    order
+}
+
+fn tokens(path: &str) -> impl Iterator<Item = String> {
+    path.split('/').skip(1).map(|token| token.replace("~1", "/").replace("~0", "~"))
+}
+
+impl Tree {
+    /// Returns the range of a place; of a place that is not there, that of what would hold it.
+    fn find(&self, path: &str, spot: &Spot, document: &Document<'_>) -> Option<Range<usize>> {
+        let mut tree = self;
+        let mut key: Option<&Range<usize>> = None;
+        let mut complete = true;
+        for token in tokens(path) {
+            let next = match &tree.parts {
+                Parts::Array(items) => {
+                    token.parse().ok().and_then(|index: usize| items.get(index)).map(|next| (None, next))
+                }
+                // Of a key that is given twice, the last one.
+                Parts::Object(entries) => {
+                    entries.iter().rev().find(|(name, _, _)| *name == token).map(|(_, range, next)| (Some(range), next))
+                }
+                Parts::Scalar => None,
+            };
+            let Some((range, next)) = next else {
+                complete = false;
+                break;
+            };
+            (key, tree) = (range, next);
+        }
+        match (spot, &tree.parts) {
+            (Spot::Key, _) if complete => Some(key.cloned().unwrap_or_else(|| tree.shown())),
+            (Spot::Within(range), Parts::Scalar) if complete => {
+                let value = document.value.pointer(path).and_then(Value::as_str);
+                Some(
+                    value
+                        .and_then(|value| within(document.text, &tree.range, value, range))
+                        .unwrap_or_else(|| tree.shown()),
+                )
+            }
+            // A whole block is too much to point at: its key says enough.
+            (_, Parts::Array(_) | Parts::Object(_)) => Some(key.cloned().unwrap_or_else(|| tree.shown())),
+            _ => Some(tree.shown()),
+        }
+    }
+
+    /// What can be pointed at without a key: a scalar, or the first key of an object.
+    fn shown(&self) -> Range<usize> {
+        match &self.parts {
+            Parts::Object(entries) => entries.first().map_or_else(|| self.range.clone(), |(_, key, _)| key.clone()),
+            Parts::Array(_) => self.range.start..self.range.start,
+            Parts::Scalar => self.range.clone(),
+        }
+    }
+}
+
+/// Finds a part of a string in the text it was written as, if it occurs there as it is and as often as in the value.
+fn within(text: &str, scalar: &Range<usize>, value: &str, part: &Range<usize>) -> Option<Range<usize>> {
+    let needle = value.get(part.clone()).filter(|needle| !needle.is_empty())?;
+    let written = text.get(scalar.clone())?;
+    let before = value[..part.end].matches(needle).count();
+    if value.matches(needle).count() != written.matches(needle).count() {
+        return None;
+    }
+    let (start, _) = written.match_indices(needle).nth(before.checked_sub(1)?)?;
+    Some(scalar.start + start..scalar.start + start + needle.len())
+}
+
+/// Where the lines of a text begin.
+pub(super) struct LineIndex<'t> {
+    text: &'t str,
+    starts: Vec<usize>,
+}
+
+impl<'t> LineIndex<'t> {
+    pub(super) fn new(text: &'t str) -> Self {
+        let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(index, _)| index + 1)).collect();
+        Self { text, starts }
+    }
+
+    /// Converts a range of bytes; an empty one becomes one column wide.
+    pub(super) fn span(&self, range: Range<usize>) -> Option<Span> {
+        let (line, column) = self.position(range.start)?;
+        let (end_line, end_column) = if range.is_empty() { (line, column + 1) } else { self.position(range.end)? };
+        Some(Span { line, column, end_line, end_column })
+    }
+
+    /// Converts a line and a column in bytes, both counted from 1.
+    pub(super) fn at_byte_column(&self, line: usize, column: usize) -> Option<Span> {
+        let start = *self.starts.get(line.checked_sub(1)?)?;
+        let mut offset = (start + column.saturating_sub(1)).min(self.text.len());
+        while !self.text.is_char_boundary(offset) {
+            offset -= 1;
+        }
+        self.span(offset..offset)
+    }
+
+    fn position(&self, offset: usize) -> Option<(u32, u32)> {
+        let line = self.starts.partition_point(|start| *start <= offset).checked_sub(1)?;
+        let column = self.text.get(self.starts[line]..offset)?.chars().count();
+        Some((u32::try_from(line + 1).ok()?, u32::try_from(column + 1).ok()?))
+    }
+}

@@ -1,0 +1,369 @@
+//! Compilation of conditions: which roots and steps they name, and nothing that depends on chance.
+
+use ::jmespath::ast::Ast;
+
+use crate::{
+    Code,
+    condition::{Condition, Kind, Needs, Test},
+    expression::{
+        Operand, Path, Root, Segment, StepField,
+        compile::{Compiler, Place, ROOTS, Reads},
+        parse::{self, Part},
+    },
+    jmespath::{Fault, InvalidJmesPath, JmesPath, children},
+    problem::{At, Problems},
+    workflow,
+};
+
+/// The most names of a chain that decide what is shown; deeper ones are picked by the condition itself.
+const SHOWN_DEPTH: usize = 6;
+
+impl Compiler<'_> {
+    /// Compiles a condition; `None` if it has problems.
+    pub(super) fn condition(&mut self, condition: &workflow::Condition, at: &At<'_>) -> Option<Condition> {
+        Some(Condition(match condition {
+            workflow::Condition::Predicates { if_, unless } => {
+                let if_ = if_.as_ref().map(|text| self.predicate(text, "if", at));
+                let unless = unless.as_ref().map(|text| self.predicate(text, "unless", at));
+                if matches!(if_, Some(None)) || matches!(unless, Some(None)) {
+                    return None;
+                }
+                Kind::Predicates { if_: if_.flatten(), unless: unless.flatten() }
+            }
+            workflow::Condition::Comparison(comparison) => Kind::Comparison {
+                test: self.test(&comparison.expression, &at.key("expression"))?,
+                operator: comparison.operator,
+                value: comparison.value.clone(),
+            },
+        }))
+    }
+
+    fn predicate(&mut self, text: &str, key: &str, at: &At<'_>) -> Option<Test> {
+        let at = &at.key(key);
+        let test = self.test(text, at)?;
+        if test.is_constant() {
+            let always = match test.is_true(&NoScope) {
+                Ok(true) => "is always true",
+                _ => "can never be true",
+            };
+            self.problems
+                .report(Code::ConstantCondition, at, format!("`{key}` {always}"))
+                .help("in JMESPath, literals stand in backticks and names of roots are bare");
+        }
+        Some(test)
+    }
+
+    fn test(&mut self, text: &str, at: &At<'_>) -> Option<Test> {
+        if text.contains("${") { self.expression_test(text, at) } else { self.jmespath_test(text, at) }
+    }
+
+    fn expression_test(&mut self, text: &str, at: &At<'_>) -> Option<Test> {
+        let errors = self.problems.errors();
+        let (parts, error) = parse::parse(text);
+        if let Some(error) = error {
+            self.syntax_error(error, at);
+            return None;
+        }
+        let mut parts = parts.iter().filter(|part| !matches!(part, Part::Text(text) if text.trim().is_empty()));
+        let (Some(Part::Expression(parsed)), None) = (parts.next(), parts.next()) else {
+            self.problems
+                .report(Code::ConditionSyntax, at, "a condition with `${` must be exactly one expression")
+                .help("write JMESPath without `${`, such as `steps.fetch.output.count > `10``");
+            return None;
+        };
+        let expression = self.expression(parsed, text, at, Reads::Soft);
+        (self.problems.errors() == errors).then_some(Test::Expression(expression))
+    }
+
+    fn jmespath_test(&mut self, text: &str, at: &At<'_>) -> Option<Test> {
+        let errors = self.problems.errors();
+        let quoted = Quoted::new(text);
+        let path = match JmesPath::compile(&quoted.text) {
+            Ok(path) => path,
+            Err(mut error) => {
+                error.offset = quoted.original(error.offset);
+                report_jmespath(self.problems, &error, text, at);
+                return None;
+            }
+        };
+        let mut uses = Vec::new();
+        let found = uses_of(path.ast(), Data::Root, &mut uses);
+        if let Err((offset, message)) = found {
+            let offset = quoted.original(offset).min(text.len());
+            self.problems
+                .report(Code::ConditionSyntax, at, message)
+                .within(offset..text.len())
+                .help("name roots and steps, such as `steps.fetch.output`");
+            return None;
+        }
+        let mut needs = Needs::Names(Vec::new());
+        for used in uses {
+            self.need(&used, &quoted, &mut needs, at);
+        }
+        self.check_nodes(path.ast(), at);
+        (self.problems.errors() == errors).then_some(Test::JmesPath { path, needs })
+    }
+
+    /// Notes what one chain of names shows.
+    fn need(&mut self, used: &Use<'_>, quoted: &Quoted, needs: &mut Needs, at: &At<'_>) {
+        let names = &used.names[..used.names.len().min(SHOWN_DEPTH)];
+        let range = quoted.range_of(used);
+        let place = Place { path: at, range: range.clone(), whole: range };
+        let segments: Vec<Segment> = names.iter().map(|name| Segment::Name((*name).into())).collect();
+        match names {
+            ["steps"] => {
+                self.problems
+                    .report(Code::ConditionSyntax, at, "`steps` may only stand as `steps.<id>`")
+                    .within(place.range)
+                    .help("what it shows would depend on which step finished first");
+            }
+            ["steps", id] => {
+                for field in StepField::ALL {
+                    let path = [&*segments, &[Segment::Name(field.as_str().into())]].concat();
+                    let operand = if field == StepField::Output {
+                        // One reference is enough for the graph.
+                        self.read(&path, &place, true)
+                    } else {
+                        let step = self.visible.steps.get(id).copied();
+                        step.map(|step| Operand::Path(Path { root: Root::Step { step, field }, segments: Vec::new() }))
+                    };
+                    if let Some(operand) = operand {
+                        needs.insert(&["steps", id, field.as_str()], operand);
+                    }
+                }
+            }
+            [root, ..] if ROOTS.contains(root) => {
+                if let Some(operand) = self.read(&segments, &place, true) {
+                    needs.insert(names, operand);
+                }
+            }
+            [root, ..] => {
+                let (code, message) = match *root {
+                    "loop" | "self" | "accumulator" => (Code::RootOutOfScope, format!("`{root}` does not exist here")),
+                    root => (Code::UnknownName, format!("no root `{}`", crate::problem::quote(root))),
+                };
+                let help = self.problems.did_you_mean(root, ROOTS);
+                let help = help.unwrap_or_else(|| format!("roots: {}; texts stand in single quotes", ROOTS.join(", ")));
+                self.problems.report(code, at, message).within(place.range).help(help);
+            }
+            [] => {}
+        }
+    }
+
+    fn check_nodes(&mut self, ast: &Ast, at: &At<'_>) {
+        let mut todo = vec![ast];
+        while let Some(node) = todo.pop() {
+            if matches!(node, Ast::Subexpr { lhs, .. } if matches!(**lhs, Ast::Not { .. })) {
+                self.problems
+                    .report(Code::ConstantCondition, at, "`!a.b` means `(!a).b`, which is always null")
+                    .help("write `!(a.b)`");
+            }
+            if let Ast::Field { name, .. } = node
+                && crate::expression::compile::is_forbidden(name)
+            {
+                self.problems.report(Code::ForbiddenName, at, format!("`{name}` is not allowed"));
+            }
+            children(node, |child| todo.push(child));
+        }
+    }
+}
+
+/// Reports why a text is no JMESPath.
+pub(super) fn report_jmespath(problems: &mut Problems, error: &InvalidJmesPath, text: &str, at: &At<'_>) {
+    let (code, help) = match error.fault {
+        Fault::Syntax => (Code::ConditionSyntax, None),
+        Fault::Function => (Code::UnknownFunction, Some("the functions are those of jmespath.org")),
+        Fault::Limit => (Code::ExpressionLimit, None),
+    };
+    let start = error.offset.min(text.len().saturating_sub(1));
+    let message = match error.fault {
+        Fault::Syntax => format!("not valid JMESPath: {}", error.message),
+        Fault::Function | Fault::Limit => error.message.clone(),
+    };
+    let problem = problems.report(code, at, message).within(start..text.len());
+    if let Some(help) = help {
+        problem.help(help);
+    }
+}
+
+/// What a node of a condition is evaluated on.
+#[derive(Clone, Copy, PartialEq)]
+enum Data {
+    /// The object of all roots.
+    Root,
+    /// Something picked from it.
+    Part,
+}
+
+/// A chain of names that begins at the root.
+struct Use<'a> {
+    names: Vec<&'a str>,
+    offset: usize,
+}
+
+/// Collects the chains of names that begin at the root; fails where the root as a whole is asked for.
+fn uses_of<'a>(node: &'a Ast, data: Data, uses: &mut Vec<Use<'a>>) -> Result<(), (usize, String)> {
+    // Chains lean to the left and may be long, so they are walked without recursion.
+    let mut node = node;
+    loop {
+        if data == Data::Root
+            && let Some(used) = chain(node)
+        {
+            uses.push(used);
+            return Ok(());
+        }
+        match node {
+            Ast::Identity { offset } if data == Data::Root => {
+                let message = "`@` and `*` at the root show more than is known to be there";
+                return Err((*offset, message.to_owned()));
+            }
+            Ast::Subexpr { lhs, rhs, .. } | Ast::Projection { lhs, rhs, .. } => {
+                uses_of(rhs, Data::Part, uses)?;
+                node = lhs;
+            }
+            Ast::And { lhs, rhs, .. } | Ast::Or { lhs, rhs, .. } | Ast::Comparison { lhs, rhs, .. } => {
+                uses_of(rhs, data, uses)?;
+                node = lhs;
+            }
+            Ast::Flatten { node: inner, .. } | Ast::ObjectValues { node: inner, .. } | Ast::Not { node: inner, .. } => {
+                node = inner;
+            }
+            // An expression reference is evaluated on the elements of a list.
+            Ast::Expref { ast, .. } => return uses_of(ast, Data::Part, uses),
+            other => {
+                let mut result = Ok(());
+                children(other, |child| {
+                    if result.is_ok() {
+                        result = uses_of(child, data, uses);
+                    }
+                });
+                return result;
+            }
+        }
+    }
+}
+
+/// Returns a node as a chain of names, if it is one.
+fn chain(node: &Ast) -> Option<Use<'_>> {
+    let mut names = Vec::new();
+    let mut node = node;
+    loop {
+        match node {
+            Ast::Field { name, offset } => {
+                names.push(name.as_str());
+                names.reverse();
+                return Some(Use { names, offset: *offset });
+            }
+            Ast::Subexpr { lhs, rhs, .. } => {
+                let Ast::Field { name, .. } = &**rhs else { return None };
+                names.push(name.as_str());
+                node = lhs;
+            }
+            _ => return None,
+        }
+    }
+}
+
+/// A condition in which ids behind `steps.` are quoted where JMESPath needs it.
+struct Quoted {
+    text: String,
+    /// Offsets in the original at which a quote was put in.
+    inserted: Vec<usize>,
+}
+
+impl Quoted {
+    fn new(original: &str) -> Self {
+        let mut text = String::with_capacity(original.len() + 8);
+        let mut inserted = Vec::new();
+        let bytes = original.as_bytes();
+        let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        let mut copied = 0;
+        let mut at = 0;
+        while at < bytes.len() {
+            match bytes[at] {
+                quote @ (b'\'' | b'"' | b'`') => {
+                    at += 1;
+                    while at < bytes.len() && bytes[at] != quote {
+                        at += if bytes[at] == b'\\' { 2 } else { 1 };
+                    }
+                    at += 1;
+                }
+                byte if is_word(byte) => {
+                    let start = at;
+                    while at < bytes.len() && is_word(bytes[at]) {
+                        at += 1;
+                    }
+                    let is_root = start == 0 || bytes[start - 1] != b'.';
+                    if is_root && &bytes[start..at] == b"steps" && bytes.get(at) == Some(&b'.') {
+                        let id = at + 1;
+                        let mut end = id;
+                        while end < bytes.len() && (is_word(bytes[end]) || bytes[end] == b'-') {
+                            end += 1;
+                        }
+                        let needs_quotes = original[id..end].contains('-')
+                            || original[id..end].starts_with(|c: char| c.is_ascii_digit());
+                        if needs_quotes {
+                            text.push_str(&original[copied..id]);
+                            text.push('"');
+                            text.push_str(&original[id..end]);
+                            text.push('"');
+                            inserted.extend([id, end]);
+                            copied = end;
+                        }
+                        at = end;
+                    }
+                }
+                _ => at += 1,
+            }
+        }
+        text.push_str(original.get(copied..).unwrap_or_default());
+        Self { text, inserted }
+    }
+
+    /// Converts an offset in the quoted text to one in the original.
+    fn original(&self, offset: usize) -> usize {
+        let before = self.inserted.iter().enumerate().take_while(|(index, at)| **at + index < offset).count();
+        offset - before
+    }
+
+    fn range_of(&self, used: &Use<'_>) -> std::ops::Range<usize> {
+        let start = self.original(used.offset);
+        // Spaces and quotes in the chain make this too short, never wrong.
+        let length = used.names.iter().map(|name| name.len() + 1).sum::<usize>() - 1;
+        start..start + length
+    }
+}
+
+/// Nothing is visible to a condition that names nothing.
+struct NoScope;
+
+impl crate::expression::Scope for NoScope {
+    fn root(&self, _: Root) -> Option<std::borrow::Cow<'_, serde_json::Value>> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Quoted;
+
+    #[test]
+    fn only_ids_behind_steps_are_quoted() {
+        let table = [
+            ("steps.web-search.status", "steps.\"web-search\".status"),
+            ("steps.1st.output > `1`", "steps.\"1st\".output > `1`"),
+            ("inputs.steps.web-search", "inputs.steps.web-search"),
+            ("'steps.a-b' == steps.a_b.status", "'steps.a-b' == steps.a_b.status"),
+            (
+                "length(steps.a-b.output) > `0` && steps.c-d.status",
+                "length(steps.\"a-b\".output) > `0` && steps.\"c-d\".status",
+            ),
+        ];
+        for (original, quoted) in table {
+            assert_eq!(Quoted::new(original).text, quoted);
+        }
+        let quoted = Quoted::new("steps.a-b.x > steps.c-d.y");
+        let at = quoted.text.find('>').unwrap();
+        assert_eq!(quoted.original(at), "steps.a-b.x > steps.c-d.y".find('>').unwrap());
+    }
+}

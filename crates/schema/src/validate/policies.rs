@@ -1,0 +1,166 @@
+//! Ranges and contradictions of policies.
+
+use crate::{
+    Code, Millis, Workflow,
+    policy::{
+        BulkheadPolicy, CircuitBreakerPolicy, RateLimitPolicy, ResiliencePolicy, RetryPolicy, StepPolicies,
+        WorkflowPolicies,
+    },
+    problem::{At, Problems},
+};
+
+const MINUTE: u64 = 60_000;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+
+/// Checks the policies of the workflow and of all its steps.
+pub(super) fn check(workflow: &Workflow, broken: &[bool], problems: &mut Problems) {
+    let root = At::ROOT;
+    let policies = &workflow.policies;
+    workflow_policies(policies, &root.key("policies"), problems);
+    let list = root.key("steps");
+    for (index, step) in workflow.steps.iter().enumerate() {
+        if step.policies != StepPolicies::default() && !broken.get(index).copied().unwrap_or(false) {
+            let at = list.index(index);
+            step_policies(&step.policies, policies, &at.key("policies"), problems);
+        }
+    }
+}
+
+fn workflow_policies(policies: &WorkflowPolicies, at: &At<'_>, problems: &mut Problems) {
+    if let Some(timeout) = &policies.timeout {
+        let at = at.key("timeout");
+        duration(timeout.global, 1, 30 * DAY, &at.key("global"), problems);
+        attempt_timeout(timeout.per_step, &at.key("perStep"), problems);
+    }
+    resilience(&policies.resilience, None, &at.key("resilience"), problems);
+    if let Some(concurrency) = &policies.concurrency {
+        let at = at.key("concurrency");
+        count(concurrency.max_concurrent_steps, 1, 10_000, &at.key("maxConcurrentSteps"), problems);
+        duration(concurrency.cleanup_timeout_ms, 1_000, u64::MAX, &at.key("cleanupTimeoutMs"), problems);
+    }
+    if let Some(compensation) = &policies.compensation {
+        let at = at.key("compensation");
+        duration(compensation.timeout, 1, u64::MAX, &at.key("timeout"), problems);
+    }
+    if let Some(budget) = &policies.budget {
+        let at = at.key("budget");
+        range(budget.max_tokens, 1, u64::MAX, &at.key("maxTokens"), problems);
+        range(budget.max_steps, 1, u64::MAX, &at.key("maxSteps"), problems);
+        duration(budget.max_duration, 1, u64::MAX, &at.key("maxDuration"), problems);
+        if budget.max_cost_usd.is_some_and(|cost| cost.is_nan() || cost <= 0.0) {
+            problems.report(Code::OutOfRange, at.key("maxCostUsd"), "maxCostUsd is greater than 0");
+        }
+    }
+}
+
+fn step_policies(policies: &StepPolicies, workflow: &WorkflowPolicies, at: &At<'_>, problems: &mut Problems) {
+    attempt_timeout(policies.timeout, &at.key("timeout"), problems);
+    duration(policies.deadline, 1, 30 * DAY, &at.key("deadline"), problems);
+    resilience(&policies.resilience, workflow.resilience.retry.as_ref(), at, problems);
+    if let Some(key) = &policies.idempotency_key
+        && (key.is_empty() || (!key.contains("${") && key.chars().count() > 255))
+    {
+        problems.report(Code::WrongForm, at.key("idempotencyKey"), "an idempotency key has 1 to 255 characters");
+    }
+}
+
+fn resilience(policies: &ResiliencePolicy, outer: Option<&RetryPolicy>, at: &At<'_>, problems: &mut Problems) {
+    if let Some(policy) = &policies.retry {
+        retry(policy, outer, &at.key("retry"), problems);
+    }
+    if let Some(policy) = &policies.circuit_breaker {
+        circuit_breaker(policy, &at.key("circuitBreaker"), problems);
+    }
+    if let Some(policy) = &policies.rate_limit {
+        rate_limit(policy, &at.key("rateLimit"), problems);
+    }
+    if let Some(policy) = &policies.bulkhead {
+        bulkhead(policy, &at.key("bulkhead"), problems);
+    }
+}
+
+fn retry(policy: &RetryPolicy, outer: Option<&RetryPolicy>, at: &At<'_>, problems: &mut Problems) {
+    let errors = problems.errors();
+    if policy.max_attempts.is_some_and(|attempts| !(1..=10).contains(&attempts)) {
+        problems.report(Code::OutOfRange, at.key("maxAttempts"), "maxAttempts is 1 to 10").help("3 is a good start");
+    }
+    duration(policy.base_delay_ms, 100, 10 * MINUTE, &at.key("baseDelayMs"), problems);
+    duration(policy.max_delay_ms, 0, HOUR, &at.key("maxDelayMs"), problems);
+    if problems.errors() > errors {
+        return;
+    }
+    let merged = outer.map_or_else(|| policy.clone(), |outer| policy.or(outer));
+    let base = merged.base_delay_ms.unwrap_or(RetryPolicy::DEFAULT_BASE_DELAY);
+    let most = merged.max_delay_ms.unwrap_or(RetryPolicy::DEFAULT_MAX_DELAY);
+    let given = if policy.max_delay_ms.is_some() { "maxDelayMs" } else { "baseDelayMs" };
+    if most < base && (policy.base_delay_ms.is_some() || policy.max_delay_ms.is_some()) {
+        problems
+            .report(Code::Contradiction, at.key(given), format!("maxDelayMs ({most}) is below baseDelayMs ({base})"))
+            .help("give both");
+    }
+}
+
+fn circuit_breaker(policy: &CircuitBreakerPolicy, at: &At<'_>, problems: &mut Problems) {
+    count(policy.failure_threshold, 1, u32::MAX, &at.key("failureThreshold"), problems);
+    duration(policy.reset_timeout_ms, 1_000, u64::MAX, &at.key("resetTimeoutMs"), problems);
+    key(policy.key.as_deref(), at, problems);
+}
+
+fn rate_limit(policy: &RateLimitPolicy, at: &At<'_>, problems: &mut Problems) {
+    key(policy.key.as_deref(), at, problems);
+    if policy.requests_per_minute.is_none() && policy.tokens_per_minute.is_none() {
+        problems
+            .report(Code::Missing, at, "`rateLimit` needs a rate")
+            .help("give `requestsPerMinute` or `tokensPerMinute`");
+    }
+    count(policy.requests_per_minute, 1, u32::MAX, &at.key("requestsPerMinute"), problems);
+    count(policy.tokens_per_minute, 1, u32::MAX, &at.key("tokensPerMinute"), problems);
+}
+
+fn bulkhead(policy: &BulkheadPolicy, at: &At<'_>, problems: &mut Problems) {
+    key(policy.key.as_deref(), at, problems);
+    count(Some(policy.max_concurrent), 1, u32::MAX, &at.key("maxConcurrent"), problems);
+    count(policy.max_queue, 0, 10_000, &at.key("maxQueue"), problems);
+}
+
+fn key(key: Option<&str>, at: &At<'_>, problems: &mut Problems) {
+    if key.is_some_and(|key| !(1..=255).contains(&key.chars().count())) {
+        problems.report(Code::WrongForm, at.key("key"), "a key has 1 to 255 characters");
+    }
+}
+
+fn attempt_timeout(timeout: Option<Millis>, at: &At<'_>, problems: &mut Problems) {
+    duration(timeout, 1, DAY, at, problems);
+    if let Some(timeout @ Millis(1..1_000)) = timeout {
+        problems.report(Code::ShortTimeout, at, format!("attempts get {timeout}")).help("most calls need seconds");
+    }
+}
+
+fn duration(value: Option<Millis>, least: u64, most: u64, at: &At<'_>, problems: &mut Problems) {
+    if value.is_some_and(|value| !(least..=most).contains(&value.0)) {
+        let range = match (least, most) {
+            (least, u64::MAX) => format!("at least {}", Millis(least)),
+            (least, most) => format!("{} to {}", Millis(least), Millis(most)),
+        };
+        out_of_range(&range, at, problems);
+    }
+}
+
+fn count(value: Option<u32>, least: u32, most: u32, at: &At<'_>, problems: &mut Problems) {
+    let most = if most == u32::MAX { u64::MAX } else { u64::from(most) };
+    range(value.map(u64::from), u64::from(least), most, at, problems);
+}
+
+fn range(value: Option<u64>, least: u64, most: u64, at: &At<'_>, problems: &mut Problems) {
+    if value.is_some_and(|value| !(least..=most).contains(&value)) {
+        let range = if most == u64::MAX { format!("at least {least}") } else { format!("{least} to {most}") };
+        out_of_range(&range, at, problems);
+    }
+}
+
+pub(super) fn out_of_range(range: &str, at: &At<'_>, problems: &mut Problems) {
+    let path = at.to_string();
+    let name = path.rsplit('/').next().unwrap_or_default();
+    problems.report(Code::OutOfRange, &path, format!("{name} is {range}"));
+}
