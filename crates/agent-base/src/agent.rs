@@ -1,0 +1,129 @@
+//! The contract that everything an engine calls fulfils.
+
+use async_trait::async_trait;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::{AgentContext, AgentError, AgentManifest};
+
+/// Turns a JSON value into a JSON value under a cancellation token.
+///
+/// Implement [`TypedAgent`](crate::TypedAgent) instead when input and output are Rust types, or use
+/// [`agent_fn`](crate::agent_fn) for a closure.
+///
+/// An *execution* is one run of a workflow; a *step* of it calls an agent; an *attempt* is one try of that call. The same agent
+/// value serves all of them at once, so state that changes belongs behind a lock or outside.
+///
+/// An agent may depend on its input, its configuration and its own version, and on nothing else of the execution: a result is
+/// used again where these are unchanged.
+///
+/// # Examples
+///
+/// ```
+/// use async_trait::async_trait;
+/// use orchestr8_agent_base::{Agent, AgentContext, AgentError, AgentManifest};
+/// use serde_json::{Value, json};
+/// use tokio_util::sync::CancellationToken;
+///
+/// struct Double;
+///
+/// #[async_trait]
+/// impl Agent for Double {
+///     fn manifest(&self) -> AgentManifest {
+///         AgentManifest::new("@acme/double", "1.0.0", "Doubles a number").expect("id and version are well formed")
+///     }
+///
+///     async fn execute(&self, input: &Value, _cx: &AgentContext, _cancel: CancellationToken) -> Result<Value, AgentError> {
+///         let number = input["number"].as_i64().ok_or_else(|| AgentError::validation("`number` is no integer"))?;
+///         Ok(json!({ "number": number * 2 }))
+///     }
+/// }
+/// ```
+#[async_trait]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no agent",
+    note = "implement `Agent`, or `TypedAgent` where input and output are Rust types, or wrap a closure in `agent_fn`"
+)]
+pub trait Agent: Send + Sync + 'static {
+    /// Says what the agent is. Asked once, when the agent is registered.
+    fn manifest(&self) -> AgentManifest;
+
+    /// Checks what the schema cannot say. Called once per step, before the first attempt, with input that satisfies the
+    /// manifest's schema; the default accepts everything.
+    ///
+    /// # Errors
+    ///
+    /// Whatever is wrong, usually of kind VALIDATION; it is not tried again unless its kind says so.
+    async fn validate(&self, input: &Value, cx: &AgentContext) -> Result<(), AgentError> {
+        let _ = (input, cx);
+        Ok(())
+    }
+
+    /// Does the work of one attempt.
+    ///
+    /// The input is borrowed, so a retry needs no copy.
+    ///
+    /// # Errors
+    ///
+    /// An [`AgentError`] whose kind decides about retry and circuit breaker. A panic is caught and counts as INTERNAL.
+    ///
+    /// # Cancellation safety
+    ///
+    /// The future may be dropped at any await: when the attempt's timeout expires, and when the grace after a cancellation is
+    /// over. Once `cancel` fires the agent should end within 100 ms.
+    async fn execute(&self, input: &Value, cx: &AgentContext, cancel: CancellationToken) -> Result<Value, AgentError>;
+
+    /// Names what a call with this input depends on, for the key of its circuit breaker.
+    ///
+    /// The default is the text `target` of the input, else the host of a text `url`, else nothing.
+    fn target(&self, input: &Value) -> Option<String> {
+        default_target(input)
+    }
+}
+
+#[cfg(test)]
+fn _obj_safe(_: &dyn Agent) {}
+
+pub(crate) fn default_target(input: &Value) -> Option<String> {
+    if let Some(target) = input.get("target").and_then(Value::as_str) {
+        return Some(target.to_owned());
+    }
+    host(input.get("url")?.as_str()?).map(str::to_ascii_lowercase)
+}
+
+/// Finds the host of an absolute URL (RFC 3986, section 3.2), without user information and port.
+fn host(url: &str) -> Option<&str> {
+    let (scheme, rest) = url.split_once("://")?;
+    let is_scheme =
+        !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let host_and_port = authority.rsplit('@').next()?;
+    let host = if host_and_port.starts_with('[') {
+        host_and_port.split_inclusive(']').next()?
+    } else {
+        host_and_port.split(':').next()?
+    };
+    (is_scheme && !host.is_empty()).then_some(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::default_target;
+
+    #[test]
+    fn target_is_the_text_target_else_the_host_of_the_url() {
+        let cases = [
+            (json!({"target": "db", "url": "https://a.test"}), Some("db")),
+            (json!({"url": "https://user:pass@API.example.org:8443/v1?q=1"}), Some("api.example.org")),
+            (json!({"url": "http://[::1]:80/x"}), Some("[::1]")),
+            (json!({"url": "no url"}), None),
+            (json!({"target": 7}), None),
+            (json!("text"), None),
+        ];
+        for (input, expected) in cases {
+            assert_eq!(default_target(&input).as_deref(), expected, "{input}");
+        }
+    }
+}

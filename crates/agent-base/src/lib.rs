@@ -1,0 +1,66 @@
+//! What an agent **is**: the contract, its context, its errors, and the registry that engines look agents up in.
+//!
+//! An agent turns a JSON value into a JSON value under a cancellation token. It may be a function, a model with tools, a
+//! program, a remote service; whoever calls it sees only [`Agent`]. An author of agents depends on this crate and nothing else
+//! of orchestr8.
+//!
+//! There are three ways to write one, from the shortest to the most explicit:
+//!
+//! | way | use it when |
+//! |---|---|
+//! | [`agent_fn`] | a closure says it all |
+//! | [`TypedAgent`] | input and output are Rust types; their JSON Schemas are derived |
+//! | [`Agent`] | the schemas are not known at compile time, or values are passed through |
+//!
+//! ```
+//! use orchestr8_agent_base::{AgentContext, AgentError, AgentManifest, AgentRegistry, agent_fn};
+//! use serde_json::json;
+//!
+//! let shout = agent_fn(
+//!     AgentManifest::new("@acme/shout", "1.0.0", "Writes a text in capitals")?,
+//!     |input, _cx, _cancel| async move {
+//!         let text = input["text"].as_str().ok_or_else(|| AgentError::validation("`text` is missing"))?;
+//!         Ok(json!({ "text": text.to_uppercase() }))
+//!     },
+//! );
+//!
+//! let mut registry = AgentRegistry::new();
+//! registry.register(shout)?;
+//! assert!(registry.latest(&"@acme/shout".parse()?).is_some());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Failures
+//!
+//! An [`AgentError`] has a kind, which decides whether the call is tried again and what a circuit breaker makes of it. The kind
+//! is chosen where the cause is known and never guessed from a message. See [`error`].
+//!
+//! # Cancellation
+//!
+//! `execute` gets a [`CancellationToken`](tokio_util::sync::CancellationToken) and should end within 100 ms of its firing. When
+//! the grace is over the future is dropped, so what must be cleaned up belongs in guards.
+
+pub mod agent;
+pub mod context;
+pub mod error;
+pub mod function;
+pub mod hello_world;
+pub mod manifest;
+pub mod registry;
+pub mod service;
+pub mod typed;
+
+pub use tokio_util::sync::CancellationToken;
+
+#[doc(inline)]
+pub use self::{
+    agent::Agent,
+    context::{AgentContext, Clock},
+    error::AgentError,
+    function::{AgentFn, agent_fn},
+    hello_world::HelloWorld,
+    manifest::AgentManifest,
+    registry::AgentRegistry,
+    service::AgentService,
+    typed::TypedAgent,
+};

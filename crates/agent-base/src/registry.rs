@@ -1,0 +1,227 @@
+//! Where agents are looked up by id and version.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use orchestr8_schema::{
+    AgentId,
+    json_schema::{JsonValidator, Violations, fill_defaults},
+    workflow::VersionRange,
+};
+use semver::{Comparator, Op, Version, VersionReq};
+use serde_json::{Map, Value};
+
+use crate::{Agent, AgentError, AgentManifest, manifest::InvalidManifest};
+
+/// All agents that an engine may call, by id and version.
+///
+/// ```
+/// use orchestr8_agent_base::{AgentRegistry, HelloWorld};
+///
+/// let mut registry = AgentRegistry::new();
+/// registry.register(HelloWorld)?;
+/// let hello = registry.get(&"@orchestr8/hello-world".parse()?, &"^1.0.0".parse()?);
+/// assert_eq!(hello.unwrap().manifest().version.to_string(), "1.0.0");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct AgentRegistry {
+    agents: BTreeMap<AgentId, BTreeMap<Version, Arc<RegisteredAgent>>>,
+}
+
+/// The error of an agent that cannot be registered.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegisterError {
+    /// There is one of this id and version already.
+    #[error("agent `{id}` {version} is registered already")]
+    Duplicate {
+        /// The id of both.
+        id: AgentId,
+        /// The version of both.
+        version: Version,
+    },
+    /// Its manifest does not have the required form.
+    #[error(transparent)]
+    Manifest(#[from] InvalidManifest),
+    /// The configuration given with the registration breaks the agent's schema.
+    #[error("the configuration of `{id}` is not valid: {message}")]
+    Config {
+        /// The agent.
+        id: AgentId,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+impl AgentRegistry {
+    /// Makes an empty registry.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds an agent.
+    ///
+    /// # Errors
+    ///
+    /// [`RegisterError`] if there is one of the same id and version, or if its manifest is not well formed.
+    pub fn register(&mut self, agent: impl Agent) -> Result<(), RegisterError> {
+        self.register_with_config(agent, Map::new())
+    }
+
+    /// Adds an agent with configuration that steps may override; objects are merged deeply, lists replaced.
+    ///
+    /// # Errors
+    ///
+    /// As [`register`](Self::register).
+    pub fn register_with_config(&mut self, agent: impl Agent, config: Map<String, Value>) -> Result<(), RegisterError> {
+        let agent = RegisteredAgent::new(Arc::new(agent), config)?;
+        let AgentManifest { id, version, .. } = agent.manifest();
+        let (id, version) = (id.clone(), version.clone());
+        let versions = self.agents.entry(id.clone()).or_default();
+        if versions.contains_key(&version) {
+            return Err(RegisterError::Duplicate { id, version });
+        }
+        versions.insert(version, Arc::new(agent));
+        Ok(())
+    }
+
+    /// Finds the highest version in a range, by the rules of semantic versioning.
+    #[must_use]
+    pub fn get(&self, id: &AgentId, range: &VersionRange) -> Option<&Arc<RegisteredAgent>> {
+        let versions = self.agents.get(id)?;
+        let Some(requirement) = requirement(range) else {
+            return self.latest(id);
+        };
+        versions.iter().rev().find(|(version, _)| requirement.matches(version)).map(|(_, agent)| agent)
+    }
+
+    /// Finds the highest version that is no pre-release.
+    #[must_use]
+    pub fn latest(&self, id: &AgentId) -> Option<&Arc<RegisteredAgent>> {
+        self.agents.get(id)?.iter().rev().find(|(version, _)| version.pre.is_empty()).map(|(_, agent)| agent)
+    }
+
+    /// Lists all agents, by id, then version.
+    pub fn list(&self) -> impl Iterator<Item = &Arc<RegisteredAgent>> {
+        self.agents.values().flat_map(BTreeMap::values)
+    }
+
+    /// Lists the versions of one agent, the lowest first.
+    pub fn versions(&self, id: &AgentId) -> impl DoubleEndedIterator<Item = &Version> {
+        self.agents.get(id).into_iter().flat_map(BTreeMap::keys)
+    }
+}
+
+fn requirement(range: &VersionRange) -> Option<VersionReq> {
+    let (op, [major, minor, patch]) = match range {
+        VersionRange::Latest => return None,
+        VersionRange::Exact(version) => (Op::Exact, version),
+        VersionRange::Caret(version) => (Op::Caret, version),
+        VersionRange::Tilde(version) => (Op::Tilde, version),
+    };
+    let comparator =
+        Comparator { op, major: *major, minor: Some(*minor), patch: Some(*patch), pre: semver::Prerelease::EMPTY };
+    Some(VersionReq { comparators: vec![comparator] })
+}
+
+/// An agent as registered: with its manifest asked once, and its schemas compiled.
+pub struct RegisteredAgent {
+    agent: Arc<dyn Agent>,
+    manifest: AgentManifest,
+    config: Map<String, Value>,
+    input: Option<JsonValidator>,
+    output: Option<JsonValidator>,
+    config_schema: Option<JsonValidator>,
+}
+
+impl RegisteredAgent {
+    fn new(agent: Arc<dyn Agent>, config: Map<String, Value>) -> Result<Self, RegisterError> {
+        let manifest = agent.manifest();
+        if manifest.timeout.is_some_and(|timeout| timeout.0 < 1000) {
+            return Err(InvalidManifest::Timeout(manifest.id).into());
+        }
+        let compile = |part: &'static str, schema: &Option<Value>| match schema {
+            None => Ok(None),
+            Some(schema) => JsonValidator::compile(schema).map(Some).map_err(|error| InvalidManifest::Schema {
+                id: manifest.id.clone(),
+                part,
+                message: error.to_string(),
+            }),
+        };
+        let input = compile("input", &manifest.input_schema)?;
+        let output = compile("output", &manifest.output_schema)?;
+        let config_schema = compile("config", &manifest.config_schema)?;
+        Ok(Self { agent, manifest, config, input, output, config_schema })
+    }
+
+    /// Returns the agent itself, without any checks around it.
+    #[must_use]
+    pub fn agent(&self) -> &Arc<dyn Agent> {
+        &self.agent
+    }
+
+    /// Returns the manifest.
+    #[must_use]
+    pub fn manifest(&self) -> &AgentManifest {
+        &self.manifest
+    }
+
+    /// Returns the compiled schema of the input.
+    #[must_use]
+    pub fn input_schema(&self) -> Option<&JsonValidator> {
+        self.input.as_ref()
+    }
+
+    /// Returns the compiled schema of the output.
+    #[must_use]
+    pub fn output_schema(&self) -> Option<&JsonValidator> {
+        self.output.as_ref()
+    }
+
+    /// Makes the configuration of a call: the step's over the registration's over the schema's defaults.
+    ///
+    /// # Errors
+    ///
+    /// VALIDATION if the result breaks the agent's schema.
+    pub fn configure(&self, step: Option<&Map<String, Value>>) -> Result<Map<String, Value>, AgentError> {
+        let mut merged = Value::Object(self.config.clone());
+        if let Some(step) = step {
+            merge(&mut merged, &Value::Object(step.clone()));
+        }
+        if let Some(validator) = &self.config_schema {
+            fill_defaults(validator.schema(), &mut merged);
+            validator.validate(&merged).map_err(|violations| {
+                let violations = Violations(&violations);
+                AgentError::validation(format!(
+                    "the configuration of {} does not fit its schema: {violations}",
+                    self.manifest.id
+                ))
+            })?;
+        }
+        match merged {
+            Value::Object(map) => Ok(map),
+            _ => Ok(Map::new()),
+        }
+    }
+}
+
+impl fmt::Debug for RegisteredAgent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RegisteredAgent")
+            .field("id", &self.manifest.id)
+            .field("version", &self.manifest.version)
+            .finish_non_exhaustive()
+    }
+}
+
+fn merge(base: &mut Value, over: &Value) {
+    match (base, over) {
+        (Value::Object(base), Value::Object(over)) => {
+            for (key, value) in over {
+                merge(base.entry(key.as_str()).or_insert(Value::Null), value);
+            }
+        }
+        (base, over) => *base = over.clone(),
+    }
+}

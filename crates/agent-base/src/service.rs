@@ -1,0 +1,173 @@
+//! An agent as a tower service, so that any layer can be put around it.
+
+use std::{
+    fmt,
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use futures_util::FutureExt;
+use orchestr8_schema::json_schema::Violations;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+use tower_service::Service;
+
+use crate::{AgentContext, AgentError, registry::RegisteredAgent};
+
+/// One attempt, as a request to an [`AgentService`]. Cloning it shares the input.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct AgentRequest {
+    /// The resolved input, which satisfies the agent's schema.
+    pub input: Arc<Value>,
+    /// What the agent is told.
+    pub cx: AgentContext,
+    /// Fires when the attempt is to end.
+    pub cancel: CancellationToken,
+}
+
+impl AgentRequest {
+    /// Puts a request together.
+    #[must_use]
+    pub fn new(input: Arc<Value>, cx: AgentContext, cancel: CancellationToken) -> Self {
+        Self { input, cx, cancel }
+    }
+}
+
+/// An agent as a tower service. Clones share the agent; it is always ready.
+///
+/// A call goes through these, in order: cancelled already is CANCELLED and the agent is not called; the agent's own
+/// [`validate`](crate::Agent::validate), before the first attempt; [`execute`](crate::Agent::execute), in a task of its own if
+/// the manifest asks for it; the output against the manifest's schema and the limit of [`MAX_OUTPUT`]. A panic becomes INTERNAL.
+#[derive(Clone)]
+pub struct AgentService {
+    agent: Arc<RegisteredAgent>,
+}
+
+/// The largest output in bytes of JSON: 10 MB.
+pub const MAX_OUTPUT: usize = 10 * 1024 * 1024;
+
+impl AgentService {
+    /// Makes a service of an agent.
+    #[must_use]
+    pub fn new(agent: Arc<RegisteredAgent>) -> Self {
+        Self { agent }
+    }
+}
+
+impl Service<AgentRequest> for AgentService {
+    type Response = Value;
+    type Error = AgentError;
+    type Future = ResponseFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), AgentError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: AgentRequest) -> ResponseFuture {
+        let agent = Arc::clone(&self.agent);
+        ResponseFuture(if agent.manifest().dedicated_task {
+            Box::pin(dedicated(agent, request))
+        } else {
+            Box::pin(attempt(agent, request))
+        })
+    }
+}
+
+/// The future of an [`AgentService`]. Dropping it drops the agent's future, or aborts its task.
+#[must_use = "futures do nothing unless polled"]
+pub struct ResponseFuture(Pin<Box<dyn Future<Output = Result<Value, AgentError>> + Send>>);
+
+impl Future for ResponseFuture {
+    type Output = Result<Value, AgentError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl fmt::Debug for ResponseFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for AgentService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AgentService").field("agent", &self.agent).finish()
+    }
+}
+
+async fn attempt(agent: Arc<RegisteredAgent>, request: AgentRequest) -> Result<Value, AgentError> {
+    let AgentRequest { input, cx, cancel } = request;
+    if cancel.is_cancelled() {
+        return Err(AgentError::cancelled("cancelled before the agent was called"));
+    }
+    let call = async {
+        if cx.attempt() == 1 {
+            agent.agent().validate(&input, &cx).await?;
+        }
+        agent.agent().execute(&input, &cx, cancel).await
+    };
+    let output = match AssertUnwindSafe(call).catch_unwind().await {
+        Ok(result) => result?,
+        Err(panic) => return Err(panicked(panic.as_ref())),
+    };
+    if let Some(schema) = agent.output_schema() {
+        schema.validate(&output).map_err(|violations| {
+            let violations = Violations(&violations);
+            AgentError::validation(format!(
+                "the output of {} does not fit its schema: {violations}",
+                agent.manifest().id
+            ))
+        })?;
+    }
+    if !fits(&output, MAX_OUTPUT) {
+        return Err(AgentError::validation(format!("the output of {} is over 10 MB", agent.manifest().id)));
+    }
+    Ok(output)
+}
+
+async fn dedicated(agent: Arc<RegisteredAgent>, request: AgentRequest) -> Result<Value, AgentError> {
+    struct AbortOnDrop(tokio::task::AbortHandle);
+
+    impl Drop for AbortOnDrop {
+        fn drop(&mut self) {
+            self.0.abort();
+        }
+    }
+
+    let task = tokio::spawn(attempt(agent, request));
+    let _guard = AbortOnDrop(task.abort_handle());
+    task.await.unwrap_or_else(|error| Err(AgentError::internal("the agent's task was stopped").with_source(error)))
+}
+
+fn panicked(panic: &(dyn std::any::Any + Send)) -> AgentError {
+    let message = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    AgentError::internal(format!("the agent panicked: {}", message.unwrap_or("without a message")))
+}
+
+/// Whether a value's JSON is at most `limit` bytes long; stops counting as soon as it is not.
+fn fits(value: &Value, limit: usize) -> bool {
+    struct Count(usize);
+
+    impl std::io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            match self.0.checked_sub(bytes.len()) {
+                Some(left) => {
+                    self.0 = left;
+                    Ok(bytes.len())
+                }
+                None => Err(std::io::ErrorKind::FileTooLarge.into()),
+            }
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    serde_json::to_writer(Count(limit), value).is_ok()
+}
