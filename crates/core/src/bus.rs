@@ -1,0 +1,202 @@
+//! Live events for whoever listens, never at the cost of the engine.
+//!
+//! Events are published after they are stored. Each subscriber has a queue of its own, bounded to [`Bus::QUEUE`]: when it is full
+//! the oldest event is dropped and counted, and the subscriber's next read begins with [`Delivery::Dropped`]. What a subscriber
+//! missed stands in the journal, by sequence. With no subscriber nothing is built and nothing is copied.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    task::{Poll, Waker},
+};
+
+use orchestr8_agent_base::context::ExecutionIdentity;
+use orchestr8_schema::{ExecutionId, event::Event};
+
+use crate::plan::Plan;
+
+/// Publishes the events of an engine.
+#[derive(Debug, Default)]
+pub struct Bus {
+    subscribers: Mutex<Vec<Arc<Queue>>>,
+    /// The number of subscribers, so that publishing to nobody takes no lock.
+    count: AtomicUsize,
+    dropped: AtomicU64,
+}
+
+/// Where an event comes from, shared by all events of an execution.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Origin {
+    /// The execution.
+    pub identity: Arc<ExecutionIdentity>,
+    /// What runs; it has the names of the steps.
+    pub plan: Arc<Plan>,
+}
+
+/// An event as published.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Published {
+    /// Where it comes from.
+    pub origin: Arc<Origin>,
+    /// Its place in the journal, counted from 1.
+    pub sequence: u64,
+    /// What happened.
+    pub event: Event,
+}
+
+/// What a subscriber reads.
+#[derive(Clone, Debug)]
+pub enum Delivery {
+    /// An event.
+    Event(Published),
+    /// Events were dropped before the next one (`events.dropped`).
+    Dropped {
+        /// How many.
+        count: u64,
+        /// The sequence of the first.
+        from_sequence: u64,
+        /// The sequence of the last.
+        to_sequence: u64,
+    },
+}
+
+/// The error of one subscriber too many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there are {limit} subscribers already", limit = Bus::SUBSCRIBERS)]
+pub struct TooManySubscribers(());
+
+impl Bus {
+    /// Events that wait for one subscriber at most.
+    pub const QUEUE: usize = 1000;
+    /// Subscribers at most.
+    pub const SUBSCRIBERS: usize = 100;
+
+    /// Listens to all executions, or to one. Dropping the subscription ends it.
+    ///
+    /// # Errors
+    ///
+    /// [`TooManySubscribers`] if there are [`Bus::SUBSCRIBERS`] already.
+    pub fn subscribe(self: &Arc<Self>, execution: Option<ExecutionId>) -> Result<Subscription, TooManySubscribers> {
+        let mut subscribers = self.subscribers();
+        if subscribers.len() >= Self::SUBSCRIBERS {
+            return Err(TooManySubscribers(()));
+        }
+        let queue = Arc::new(Queue { execution, inner: Mutex::default() });
+        subscribers.push(Arc::clone(&queue));
+        self.count.store(subscribers.len(), Ordering::Release);
+        Ok(Subscription { bus: Arc::clone(self), queue })
+    }
+
+    /// Returns how many events were dropped since the engine started, over all subscribers.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Publishes a batch of events; `first` is the sequence of the first of them.
+    pub(crate) fn publish(&self, origin: &Arc<Origin>, first: u64, events: &[Event]) {
+        if self.count.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        for queue in self.subscribers().iter() {
+            if queue.execution.is_none_or(|wanted| wanted == origin.identity.execution_id) {
+                let dropped = queue.push(origin, first, events);
+                self.dropped.fetch_add(dropped, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn subscribers(&self) -> MutexGuard<'_, Vec<Arc<Queue>>> {
+        self.subscribers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One subscriber's view of the bus.
+#[derive(Debug)]
+#[must_use = "dropping a subscription ends it"]
+pub struct Subscription {
+    bus: Arc<Bus>,
+    queue: Arc<Queue>,
+}
+
+impl Subscription {
+    /// Waits for what comes next.
+    ///
+    /// # Cancellation safety
+    ///
+    /// A future that is dropped has taken nothing.
+    pub async fn next(&mut self) -> Delivery {
+        std::future::poll_fn(|cx| {
+            let mut inner = self.queue.inner();
+            match inner.take() {
+                Some(delivery) => Poll::Ready(delivery),
+                None => {
+                    inner.waker = Some(cx.waker().clone());
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let mut subscribers = self.bus.subscribers();
+        subscribers.retain(|queue| !Arc::ptr_eq(queue, &self.queue));
+        self.bus.count.store(subscribers.len(), Ordering::Release);
+    }
+}
+
+#[derive(Debug)]
+struct Queue {
+    execution: Option<ExecutionId>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    events: VecDeque<Published>,
+    dropped: Option<(u64, u64, u64)>,
+    waker: Option<Waker>,
+}
+
+impl Queue {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds events and returns how many had to go for them.
+    fn push(&self, origin: &Arc<Origin>, first: u64, events: &[Event]) -> u64 {
+        let mut inner = self.inner();
+        let mut dropped = 0;
+        for (sequence, event) in (first..).zip(events) {
+            if inner.events.len() == Bus::QUEUE
+                && let Some(oldest) = inner.events.pop_front()
+            {
+                dropped += 1;
+                let (count, from, _) = inner.dropped.unwrap_or((0, oldest.sequence, 0));
+                inner.dropped = Some((count + 1, from, oldest.sequence));
+            }
+            inner.events.push_back(Published { origin: Arc::clone(origin), sequence, event: event.clone() });
+        }
+        if let Some(waker) = inner.waker.take() {
+            waker.wake();
+        }
+        dropped
+    }
+}
+
+impl Inner {
+    fn take(&mut self) -> Option<Delivery> {
+        if let Some((count, from_sequence, to_sequence)) = self.dropped.take() {
+            return Some(Delivery::Dropped { count, from_sequence, to_sequence });
+        }
+        self.events.pop_front().map(Delivery::Event)
+    }
+}

@@ -1,0 +1,142 @@
+//! Putting an engine together.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    fmt,
+    sync::{Arc, Mutex},
+};
+
+use orchestr8_agent_base::{Agent, AgentRegistry, Clock, registry::RegisterError};
+use orchestr8_resilience::CircuitRegistry;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use super::{Engine, EngineShared, slots::Slots};
+use crate::{
+    bus::Bus,
+    clock::SystemClock,
+    store::{MemoryStore, Store},
+};
+
+/// Puts an [`Engine`] together.
+///
+/// ```
+/// use orchestr8_core::{Engine, agent_base::HelloWorld};
+///
+/// let engine = Engine::builder().agent(HelloWorld).max_concurrent_steps(4).build()?;
+/// assert_eq!(engine.agents().list().count(), 1);
+/// # Ok::<(), orchestr8_core::engine::BuildError>(())
+/// ```
+#[must_use]
+pub struct EngineBuilder {
+    agents: AgentRegistry,
+    refused: Option<RegisterError>,
+    store: Option<Arc<dyn Store>>,
+    clock: Option<Arc<dyn Clock>>,
+    max_concurrent_steps: u32,
+    max_active_executions: usize,
+}
+
+/// The error of an engine that cannot be built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// An agent cannot be registered.
+    #[error("registering an agent")]
+    Agent(#[from] RegisterError),
+    /// A limit of 0 would let nothing happen.
+    #[error("{0} must be at least 1")]
+    Limit(&'static str),
+}
+
+impl Default for EngineBuilder {
+    fn default() -> Self {
+        Self {
+            agents: AgentRegistry::new(),
+            refused: None,
+            store: None,
+            clock: None,
+            max_concurrent_steps: 10,
+            max_active_executions: 1000,
+        }
+    }
+}
+
+impl EngineBuilder {
+    /// Adds an agent. One that cannot be registered is reported by [`build`](Self::build).
+    pub fn agent(mut self, agent: impl Agent) -> Self {
+        if let Err(error) = self.agents.register(agent) {
+            self.refused.get_or_insert(error);
+        }
+        self
+    }
+
+    /// Sets all agents at once, in place of those added so far.
+    pub fn registry(mut self, agents: AgentRegistry) -> Self {
+        self.agents = agents;
+        self
+    }
+
+    /// Sets where journals are kept; default a [`MemoryStore`].
+    pub fn store(mut self, store: impl Store) -> Self {
+        self.store = Some(Arc::new(store));
+        self
+    }
+
+    /// Sets where wall time, ids and chance come from; default a [`SystemClock`].
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Sets how many attempts may be in progress at once, over all executions; default 10.
+    pub fn max_concurrent_steps(mut self, count: u32) -> Self {
+        self.max_concurrent_steps = count;
+        self
+    }
+
+    /// Sets how many executions may be active at once, others stay queued; default 1000.
+    pub fn max_active_executions(mut self, count: usize) -> Self {
+        self.max_active_executions = count;
+        self
+    }
+
+    /// Builds the engine.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] if an agent could not be registered, or a limit is 0.
+    pub fn build(self) -> Result<Engine, BuildError> {
+        if let Some(error) = self.refused {
+            return Err(error.into());
+        }
+        if self.max_concurrent_steps == 0 {
+            return Err(BuildError::Limit("max_concurrent_steps"));
+        }
+        if self.max_active_executions == 0 {
+            return Err(BuildError::Limit("max_active_executions"));
+        }
+        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
+        Ok(Engine {
+            shared: Arc::new(EngineShared {
+                agents: self.agents,
+                store: self.store.unwrap_or_else(|| Arc::new(MemoryStore::new())),
+                seed: clock.random(),
+                clock,
+                bus: Arc::new(Bus::default()),
+                slots: Slots::new(self.max_concurrent_steps),
+                active: Arc::new(Semaphore::new(self.max_active_executions.min(Semaphore::MAX_PERMITS))),
+                circuits: CircuitRegistry::new(),
+                drivers: TaskTracker::new(),
+                live: Mutex::new(HashMap::new()),
+                programs: Mutex::new(VecDeque::new()),
+            }),
+        })
+    }
+}
+
+impl fmt::Debug for EngineBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EngineBuilder").field("agents", &self.agents).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,310 @@
+//! The engine: takes workflows, drives their executions, answers questions about them.
+
+mod builder;
+mod call;
+mod driver;
+pub(crate) mod mailbox;
+mod request;
+mod slots;
+mod stack;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use orchestr8_agent_base::{AgentRegistry, Clock, context::ExecutionIdentity};
+use orchestr8_resilience::{CircuitRegistry, circuit_breaker::CircuitState};
+use orchestr8_schema::{
+    ExecutionId, ValidWorkflow,
+    event::{Event, EventBody},
+};
+use serde_json::Value;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+pub use self::{
+    builder::{BuildError, EngineBuilder},
+    request::{StartError, StartRequest, Submission},
+};
+use self::{
+    driver::{Driver, drive},
+    slots::Slots,
+    stack::LeafStack,
+};
+use crate::{
+    bus::Bus,
+    clock,
+    execution::{CancelError, Cancellation, ExecutionHandle, Shared, Snapshot},
+    plan::{Plan, PlanError},
+    store::{Created, IdempotencyRecord, Store, StoreError},
+    telemetry,
+};
+
+/// Runs workflows. Clones are handles of the same engine.
+///
+/// ```
+/// use orchestr8_core::{Engine, agent_base::HelloWorld, schema::ValidWorkflow};
+/// use serde_json::json;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let engine = Engine::builder().agent(HelloWorld).build()?;
+/// let workflow = ValidWorkflow::from_json(
+///     r#"{
+///         "version": "1.0.0",
+///         "metadata": { "id": "greet", "name": "Greet" },
+///         "inputs": { "type": "object", "required": ["name"] },
+///         "steps": [
+///             { "id": "hello", "agent": { "id": "@orchestr8/hello-world" }, "input": { "name": "${inputs.name}" } }
+///         ]
+///     }"#,
+/// )?;
+/// let execution = engine.start(&workflow, json!({ "name": "Ada" })).await?;
+/// let outcome = execution.outcome().await?;
+/// assert_eq!(outcome.output("hello").unwrap()["result"], "Hello, Ada! Welcome to @orchestr8.");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<EngineShared>,
+}
+
+/// What all handles and drivers of an engine share.
+pub(crate) struct EngineShared {
+    pub(crate) agents: AgentRegistry,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) bus: Arc<Bus>,
+    pub(crate) slots: Slots,
+    pub(crate) active: Arc<tokio::sync::Semaphore>,
+    pub(crate) circuits: CircuitRegistry,
+    /// Of all jitter.
+    pub(crate) seed: u64,
+    drivers: TaskTracker,
+    live: Mutex<HashMap<ExecutionId, Arc<Shared>>>,
+    /// The programs used last, the newest first.
+    programs: Mutex<VecDeque<Arc<Program>>>,
+}
+
+/// A plan, and the layers around its steps: all that executions of one workflow share.
+#[derive(Debug)]
+pub(crate) struct Program {
+    pub(crate) plan: Arc<Plan>,
+    stacks: Box<[LeafStack]>,
+}
+
+impl Engine {
+    /// Compiled workflows that an engine keeps at hand; others are compiled again.
+    const MAX_PROGRAMS: usize = 64;
+
+    /// Begins an engine.
+    pub fn builder() -> EngineBuilder {
+        EngineBuilder::default()
+    }
+
+    /// Starts an execution.
+    ///
+    /// When this returns, the execution is stored; it goes on whether or not somebody holds the handle.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] if this engine cannot run the workflow, or the input breaks its schema. No execution exists then.
+    pub async fn start(&self, workflow: &ValidWorkflow, input: Value) -> Result<ExecutionHandle, StartError> {
+        let submission = self.submit(StartRequest::new(workflow, input)).await?;
+        Ok(submission.handle)
+    }
+
+    /// Starts an execution with everything that a request may say.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start); and [`StartError::IdempotencyConflict`] if the request's key stands for another request.
+    ///
+    /// # Cancellation safety
+    ///
+    /// If the future is dropped the execution may have been stored or not; one that was stored without being driven is left to
+    /// recovery.
+    pub async fn submit(&self, request: StartRequest) -> Result<Submission, StartError> {
+        if self.shared.drivers.is_closed() {
+            return Err(StartError::ShuttingDown);
+        }
+        let program = self.program(&request.workflow)?;
+        let clock = &*self.shared.clock;
+        let id = clock::execution_id(clock);
+        let (queued, idempotency) = request.into_queued(id, &program.plan, clock)?;
+        let record = idempotency.map(|(key, digest)| IdempotencyRecord {
+            key,
+            digest,
+            execution_id: id,
+            created_at: clock.now(),
+        });
+        let first = Event { at: clock.now(), body: EventBody::ExecutionQueued(Arc::clone(&queued)) };
+        let lease = match self.shared.store.create(first.clone(), record.clone()).await? {
+            Created::New(lease) => lease,
+            Created::Taken(taken) if record.is_some_and(|asked| asked.digest == taken.digest) => {
+                let handle = self.execution(taken.execution_id).await?;
+                return Ok(Submission { handle, replayed: true });
+            }
+            Created::Taken(taken) => return Err(StartError::IdempotencyConflict { key: taken.key }),
+        };
+
+        let identity = ExecutionIdentity::new(id, queued.workflow.id(), queued.correlation_id.clone(), first.at);
+        let span = telemetry::execution_span(&identity);
+        let shared = Arc::new(Shared::new(Arc::new(identity), Arc::clone(&program.plan), clock.random()));
+        self.shared.live().insert(id, Arc::clone(&shared));
+        let driver = Driver::new(Arc::clone(&self.shared), Arc::clone(&shared), program, lease, &first);
+        self.shared.drivers.spawn(drive(driver).instrument(span));
+        Ok(Submission { handle: ExecutionHandle::new(self.clone(), shared), replayed: false })
+    }
+
+    /// Returns a handle of an execution that exists, running or ended.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NotFound`] if there is none of this id.
+    pub async fn execution(&self, id: ExecutionId) -> Result<ExecutionHandle, StoreError> {
+        let live = self.shared.live().get(&id).cloned();
+        let shared = match live {
+            Some(shared) => shared,
+            None => Arc::new(self.snapshot(id).await?.into_shared()),
+        };
+        Ok(ExecutionHandle::new(self.clone(), shared))
+    }
+
+    /// Returns what is known of an execution now: its state, and the journal that it is the fold of.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NotFound`] if there is none of this id.
+    pub async fn snapshot(&self, id: ExecutionId) -> Result<Snapshot, StoreError> {
+        let events = self.shared.store.load(id, 0).await?;
+        let Some(EventBody::ExecutionQueued(queued)) = events.first().map(|event| &event.body) else {
+            return Err(StoreError::NotFound(id));
+        };
+        let program = self
+            .program(&queued.workflow)
+            .map_err(|source| StoreError::Medium { attempted: "compiling a stored workflow", source: source.into() })?;
+        Ok(Snapshot::replay(Arc::clone(&program.plan), events))
+    }
+
+    /// Lists executions, newest first.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be read.
+    pub async fn executions(&self, limit: usize) -> Result<Vec<ExecutionId>, StoreError> {
+        self.shared.store.list(limit).await
+    }
+
+    /// Asks for the end of an execution. When this returns, the request is in the journal.
+    ///
+    /// # Errors
+    ///
+    /// [`CancelError`] if there is no such execution, it is ending already, or it has ended.
+    pub async fn cancel(&self, id: ExecutionId, cancellation: Cancellation) -> Result<(), CancelError> {
+        self.execution(id).await?.cancel(cancellation).await
+    }
+
+    /// Returns the agents that the engine may call.
+    #[must_use]
+    pub fn agents(&self) -> &AgentRegistry {
+        &self.shared.agents
+    }
+
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        &self.shared.store
+    }
+
+    /// Returns the wall clock.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.shared.clock
+    }
+
+    /// Returns the bus of live events.
+    #[must_use]
+    pub fn bus(&self) -> &Arc<Bus> {
+        &self.shared.bus
+    }
+
+    /// Returns the state of every circuit breaker by key.
+    #[must_use]
+    pub fn circuits(&self) -> Vec<(Arc<str>, CircuitState)> {
+        self.shared.circuits.snapshot()
+    }
+
+    /// Takes no more executions and waits until those that run have ended, at most this long. True if they all have.
+    ///
+    /// Executions are not cancelled: with a store that outlives the process they can be taken up later.
+    pub async fn shutdown(&self, timeout: Duration) -> bool {
+        self.shared.drivers.close();
+        tokio::time::timeout(timeout, self.shared.drivers.wait()).await.is_ok()
+    }
+
+    /// Finds or makes the program of a workflow.
+    fn program(&self, workflow: &ValidWorkflow) -> Result<Arc<Program>, PlanError> {
+        let found = {
+            let mut programs = self.shared.programs();
+            let place = programs.iter().position(|program| program.plan.workflow().is_same(workflow));
+            match place {
+                Some(0) => programs.front().cloned(),
+                Some(place) => programs.remove(place).inspect(|program| programs.push_front(Arc::clone(program))),
+                None => None,
+            }
+        };
+        if let Some(program) = found {
+            return Ok(program);
+        }
+        let program = Arc::new(Program::compile(workflow, &self.shared.agents, &self.shared.circuits)?);
+        let mut programs = self.shared.programs();
+        programs.push_front(Arc::clone(&program));
+        programs.truncate(Self::MAX_PROGRAMS);
+        Ok(program)
+    }
+}
+
+impl EngineShared {
+    pub(crate) fn forget(&self, id: ExecutionId) {
+        self.live().remove(&id);
+    }
+
+    fn live(&self) -> MutexGuard<'_, HashMap<ExecutionId, Arc<Shared>>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn programs(&self) -> MutexGuard<'_, VecDeque<Arc<Program>>> {
+        self.programs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Program {
+    fn compile(
+        workflow: &ValidWorkflow,
+        agents: &AgentRegistry,
+        circuits: &CircuitRegistry,
+    ) -> Result<Self, PlanError> {
+        let plan = Plan::compile(workflow, agents)?;
+        let stacks = plan
+            .steps()
+            .iter()
+            .zip(workflow.steps())
+            .map(|(step, valid)| {
+                LeafStack::new(step, valid.output_schema.as_ref(), circuits).map_err(|error| PlanError::Policy {
+                    step: step.identity.step_id.clone(),
+                    message: error.to_string(),
+                })
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self { plan: Arc::new(plan), stacks })
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("store", &self.shared.store).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,459 @@
+//! An execution as its users hold it: a handle while it runs, an outcome when it has ended, a snapshot at any time.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use orchestr8_agent_base::context::ExecutionIdentity;
+use orchestr8_schema::{
+    CorrelationId, ExecutionId, Failure, StepPath,
+    api::{self, ExecutionStatus},
+    event::Event,
+};
+use serde_json::{Map, Value};
+use tokio::sync::{Notify, oneshot};
+
+use crate::{
+    bus::{Delivery, Subscription, TooManySubscribers},
+    engine::{
+        Engine,
+        mailbox::{Mailbox, Request},
+    },
+    journal::Journal,
+    machine::{self, Phase, Refusal, State},
+    plan::Plan,
+    store::StoreError,
+    view,
+};
+
+/// What a driver and all handles of its execution share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    identity: Arc<ExecutionIdentity>,
+    plan: Arc<Plan>,
+    seed: u64,
+    mailbox: Arc<Mailbox>,
+    ended: OnceLock<Result<Arc<State>, Lost>>,
+    end: Notify,
+}
+
+impl Shared {
+    pub(crate) fn new(identity: Arc<ExecutionIdentity>, plan: Arc<Plan>, seed: u64) -> Self {
+        Self { identity, plan, seed, mailbox: Arc::default(), ended: OnceLock::new(), end: Notify::new() }
+    }
+
+    pub(crate) fn identity(&self) -> &Arc<ExecutionIdentity> {
+        &self.identity
+    }
+
+    pub(crate) fn execution_id(&self) -> ExecutionId {
+        self.identity.execution_id
+    }
+
+    /// Of this execution's jitter.
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    pub(crate) fn mailbox(&self) -> &Arc<Mailbox> {
+        &self.mailbox
+    }
+
+    /// Leaves word of the end; the first word counts.
+    pub(crate) fn end(&self, ended: Result<State, Lost>) {
+        // Only the driver writes, and what it leaves when it is dropped comes second.
+        let _ = self.ended.set(ended.map(Arc::new));
+        self.mailbox.close();
+        self.end.notify_waiters();
+    }
+}
+
+/// A handle of an execution. Clones are handles of the same one; dropping them does not end it.
+#[derive(Clone)]
+pub struct ExecutionHandle {
+    engine: Engine,
+    shared: Arc<Shared>,
+}
+
+impl ExecutionHandle {
+    pub(crate) fn new(engine: Engine, shared: Arc<Shared>) -> Self {
+        Self { engine, shared }
+    }
+
+    /// Returns the execution's id.
+    #[must_use]
+    pub fn id(&self) -> ExecutionId {
+        self.shared.execution_id()
+    }
+
+    /// Returns what ties the execution to its cause.
+    #[must_use]
+    pub fn correlation_id(&self) -> &CorrelationId {
+        &self.shared.identity.correlation_id
+    }
+
+    /// Returns the plan that is executed.
+    #[must_use]
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.shared.plan
+    }
+
+    /// Waits for the end of the execution.
+    ///
+    /// # Errors
+    ///
+    /// [`Lost`] if the execution is no longer driven by this engine. A failed execution is no error here.
+    ///
+    /// # Cancellation safety
+    ///
+    /// Dropping the future changes nothing.
+    pub async fn outcome(&self) -> Result<Outcome, Lost> {
+        loop {
+            let end = self.shared.end.notified();
+            if let Some(ended) = self.shared.ended.get() {
+                let state = Arc::clone(ended.as_ref().map_err(Lost::clone)?);
+                return Ok(Outcome { plan: Arc::clone(&self.shared.plan), state });
+            }
+            end.await;
+        }
+    }
+
+    /// Asks for the end of the execution. When this returns, the request is in the journal; running attempts have the grace to
+    /// end.
+    ///
+    /// # Errors
+    ///
+    /// [`CancelError`] if the execution is ending already, or has ended.
+    pub async fn cancel(&self, cancellation: Cancellation) -> Result<(), CancelError> {
+        let Cancellation { reason, grace_period, requested_by } = cancellation;
+        let (answer, heard) = oneshot::channel();
+        self.shared.mailbox.send(Request::Cancel { reason, grace_period, requested_by, answer });
+        match heard.await {
+            Ok(answer) => answer.map_err(CancelError::Ending),
+            Err(_) => Err(CancelError::Ended),
+        }
+    }
+
+    /// Returns what is known of the execution now.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the journal cannot be read.
+    pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        self.engine.snapshot(self.id()).await
+    }
+
+    /// Follows the journal: what is stored first, then what comes, without gap or repetition, to the end.
+    ///
+    /// # Errors
+    ///
+    /// [`TooManySubscribers`] of the engine's bus.
+    pub fn events(&self) -> Result<EventStream, TooManySubscribers> {
+        let subscription = self.engine.bus().subscribe(Some(self.id()))?;
+        Ok(EventStream {
+            execution: self.clone(),
+            subscription,
+            behind: true,
+            stored: VecDeque::new(),
+            sequence: 0,
+            ended: false,
+        })
+    }
+}
+
+impl fmt::Debug for ExecutionHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExecutionHandle").field("id", &self.id()).finish_non_exhaustive()
+    }
+}
+
+/// A request for the end of an execution.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Cancellation {
+    reason: String,
+    grace_period: Option<Duration>,
+    requested_by: Option<String>,
+}
+
+impl Cancellation {
+    /// Asks with a reason, for people.
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), grace_period: None, requested_by: None }
+    }
+
+    /// Sets how long running attempts may take to end; default as the workflow says. Zero drops them at once.
+    pub fn grace_period(mut self, grace_period: Duration) -> Self {
+        self.grace_period = Some(grace_period);
+        self
+    }
+
+    /// Says who asks.
+    pub fn requested_by(mut self, who: impl Into<String>) -> Self {
+        self.requested_by = Some(who.into());
+        self
+    }
+}
+
+/// Why a request for the end of an execution was refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CancelError {
+    /// It is ending already.
+    #[error(transparent)]
+    Ending(Refusal),
+    /// It has ended.
+    #[error("the execution has ended")]
+    Ended,
+    /// It cannot be found.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The error of an execution that this engine no longer drives. Its journal is whole; whoever holds the store can take it up.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the execution is no longer driven here: {reason}")]
+pub struct Lost {
+    reason: Arc<str>,
+    #[source]
+    source: Option<Arc<StoreError>>,
+}
+
+impl Lost {
+    pub(crate) fn stopped() -> Self {
+        Self { reason: "its driver was stopped".into(), source: None }
+    }
+
+    pub(crate) fn store(error: StoreError) -> Self {
+        Self { reason: "its journal was not written".into(), source: Some(Arc::new(error)) }
+    }
+
+    fn ended_elsewhere() -> Self {
+        Self { reason: "nobody drives it".into(), source: None }
+    }
+}
+
+/// How an execution ended.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    plan: Arc<Plan>,
+    state: Arc<State>,
+}
+
+impl Outcome {
+    /// Returns the terminal status.
+    #[must_use]
+    pub fn status(&self) -> ExecutionStatus {
+        view::status(&self.state)
+    }
+
+    /// Whether the execution completed.
+    #[must_use]
+    pub fn is_completed(&self) -> bool {
+        self.status() == ExecutionStatus::Completed
+    }
+
+    /// Returns the outputs, if the execution completed: what the workflow's `outputs` gave, else every completed step's output
+    /// by id.
+    #[must_use]
+    pub fn outputs(&self) -> Option<Value> {
+        view::outputs(&self.plan, &self.state)
+    }
+
+    /// Returns the output of a step that completed.
+    #[must_use]
+    pub fn output(&self, step: &str) -> Option<&Value> {
+        let step = self.plan.workflow().step_index(step)?;
+        let step = self.state.steps().get(step.get())?;
+        step.output.as_deref().filter(|_| step.phase == Phase::Completed)
+    }
+
+    /// Returns the failure that the execution ended with.
+    #[must_use]
+    pub fn error(&self) -> Option<&Failure> {
+        self.state.error().map(AsRef::as_ref)
+    }
+
+    /// Returns everything that is known, in its last state.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Returns the plan that was executed.
+    #[must_use]
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    /// Renders the outcome as the REST interface shows an execution.
+    #[must_use]
+    pub fn to_body(&self) -> api::Execution {
+        view::execution(&self.plan, &self.state)
+    }
+}
+
+/// What is known of an execution at one time: its journal so far, and the state that it folds to.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    plan: Arc<Plan>,
+    events: Vec<Event>,
+    state: State,
+}
+
+impl Snapshot {
+    /// Folds a journal.
+    pub(crate) fn replay(plan: Arc<Plan>, events: Vec<Event>) -> Self {
+        let mut state = State::new(&plan);
+        for event in &events {
+            machine::fold(&plan, &mut state, event);
+        }
+        Self { plan, events, state }
+    }
+
+    /// Makes what handles share, for an execution that no driver of this engine holds.
+    pub(crate) fn into_shared(self) -> Shared {
+        let queued = self.state.queued().cloned();
+        let identity = match &queued {
+            Some(queued) => ExecutionIdentity::new(
+                queued.execution_id,
+                queued.workflow.id(),
+                queued.correlation_id.clone(),
+                self.events[0].at,
+            ),
+            None => unreachable!("a snapshot is made of a journal that begins with `execution.queued`"),
+        };
+        let shared = Shared::new(Arc::new(identity), self.plan, 0);
+        let ended = if self.state.status().is_terminal() { Ok(self.state) } else { Err(Lost::ended_elsewhere()) };
+        shared.end(ended);
+        shared
+    }
+
+    /// Returns the status.
+    #[must_use]
+    pub fn status(&self) -> ExecutionStatus {
+        view::status(&self.state)
+    }
+
+    /// Returns the plan.
+    #[must_use]
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    /// Returns the state.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Returns the events so far.
+    #[must_use]
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+
+    /// Returns the outputs, if the execution has completed; see [`Outcome::outputs`].
+    #[must_use]
+    pub fn outputs(&self) -> Option<Value> {
+        view::outputs(&self.plan, &self.state)
+    }
+
+    /// Renders the snapshot as the REST interface shows an execution.
+    #[must_use]
+    pub fn to_body(&self) -> api::Execution {
+        view::execution(&self.plan, &self.state)
+    }
+
+    /// Renders the journal.
+    #[must_use]
+    pub fn journal(&self) -> Journal {
+        Journal::render(&self.plan, &self.events, &self.state)
+    }
+}
+
+/// A journal that is followed to its end.
+#[derive(Debug)]
+#[must_use = "a stream does nothing unless read"]
+pub struct EventStream {
+    execution: ExecutionHandle,
+    subscription: Subscription,
+    /// Whether stored events have to be read before live ones.
+    behind: bool,
+    stored: VecDeque<Event>,
+    /// The sequence of the last event given out.
+    sequence: u64,
+    ended: bool,
+}
+
+impl EventStream {
+    /// Waits for the next event and its sequence; `None` behind the terminal event. Events that the bus had to drop are read from
+    /// the journal.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the journal cannot be read.
+    ///
+    /// # Cancellation safety
+    ///
+    /// Dropping the future loses no event.
+    pub async fn next(&mut self) -> Result<Option<(u64, Event)>, StoreError> {
+        loop {
+            if self.ended {
+                return Ok(None);
+            }
+            if let Some(event) = self.stored.pop_front() {
+                return Ok(Some(self.give(self.sequence + 1, event)));
+            }
+            if self.behind {
+                let events = self.execution.engine.store().load(self.execution.id(), self.sequence).await?;
+                self.stored = events.into();
+                self.behind = false;
+                continue;
+            }
+            match self.subscription.next().await {
+                Delivery::Event(published) if published.sequence == self.sequence + 1 => {
+                    return Ok(Some(self.give(published.sequence, published.event)));
+                }
+                // Known already, from the journal.
+                Delivery::Event(published) if published.sequence <= self.sequence => {}
+                Delivery::Event(_) | Delivery::Dropped { .. } => self.behind = true,
+            }
+        }
+    }
+
+    /// Returns the step path that an event is about.
+    #[must_use]
+    pub fn step_path(&self, event: &Event) -> Option<&StepPath> {
+        let activation = event.body.activation()?;
+        Some(&self.execution.plan().steps().get(activation.get())?.identity.step_path)
+    }
+
+    fn give(&mut self, sequence: u64, event: Event) -> (u64, Event) {
+        self.sequence = sequence;
+        self.ended = event.body.is_terminal();
+        (sequence, event)
+    }
+}
+
+/// The variables of an execution: those it began with, and what completed steps captured, in the order of declaration.
+pub(crate) fn variables(plan: &Plan, state: &State) -> Map<String, Value> {
+    let mut variables = match state.queued().map(|queued| &*queued.variables) {
+        Some(Value::Object(variables)) => variables.clone(),
+        _ => Map::new(),
+    };
+    for (valid, step) in plan.workflow().steps().iter().zip(state.steps()) {
+        if step.phase == Phase::Completed {
+            let scope = machine::scope::StepScope::of_execution(plan, state);
+            for (name, path) in &valid.captures {
+                if let Some(value) = path.evaluate(&scope) {
+                    variables.insert(name.clone(), value.into_owned());
+                }
+            }
+        }
+    }
+    variables
+}

@@ -1,0 +1,65 @@
+//! The machine: a pure, total function of (plan, state, event) to commands. It alone decides what happens next.
+//!
+//! There is no async in here, no clock, no randomness, no I/O and no logging. Everything that varies (time, what agents answer,
+//! what people ask for) enters as an event; everything that is to be done leaves as a [`Command`].
+//!
+//! [`step`] does three things with an event:
+//!
+//! 1. **Accept** ([`accept`]). An event from outside that does not fit the state is refused by a command; nothing changes.
+//! 2. **Fold** ([`fold`]). The state changes as the event says. No expression is evaluated. Replaying a journal is this part
+//!    alone, so the state is only ever the fold of the events.
+//! 3. **Decide** ([`decide`]). From the state alone, changing nothing, at most one [`Command::Record`] comes out: the next derived
+//!    event, which the driver hands to [`step`] at once, until none comes. One at a time, since each may forbid the next.
+//!
+//! The driver stores the external event and all that follows from it as one batch, and only then carries the other commands out.
+//!
+//! # Where to look
+//!
+//! | question | file |
+//! |---|---|
+//! | what is known of an execution? | [`state`] |
+//! | when is an event refused? | [`accept`] |
+//! | what does an event change, and what is to be done then? | [`fold`] |
+//! | what is decided next, and in what order? | [`decide`], fed by [`agenda`] |
+//! | what do expressions see? | [`scope`] |
+//! | what is still open, for a driver with nothing in hand? | [`outstanding`] |
+
+pub mod accept;
+pub mod agenda;
+pub mod command;
+pub mod decide;
+pub mod fold;
+pub mod outstanding;
+pub mod scope;
+pub mod state;
+
+use orchestr8_schema::event::{Event, EventSort};
+
+pub use self::{
+    accept::Refusal,
+    command::{Call, Command, Commands},
+    fold::fold,
+    outstanding::outstanding,
+    state::{Phase, State, Status, StepState},
+};
+use crate::plan::Plan;
+
+/// Takes an event to the state and says what is to be done.
+///
+/// The commands are appended to `out` in the order in which they are to be carried out; a [`Command::Record`] comes last. An
+/// event that does not fit leaves the state as it is and gives one [`Command::Refuse`] and nothing else.
+///
+/// Never panics, whatever the event.
+pub fn step(plan: &Plan, state: &mut State, event: &Event, out: &mut Commands) {
+    if let Err(refusal) = accept::accept(plan, state, &event.body) {
+        // A derived event that does not fit comes from a foreign journal; it changes nothing, and nobody waits for an answer.
+        if event.body.sort() != EventSort::Derived {
+            out.push(Command::Refuse(refusal));
+        }
+        return;
+    }
+    fold::apply(plan, state, event, out);
+    if let Some(body) = decide::decide(plan, state) {
+        out.push(Command::Record(Event { at: event.at, body }));
+    }
+}

@@ -1,0 +1,318 @@
+//! What is known of an execution: the fold of its events, and nothing else.
+
+use std::sync::Arc;
+
+use orchestr8_schema::{
+    Failure, StepIndex, Timestamp,
+    event::{Activation, Cancelling, Queued, SkipReason},
+};
+use serde_json::Value;
+
+use super::agenda::Agenda;
+use crate::plan::Plan;
+
+/// The state of one execution.
+///
+/// Two states are equal if the same events led to them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    pub(super) status: Status,
+    /// The number of events folded.
+    pub(super) sequence: u64,
+    pub(super) queued: Option<Arc<Queued>>,
+    pub(super) started_at: Option<Timestamp>,
+    pub(super) ended_at: Option<Timestamp>,
+    /// When the last event happened.
+    pub(super) latest: Timestamp,
+    /// One per step; composite steps will add theirs as they open.
+    pub(super) steps: Vec<StepState>,
+    pub(super) agenda: Agenda,
+    /// Steps that are not terminal.
+    pub(super) live: u32,
+    /// Attempts in progress.
+    pub(super) in_flight: u32,
+    /// The first fatal failure.
+    pub(super) fatal: Option<Arc<Failure>>,
+    pub(super) cancelling: Option<Arc<Cancelling>>,
+    pub(super) ending: Option<Ending>,
+    pub(super) outputs: Option<Arc<Value>>,
+}
+
+/// The status of an execution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Status {
+    /// Nothing has happened yet, or no driver has taken it up.
+    Queued,
+    /// Steps run.
+    Running,
+    /// It cannot complete any more; running work ends. Views show `running`.
+    Failing,
+    /// Somebody asked for its end; running work ends.
+    Cancelling,
+    /// Ended well.
+    Completed,
+    /// Ended by a failure.
+    Failed,
+    /// Ended on request.
+    Cancelled,
+}
+
+impl Status {
+    /// Whether nothing will happen any more.
+    #[must_use]
+    pub fn is_terminal(self) -> bool {
+        match self {
+            Self::Completed | Self::Failed | Self::Cancelled => true,
+            Self::Queued | Self::Running | Self::Failing | Self::Cancelling => false,
+        }
+    }
+
+    /// Whether running work is brought to its end.
+    #[must_use]
+    pub fn is_ending(self) -> bool {
+        matches!(self, Self::Failing | Self::Cancelling)
+    }
+}
+
+/// The state of one activation of a step.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct StepState {
+    /// How far it has come.
+    pub phase: Phase,
+    /// Dependencies that have not been settled.
+    pub(super) waits_for: u32,
+    /// Calls that reached the agent.
+    pub attempts: u32,
+    /// Tries that a circuit breaker rejected.
+    pub rejected: u32,
+    /// How often the present attempt was begun again after a crash.
+    pub restarts: u32,
+    /// The dependency that was settled first without being satisfied.
+    pub blocked_by: Option<StepIndex>,
+    /// The resolved input.
+    pub input: Option<Arc<Value>>,
+    /// What the policy `idempotencyKey` gave.
+    pub idempotency_key: Option<Arc<str>>,
+    /// The output, once there is one.
+    pub output: Option<Arc<Value>>,
+    /// The final failure, or that of the last attempt.
+    pub error: Option<Arc<Failure>>,
+    /// Why it did not run.
+    pub skip_reason: Option<SkipReason>,
+    /// When its turn came.
+    pub scheduled_at: Option<Timestamp>,
+    /// When its first attempt began.
+    pub started_at: Option<Timestamp>,
+    /// When its latest attempt began.
+    pub attempt_at: Option<Timestamp>,
+    /// When it became terminal.
+    pub ended_at: Option<Timestamp>,
+    /// When the next attempt is due, in backoff.
+    pub due_at: Option<Timestamp>,
+}
+
+/// How far an activation has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Phase {
+    /// Dependencies have not been settled.
+    Blocked,
+    /// Its turn has come.
+    Ready,
+    /// Its call is open; no attempt has begun.
+    Scheduled,
+    /// The first attempt has begun; `step.started` is about to be decided.
+    Starting,
+    /// An attempt is in progress.
+    Running,
+    /// An attempt has failed, another will be made; its time is about to be set.
+    Between,
+    /// The next attempt waits for its time.
+    Backoff,
+    /// The final answer is in; the end of the step is about to be decided.
+    Answered,
+    /// Ended well.
+    Completed,
+    /// Ended by a failure.
+    Failed,
+    /// Did not run.
+    Skipped,
+    /// Ended on request, or with its execution.
+    Cancelled,
+}
+
+impl Phase {
+    /// Whether nothing will happen any more.
+    #[must_use]
+    pub fn is_terminal(self) -> bool {
+        match self {
+            Self::Completed | Self::Failed | Self::Skipped | Self::Cancelled => true,
+            Self::Blocked
+            | Self::Ready
+            | Self::Scheduled
+            | Self::Starting
+            | Self::Running
+            | Self::Between
+            | Self::Backoff
+            | Self::Answered => false,
+        }
+    }
+
+    /// Whether an attempt is in progress.
+    #[must_use]
+    pub fn is_in_flight(self) -> bool {
+        matches!(self, Self::Starting | Self::Running)
+    }
+
+    /// Whether the driver holds a call.
+    #[must_use]
+    pub fn has_call(self) -> bool {
+        matches!(self, Self::Scheduled | Self::Starting | Self::Running | Self::Between | Self::Backoff)
+    }
+
+    /// Returns the status that people see.
+    #[must_use]
+    pub fn status(self) -> &'static str {
+        match self {
+            Self::Blocked | Self::Ready | Self::Scheduled => "pending",
+            Self::Starting | Self::Running | Self::Answered => "running",
+            Self::Between | Self::Backoff => "waiting",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// An execution's end in progress: a sweep over all steps, in the order of their numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Ending {
+    /// The next step to look at.
+    pub(super) cursor: u32,
+    /// Until when running attempts may end; absent if nothing limits them.
+    pub(super) grace_until: Option<Timestamp>,
+    /// Whether the tokens of running attempts have fired.
+    pub(super) propagate: bool,
+    /// Whether the grace is over, so that running attempts are dropped.
+    pub(super) forced: bool,
+    /// Whether a running attempt was dropped.
+    pub(super) dropped: bool,
+}
+
+impl State {
+    /// Makes the state before any event.
+    #[must_use]
+    pub fn new(plan: &Plan) -> Self {
+        let steps: Vec<_> = (0..plan.steps().len())
+            .map(|index| StepState::new(plan.graph().incoming(StepIndex(index as u32))))
+            .collect();
+        Self {
+            status: Status::Queued,
+            sequence: 0,
+            queued: None,
+            started_at: None,
+            ended_at: None,
+            latest: Timestamp::default(),
+            live: steps.len() as u32,
+            steps,
+            agenda: Agenda::default(),
+            in_flight: 0,
+            fatal: None,
+            cancelling: None,
+            ending: None,
+            outputs: None,
+        }
+    }
+
+    /// Returns the status.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    /// Returns the number of events folded, which is the sequence of the last.
+    #[must_use]
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// Returns what the execution was made from; absent before the first event.
+    #[must_use]
+    pub fn queued(&self) -> Option<&Arc<Queued>> {
+        self.queued.as_ref()
+    }
+
+    /// Returns when a driver took the execution up.
+    #[must_use]
+    pub fn started_at(&self) -> Option<Timestamp> {
+        self.started_at
+    }
+
+    /// Returns when it ended.
+    #[must_use]
+    pub fn ended_at(&self) -> Option<Timestamp> {
+        self.ended_at
+    }
+
+    /// Returns all activations by number.
+    #[must_use]
+    pub fn steps(&self) -> &[StepState] {
+        &self.steps
+    }
+
+    /// Returns an activation; absent if there is none of that number.
+    #[must_use]
+    pub fn activation(&self, activation: Activation) -> Option<&StepState> {
+        self.steps.get(activation.get())
+    }
+
+    /// Returns the number of attempts in progress.
+    #[must_use]
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight
+    }
+
+    /// Returns the failure that the execution ends with, or will.
+    #[must_use]
+    pub fn error(&self) -> Option<&Arc<Failure>> {
+        self.fatal.as_ref()
+    }
+
+    /// Returns who asked for the end, and why.
+    #[must_use]
+    pub fn cancelling(&self) -> Option<&Arc<Cancelling>> {
+        self.cancelling.as_ref()
+    }
+
+    /// Returns what the workflow's `outputs` gave; absent if it has none or has not completed.
+    #[must_use]
+    pub fn outputs(&self) -> Option<&Arc<Value>> {
+        self.outputs.as_ref()
+    }
+}
+
+impl StepState {
+    fn new(waits_for: u32) -> Self {
+        Self {
+            phase: Phase::Blocked,
+            waits_for,
+            attempts: 0,
+            rejected: 0,
+            restarts: 0,
+            blocked_by: None,
+            input: None,
+            idempotency_key: None,
+            output: None,
+            error: None,
+            skip_reason: None,
+            scheduled_at: None,
+            started_at: None,
+            attempt_at: None,
+            ended_at: None,
+            due_at: None,
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! How the calls of one step are made: its own policies over the workflow's over the defaults.
+
+use std::time::Duration;
+
+use orchestr8_agent_base::AgentManifest;
+use orchestr8_schema::{
+    ErrorKind, ValidWorkflow,
+    policy::{CircuitBreakerPolicy, ErrorClassification, OnError, RetryPolicy, RetryableError, WorkflowTimeout},
+    workflow::Step,
+};
+
+use super::PlanError;
+
+/// How the calls of one leaf step are made; every field is decided.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct LeafPolicy {
+    /// How long one attempt may take.
+    pub timeout: Duration,
+    /// How long the whole step may take, all attempts and waits included.
+    pub deadline: Option<Duration>,
+    /// Attempts in all, the first included.
+    pub max_attempts: u32,
+    /// The delay after the first failure; it doubles with each further one.
+    pub base_delay: Duration,
+    /// The cap of the delay before jitter.
+    pub max_delay: Duration,
+    /// Whether the delay is varied.
+    pub jitter: bool,
+    /// The kinds that are tried again.
+    pub retryable: Vec<ErrorKind>,
+    /// The circuit breaker, unless it is switched off.
+    pub circuit_breaker: Option<CircuitPolicy>,
+}
+
+/// The circuit breaker of one step.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct CircuitPolicy {
+    /// Consecutive failures that open the circuit.
+    pub failure_threshold: u32,
+    /// How long it stays open.
+    pub reset_timeout: Duration,
+    /// Which failures are counted.
+    pub counted: ErrorClassification,
+    /// Which circuit it is.
+    pub key: CircuitKey,
+}
+
+/// Which circuit a call belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CircuitKey {
+    /// Always this one.
+    Fixed(String),
+    /// This prefix, and the target that the agent names for its input.
+    PerTarget(String),
+}
+
+impl LeafPolicy {
+    pub(super) fn resolve(step: &Step, workflow: &ValidWorkflow, manifest: &AgentManifest) -> Result<Self, PlanError> {
+        let workflow_policies = &workflow.workflow().policies;
+        let (own, outer) = (&step.policies, &workflow_policies.resilience);
+        let unsupported = |what| Err(PlanError::Unsupported { place: format!("step `{}`", step.id), what });
+        if own.resilience.rate_limit.is_some() || outer.rate_limit.is_some() {
+            return unsupported("rateLimit");
+        }
+        if own.resilience.bulkhead.is_some() || outer.bulkhead.is_some() {
+            return unsupported("bulkhead");
+        }
+
+        let per_step = workflow_policies.timeout.as_ref().and_then(|timeout| timeout.per_step);
+        let timeout =
+            own.timeout.or(per_step).or(manifest.timeout).unwrap_or(WorkflowTimeout::DEFAULT_PER_STEP).as_duration();
+
+        let asked = match (&own.resilience.retry, &outer.retry) {
+            (Some(own), Some(outer)) => Some(own.or(outer)),
+            (one, other) => one.clone().or_else(|| other.clone()),
+        };
+        let default_cap = match (&asked, step.on_error) {
+            (None, OnError::Retry) => RetryPolicy::ON_ERROR_MAX_DELAY,
+            _ => RetryPolicy::DEFAULT_MAX_DELAY,
+        };
+        let retry = asked.unwrap_or_default();
+        let mut retryable: Vec<_> = retry
+            .retryable_errors
+            .as_deref()
+            .unwrap_or(&RetryableError::ALL)
+            .iter()
+            .map(|error| error.kind())
+            .collect();
+        if step.on_error == OnError::Retry {
+            retryable.push(ErrorKind::Internal);
+        }
+        let base_delay = retry.base_delay_ms.unwrap_or(RetryPolicy::DEFAULT_BASE_DELAY).as_duration();
+
+        Ok(Self {
+            timeout,
+            deadline: own.deadline.map(|deadline| deadline.as_duration()),
+            max_attempts: if manifest.retryable {
+                retry.max_attempts.unwrap_or(RetryPolicy::DEFAULT_MAX_ATTEMPTS)
+            } else {
+                1
+            },
+            base_delay,
+            max_delay: retry.max_delay_ms.unwrap_or(default_cap).as_duration().max(base_delay),
+            jitter: retry.jitter.unwrap_or(true),
+            retryable,
+            circuit_breaker: CircuitPolicy::resolve(
+                own.resilience.circuit_breaker.as_ref(),
+                outer.circuit_breaker.as_ref(),
+                manifest,
+            ),
+        })
+    }
+}
+
+impl CircuitPolicy {
+    fn resolve(
+        own: Option<&CircuitBreakerPolicy>,
+        outer: Option<&CircuitBreakerPolicy>,
+        manifest: &AgentManifest,
+    ) -> Option<Self> {
+        let merged = match (own, outer) {
+            (Some(own), Some(outer)) => own.or(outer),
+            (one, other) => one.or(other).cloned().unwrap_or_default(),
+        };
+        if merged.enabled == Some(false) {
+            return None;
+        }
+        let strategy = merged.key_strategy.unwrap_or_default();
+        let key = match merged.key {
+            Some(key) => CircuitKey::Fixed(key),
+            None => {
+                let id = if strategy.agent_id { manifest.id.as_str() } else { "" };
+                let prefix = format!("cb:{id}");
+                if strategy.include_target { CircuitKey::PerTarget(prefix) } else { CircuitKey::Fixed(prefix) }
+            }
+        };
+        Some(Self {
+            failure_threshold: merged.failure_threshold.unwrap_or(CircuitBreakerPolicy::DEFAULT_FAILURE_THRESHOLD),
+            reset_timeout: merged.reset_timeout_ms.unwrap_or(CircuitBreakerPolicy::DEFAULT_RESET_TIMEOUT).as_duration(),
+            counted: merged.error_classification.unwrap_or_default(),
+            key,
+        })
+    }
+}
+
+impl CircuitKey {
+    /// Returns the circuit's key for a call whose agent names this target: `<id>` or `<id>:<target>` behind `cb:`.
+    #[must_use]
+    pub fn of(&self, target: Option<&str>) -> String {
+        match (self, target) {
+            (Self::Fixed(key), _) | (Self::PerTarget(key), None) => key.clone(),
+            (Self::PerTarget(prefix), Some(target)) if prefix == "cb:" => format!("cb:{target}"),
+            (Self::PerTarget(prefix), Some(target)) => format!("{prefix}:{target}"),
+        }
+    }
+}

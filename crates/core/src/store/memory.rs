@@ -1,0 +1,164 @@
+//! A store in memory: for tests, for trials, and for executions that need not outlive the process.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+use orchestr8_schema::{
+    ExecutionId, IdempotencyKey, Timestamp,
+    event::{Event, EventBody},
+};
+use serde_json::Value;
+
+use super::{Created, IdempotencyRecord, Lease, Store, StoreError};
+
+/// A store in memory. Clones share the journals.
+///
+/// Executions that run are never dropped. Of those that have ended it keeps the newest 1000, and at most about 50 MB of them,
+/// but always the newest; the oldest go first.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStore {
+    shared: Arc<Mutex<Shelf>>,
+}
+
+#[derive(Debug, Default)]
+struct Shelf {
+    journals: HashMap<ExecutionId, Journal>,
+    /// By time of creation, which execution ids sort by.
+    order: BTreeMap<ExecutionId, ()>,
+    /// Ended executions, the oldest first, with their size in bytes.
+    finished: VecDeque<(ExecutionId, usize)>,
+    finished_bytes: usize,
+    requests: HashMap<IdempotencyKey, IdempotencyRecord>,
+}
+
+#[derive(Debug)]
+struct Journal {
+    events: Vec<Event>,
+    epoch: u64,
+    request: Option<IdempotencyKey>,
+}
+
+impl MemoryStore {
+    /// The most ended executions that are kept.
+    pub const MAX_FINISHED: usize = 1000;
+    /// About the most memory that ended executions take, in bytes.
+    pub const MAX_FINISHED_BYTES: usize = 50 * 1024 * 1024;
+
+    /// Makes an empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A panic elsewhere leaves no half-made change behind, so the lock is taken all the same.
+    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn create(&self, first: Event, request: Option<IdempotencyRecord>) -> Result<Created, StoreError> {
+        let EventBody::ExecutionQueued(queued) = &first.body else {
+            return Err(StoreError::Medium {
+                attempted: "beginning a journal",
+                source: format!("its first event is {}", first.body.name()).into(),
+            });
+        };
+        let id = queued.execution_id;
+        let mut shelf = self.shelf();
+        if let Some(request) = &request {
+            shelf.expire(first.at);
+            if let Some(taken) = shelf.requests.get(&request.key) {
+                return Ok(Created::Taken(taken.clone()));
+            }
+        }
+        if shelf.journals.contains_key(&id) {
+            return Err(StoreError::Conflict(id));
+        }
+        let key = request.as_ref().map(|request| request.key.clone());
+        shelf.journals.insert(id, Journal { events: vec![first], epoch: 1, request: key });
+        shelf.order.insert(id, ());
+        if let Some(request) = request {
+            shelf.requests.insert(request.key.clone(), request);
+        }
+        Ok(Created::New(Lease { execution_id: id, epoch: 1 }))
+    }
+
+    async fn append(&self, lease: &Lease, expected_sequence: u64, events: &[Event]) -> Result<(), StoreError> {
+        let id = lease.execution_id;
+        let mut shelf = self.shelf();
+        let journal = shelf.journals.get_mut(&id).ok_or(StoreError::NotFound(id))?;
+        if journal.epoch != lease.epoch || journal.events.len() as u64 != expected_sequence {
+            return Err(StoreError::Conflict(id));
+        }
+        journal.events.extend_from_slice(events);
+        if let Some(last) = events.last().filter(|event| event.body.is_terminal()) {
+            let completed = matches!(last.body, EventBody::ExecutionCompleted { .. });
+            shelf.finish(id, completed);
+        }
+        Ok(())
+    }
+
+    async fn load(&self, execution: ExecutionId, after: u64) -> Result<Vec<Event>, StoreError> {
+        let shelf = self.shelf();
+        let journal = shelf.journals.get(&execution).ok_or(StoreError::NotFound(execution))?;
+        let after = usize::try_from(after).unwrap_or(usize::MAX);
+        Ok(journal.events.get(after..).unwrap_or_default().to_vec())
+    }
+
+    async fn list(&self, limit: usize) -> Result<Vec<ExecutionId>, StoreError> {
+        Ok(self.shelf().order.keys().rev().take(limit).copied().collect())
+    }
+}
+
+impl Shelf {
+    /// Forgets the requests whose time is over.
+    fn expire(&mut self, now: Timestamp) {
+        self.requests.retain(|_, request| now.since(request.created_at) < IdempotencyRecord::LIFE);
+    }
+
+    /// Counts an execution among those that have ended, and drops the oldest of them where there are too many.
+    fn finish(&mut self, id: ExecutionId, completed: bool) {
+        let Some(journal) = self.journals.get(&id) else { return };
+        // A repeat after a failure should start anew.
+        if let (false, Some(key)) = (completed, &journal.request) {
+            self.requests.remove(key);
+        }
+        let bytes = journal.events.iter().map(|event| size_of::<Event>() + payload(&event.body)).sum();
+        self.finished.push_back((id, bytes));
+        self.finished_bytes += bytes;
+        while self.finished.len() > 1
+            && (self.finished.len() > MemoryStore::MAX_FINISHED
+                || self.finished_bytes > MemoryStore::MAX_FINISHED_BYTES)
+        {
+            let Some((oldest, bytes)) = self.finished.pop_front() else { break };
+            self.finished_bytes -= bytes;
+            self.order.remove(&oldest);
+            self.journals.remove(&oldest);
+        }
+    }
+}
+
+/// Estimates what an event holds beyond itself. Outputs are counted where they first occur.
+fn payload(body: &EventBody) -> usize {
+    match body {
+        EventBody::ExecutionQueued(queued) => weight(&queued.input) + weight(&queued.variables),
+        EventBody::StepScheduled { input, .. } => weight(input),
+        EventBody::AttemptFinished { result: Ok(output), .. } => weight(output),
+        _ => 0,
+    }
+}
+
+fn weight(value: &Value) -> usize {
+    size_of::<Value>()
+        + match value {
+            Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+            Value::String(text) => text.len(),
+            Value::Array(items) => items.iter().map(weight).sum(),
+            Value::Object(map) => map.iter().map(|(key, value)| key.len() + size_of::<String>() + weight(value)).sum(),
+        }
+}

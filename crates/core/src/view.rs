@@ -1,0 +1,135 @@
+//! An execution as people and other systems see it: the REST body, made from plan and state.
+
+use orchestr8_schema::{
+    api::{Execution, ExecutionStatus, Progress, StepResult, WaitingFor, WorkflowSummary},
+    event::Activation,
+};
+use serde_json::{Map, Value};
+
+use crate::{
+    execution::variables,
+    machine::{Phase, State, Status, StepState},
+    plan::Plan,
+};
+
+/// Steps that a body shows at most.
+const MAX_STEPS: usize = 1000;
+/// Things waited for that a body shows at most.
+const MAX_WAITING: usize = 100;
+/// Outputs of more bytes of JSON are left out of a body.
+const MAX_OUTPUTS: usize = 1024 * 1024;
+
+/// Shows a status; `failing` is internal and shows as `running`.
+pub(crate) fn status(state: &State) -> ExecutionStatus {
+    match state.status() {
+        Status::Queued => ExecutionStatus::Queued,
+        Status::Running | Status::Failing => ExecutionStatus::Running,
+        Status::Cancelling => ExecutionStatus::Cancelling,
+        Status::Completed => ExecutionStatus::Completed,
+        Status::Failed => ExecutionStatus::Failed,
+        Status::Cancelled => ExecutionStatus::Cancelled,
+    }
+}
+
+/// Renders the outputs of a completed execution: what `outputs` gave, else every completed step's output by id.
+pub(crate) fn outputs(plan: &Plan, state: &State) -> Option<Value> {
+    if state.status() != Status::Completed {
+        return None;
+    }
+    if let Some(outputs) = state.outputs() {
+        return Some(Value::clone(outputs));
+    }
+    let completed = plan.steps().iter().zip(state.steps()).filter(|(_, step)| step.phase == Phase::Completed);
+    let outputs: Map<_, _> = completed
+        .filter_map(|(planned, step)| Some((planned.identity.step_id.to_string(), Value::clone(step.output.as_ref()?))))
+        .collect();
+    Some(Value::Object(outputs))
+}
+
+/// Renders an execution.
+pub(crate) fn execution(plan: &Plan, state: &State) -> Execution {
+    let workflow = plan.workflow().workflow();
+    let summary = WorkflowSummary {
+        id: workflow.metadata.id.clone(),
+        name: workflow.metadata.name.clone(),
+        version: Some(workflow.version.clone()),
+    };
+    let Some(queued) = state.queued() else { unreachable!("whoever renders an execution has folded its first event") };
+    let mut body = Execution::new(queued.execution_id, queued.correlation_id.clone(), summary, status(state));
+    body.progress = progress(state.steps());
+    body.last_sequence = state.sequence();
+    body.started_at = state.started_at();
+    body.completed_at = state.ended_at();
+    body.duration = state.started_at().zip(state.ended_at()).map(|(start, end)| millis(end.since(start)));
+    body.outputs = outputs(plan, state);
+    if body.outputs.as_ref().is_some_and(|outputs| outputs.to_string().len() > MAX_OUTPUTS) {
+        body.outputs = None;
+        body.truncated = true;
+    }
+    if state.status() == Status::Completed {
+        let variables = variables(plan, state);
+        body.variables = Some(variables).filter(|variables| !variables.is_empty());
+    }
+    body.errors = state.error().map(|error| (**error).clone()).into_iter().collect();
+
+    let mut steps: Vec<_> = (0..plan.steps().len()).collect();
+    steps.sort_by(|&one, &other| plan.steps()[one].identity.step_path.cmp(&plan.steps()[other].identity.step_path));
+    body.steps_truncated = steps.len() > MAX_STEPS;
+    for &index in &steps {
+        let step = &state.steps()[index];
+        if step.phase == Phase::Backoff && body.waiting_for.len() < MAX_WAITING {
+            let path = plan.steps()[index].identity.step_path.to_string();
+            body.waiting_for.push(WaitingFor::backoff(path, step.due_at));
+        }
+    }
+    body.steps =
+        steps.into_iter().take(MAX_STEPS).map(|index| self::step(plan, state, Activation(index as u32))).collect();
+    body
+}
+
+/// Renders a step without its input and output.
+fn step(plan: &Plan, state: &State, activation: Activation) -> StepResult {
+    let planned = &plan.steps()[activation.get()];
+    let declared = &plan.workflow().workflow().steps[activation.get()];
+    let known = &state.steps()[activation.get()];
+    let mut result = StepResult::default();
+    result.step_id = planned.identity.step_id.to_string();
+    result.step_path = planned.identity.step_path.to_string();
+    result.visit = planned.identity.visit;
+    result.name = declared.name.clone().unwrap_or_else(|| result.step_id.clone());
+    result.kind = "agent".to_owned();
+    result.agent_id = Some(planned.agent.manifest().id.to_string());
+    result.status = known.phase.status().to_owned();
+    result.waiting_for = (known.phase == Phase::Backoff).then(|| "backoff".to_owned());
+    result.error = known.error.as_deref().filter(|_| known.phase == Phase::Failed).cloned();
+    result.skip_reason = known.skip_reason.map(|reason| reason.as_str().to_owned());
+    result.attempts = known.attempts;
+    result.started_at = known.started_at;
+    result.completed_at = known.ended_at;
+    result.duration = known.started_at.zip(known.ended_at).map(|(start, end)| millis(end.since(start)));
+    result
+}
+
+fn progress(steps: &[StepState]) -> Progress {
+    let mut progress = Progress::default();
+    progress.total = steps.len() as u32;
+    for step in steps {
+        match step.phase {
+            Phase::Completed => progress.completed += 1,
+            Phase::Failed => progress.failed += 1,
+            Phase::Skipped => progress.skipped += 1,
+            Phase::Cancelled => progress.cancelled += 1,
+            Phase::Starting | Phase::Running | Phase::Between | Phase::Backoff | Phase::Answered => {
+                progress.running += 1;
+            }
+            Phase::Blocked | Phase::Ready | Phase::Scheduled => {}
+        }
+    }
+    let terminal = progress.completed + progress.failed + progress.skipped + progress.cancelled;
+    progress.percent = (u64::from(terminal) * 100 / u64::from(progress.total.max(1))) as u32;
+    progress
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

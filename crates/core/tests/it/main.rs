@@ -1,0 +1,28 @@
+//! What the engine does, seen through its public face.
+
+mod cancellation;
+mod execution;
+mod failure;
+mod limits;
+mod watching;
+
+use serde_json::{Value, json};
+
+/// A workflow of these steps.
+fn workflow(steps: Value) -> Value {
+    let mut workflow = json!({ "version": "1.0.0", "metadata": { "id": "test", "name": "Test" } });
+    workflow["steps"] = steps;
+    workflow
+}
+
+/// A workflow of these steps with policies.
+fn workflow_with(steps: Value, policies: Value) -> Value {
+    let mut workflow = workflow(steps);
+    workflow["policies"] = policies;
+    workflow
+}
+
+/// A step that calls `@test/<agent>` after others.
+fn step(id: &str, agent: &str, dependencies: &[&str]) -> Value {
+    json!({ "id": id, "agent": { "id": format!("@test/{agent}") }, "dependencies": dependencies })
+}

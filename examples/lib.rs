@@ -1,0 +1,1 @@
+//! Runnable examples of orchestr8; one file per concept.
