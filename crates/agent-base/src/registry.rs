@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use orchestr8_schema::{
     AgentId,
     json_schema::{JsonValidator, Violations, fill_defaults},
+    validate::AgentCatalog,
     workflow::VersionRange,
 };
 use semver::{Comparator, Op, Version, VersionReq};
@@ -26,6 +27,7 @@ use crate::{Agent, AgentError, AgentManifest, manifest::InvalidManifest};
 #[derive(Clone, Debug, Default)]
 pub struct AgentRegistry {
     agents: BTreeMap<AgentId, BTreeMap<Version, Arc<RegisteredAgent>>>,
+    environment: BTreeMap<String, String>,
 }
 
 /// The error of an agent that cannot be registered.
@@ -60,6 +62,17 @@ impl AgentRegistry {
         Self::default()
     }
 
+    /// Makes an empty registry whose agents are configured by these process variables, too: `ORCHESTR8_AGENT_<NAME>_<KEY>`, in
+    /// upper snake case and without the scope, sets the key of the agent's configuration schema. The value is JSON if it parses,
+    /// else text. Registration and step go before it.
+    ///
+    /// Nothing is read from the process here: a program passes what it wants its agents to see.
+    #[must_use]
+    pub fn with_environment(variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        let ours = variables.into_iter().filter(|(name, _)| name.starts_with(ENVIRONMENT_PREFIX));
+        Self { agents: BTreeMap::new(), environment: ours.collect() }
+    }
+
     /// Adds an agent.
     ///
     /// # Errors
@@ -75,7 +88,7 @@ impl AgentRegistry {
     ///
     /// As [`register`](Self::register).
     pub fn register_with_config(&mut self, agent: impl Agent, config: Map<String, Value>) -> Result<(), RegisterError> {
-        let agent = RegisteredAgent::new(Arc::new(agent), config)?;
+        let agent = RegisteredAgent::new(Arc::new(agent), config, &self.environment)?;
         let AgentManifest { id, version, .. } = agent.manifest();
         let (id, version) = (id.clone(), version.clone());
         let versions = self.agents.entry(id.clone()).or_default();
@@ -113,6 +126,18 @@ impl AgentRegistry {
     }
 }
 
+/// What validation has to know of agents. Pre-releases are not listed: no range in a workflow file asks for one.
+impl AgentCatalog for AgentRegistry {
+    fn versions(&self, id: &AgentId) -> Option<Vec<[u64; 3]>> {
+        let released = self.agents.get(id)?.keys().filter(|version| version.pre.is_empty());
+        Some(released.map(|version| [version.major, version.minor, version.patch]).collect())
+    }
+
+    fn ids(&self) -> Vec<AgentId> {
+        self.agents.keys().cloned().collect()
+    }
+}
+
 fn requirement(range: &VersionRange) -> Option<VersionReq> {
     let (op, [major, minor, patch]) = match range {
         VersionRange::Latest => return None,
@@ -129,15 +154,22 @@ fn requirement(range: &VersionRange) -> Option<VersionReq> {
 pub struct RegisteredAgent {
     agent: Arc<dyn Agent>,
     manifest: AgentManifest,
-    config: Map<String, Value>,
+    /// What holds unless a step says otherwise, an object.
+    config: Value,
     input: Option<JsonValidator>,
     output: Option<JsonValidator>,
     config_schema: Option<JsonValidator>,
 }
 
 impl RegisteredAgent {
-    fn new(agent: Arc<dyn Agent>, config: Map<String, Value>) -> Result<Self, RegisterError> {
+    fn new(
+        agent: Arc<dyn Agent>,
+        registered: Map<String, Value>,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<Self, RegisterError> {
         let manifest = agent.manifest();
+        let mut config = from_environment(&manifest, environment);
+        merge(&mut config, &Value::Object(registered));
         if manifest.timeout.is_some_and(|timeout| timeout.0 < 1000) {
             return Err(InvalidManifest::Timeout(manifest.id).into());
         }
@@ -185,7 +217,7 @@ impl RegisteredAgent {
     ///
     /// VALIDATION if the result breaks the agent's schema.
     pub fn configure(&self, step: Option<&Map<String, Value>>) -> Result<Map<String, Value>, AgentError> {
-        let mut merged = Value::Object(self.config.clone());
+        let mut merged = self.config.clone();
         if let Some(step) = step {
             merge(&mut merged, &Value::Object(step.clone()));
         }
@@ -213,6 +245,36 @@ impl fmt::Debug for RegisteredAgent {
             .field("version", &self.manifest.version)
             .finish_non_exhaustive()
     }
+}
+
+/// What process variables begin with that configure agents.
+const ENVIRONMENT_PREFIX: &str = "ORCHESTR8_AGENT_";
+
+/// Reads the keys of an agent's configuration schema from process variables.
+fn from_environment(manifest: &AgentManifest, environment: &BTreeMap<String, String>) -> Value {
+    let properties =
+        manifest.config_schema.as_ref().and_then(|schema| schema.get("properties")).and_then(Value::as_object);
+    let keys = properties.into_iter().flat_map(Map::keys);
+    let found = keys.filter_map(|key| {
+        let name = format!("{ENVIRONMENT_PREFIX}{}_{}", upper_snake(manifest.id.name()), upper_snake(key));
+        let text = environment.get(&name)?;
+        Some((key.clone(), serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.clone()))))
+    });
+    Value::Object(found.collect())
+}
+
+/// `hello-world` and `delayMs` become `HELLO_WORLD` and `DELAY_MS`.
+fn upper_snake(name: &str) -> String {
+    let mut text = String::with_capacity(name.len() + 4);
+    let mut after_lower = false;
+    for character in name.chars() {
+        if character.is_ascii_uppercase() && after_lower {
+            text.push('_');
+        }
+        after_lower = character.is_ascii_lowercase() || character.is_ascii_digit();
+        text.push(if character.is_ascii_alphanumeric() { character.to_ascii_uppercase() } else { '_' });
+    }
+    text
 }
 
 fn merge(base: &mut Value, over: &Value) {
