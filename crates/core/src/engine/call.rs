@@ -26,13 +26,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
 use super::stack::CallFuture;
-use crate::{clock::Timeline, telemetry};
+use crate::telemetry;
 
 /// What a driver and one of its calls share.
 pub(super) struct CallState {
     cx: AgentContext,
     input: Arc<Value>,
-    timeline: Timeline,
     /// No attempt may last beyond.
     deadline: Option<Timestamp>,
     span: Span,
@@ -44,6 +43,8 @@ pub(super) struct CallState {
 struct Port {
     has_slot: bool,
     start_granted: bool,
+    /// When the attempt in progress began.
+    began_at: Timestamp,
     aborted: bool,
     /// The number of the attempt that begins next, or is in progress.
     attempt: u32,
@@ -87,13 +88,12 @@ impl CallState {
     pub(super) fn new(
         cx: AgentContext,
         input: Arc<Value>,
-        timeline: Timeline,
         deadline: Option<Timestamp>,
         span: Span,
         attempt: u32,
     ) -> Self {
         let port = Mutex::new(Port { attempt, ..Port::default() });
-        Self { cx, input, timeline, deadline, span, waker: AtomicWaker::new(), port }
+        Self { cx, input, deadline, span, waker: AtomicWaker::new(), port }
     }
 
     fn port(&self) -> MutexGuard<'_, Port> {
@@ -114,8 +114,10 @@ impl CallState {
         self.port().has_slot = true;
     }
 
-    pub(super) fn grant_start(&self) {
-        self.port().start_granted = true;
+    /// Lets an attempt go on whose beginning is stored with this time.
+    pub(super) fn grant_start(&self, at: Timestamp) {
+        let mut port = self.port();
+        (port.start_granted, port.began_at) = (true, at);
     }
 
     /// Takes what the call has told since the last time.
@@ -172,9 +174,9 @@ impl CallState {
     /// Makes what the agent is given for the attempt that begins now.
     pub(super) fn begin_attempt(&self, timeout: Duration) -> (AgentContext, CancellationToken, Span) {
         let token = CancellationToken::new();
-        let expires = self.timeline.now().plus(timeout);
-        let deadline = self.deadline.map_or(expires, |deadline| deadline.min(expires));
         let mut port = self.port();
+        let expires = port.began_at.plus(timeout);
+        let deadline = self.deadline.map_or(expires, |deadline| deadline.min(expires));
         let span = telemetry::attempt_span(&self.span, port.attempt);
         port.token = Some(token.clone());
         port.attempt_span = Some(span.clone());

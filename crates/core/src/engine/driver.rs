@@ -452,8 +452,7 @@ impl Driver {
         }
         let span = telemetry::step_span(&Span::current(), &step.identity, &step.agent.manifest().id);
         let circuit = stack.circuit(step, &input, &self.engine.circuits);
-        let state =
-            Arc::new(CallState::new(context.build(), input, self.timeline, call.deadline_at, span, call.attempt));
+        let state = Arc::new(CallState::new(context.build(), input, call.deadline_at, span, call.attempt));
         if has_slot {
             state.grant_slot();
         }
@@ -662,9 +661,10 @@ impl Driver {
             self.append().await?;
             self.engine.bus.publish(&self.origin, self.stored + 1, &self.batch);
             self.stored += self.batch.len() as u64;
+            let at = self.batch[0].at;
             self.batch.clear();
             self.at = None;
-            self.carry_out()
+            self.carry_out(at)
         };
         for Answer { to, result } in self.answers.drain(..) {
             // Whoever asked may have gone.
@@ -693,7 +693,8 @@ impl Driver {
         }
     }
 
-    fn carry_out(&mut self) -> bool {
+    /// Begins what the batch of this time opened. True if the execution has ended.
+    fn carry_out(&mut self, at: Timestamp) -> bool {
         let mut ended = false;
         // The buffers are lent out and put back, so that their memory is used again.
         let mut effects = std::mem::take(&mut self.effects);
@@ -714,7 +715,7 @@ impl Driver {
         self.effects = effects;
         for key in self.starting.drain(..) {
             if let Some(entry) = self.calls.get(key).filter(|entry| entry.in_attempt) {
-                entry.state.grant_start();
+                entry.state.grant_start(at);
                 self.runnable.push_back(key);
             }
         }

@@ -25,9 +25,8 @@ pub struct MemoryStore {
 
 #[derive(Debug, Default)]
 struct Shelf {
-    journals: HashMap<ExecutionId, Journal>,
     /// By time of creation, which execution ids sort by.
-    order: BTreeMap<ExecutionId, ()>,
+    journals: BTreeMap<ExecutionId, Journal>,
     /// Ended executions, the oldest first, with their size in bytes.
     finished: VecDeque<(ExecutionId, usize)>,
     finished_bytes: usize,
@@ -81,7 +80,6 @@ impl Store for MemoryStore {
         }
         let key = request.as_ref().map(|request| request.key.clone());
         shelf.journals.insert(id, Journal { events: vec![first], epoch: 1, request: key });
-        shelf.order.insert(id, ());
         if let Some(request) = request {
             shelf.requests.insert(request.key.clone(), request);
         }
@@ -111,7 +109,7 @@ impl Store for MemoryStore {
     }
 
     async fn list(&self, limit: usize) -> Result<Vec<ExecutionId>, StoreError> {
-        Ok(self.shelf().order.keys().rev().take(limit).copied().collect())
+        Ok(self.shelf().journals.keys().rev().take(limit).copied().collect())
     }
 }
 
@@ -137,7 +135,6 @@ impl Shelf {
         {
             let Some((oldest, bytes)) = self.finished.pop_front() else { break };
             self.finished_bytes -= bytes;
-            self.order.remove(&oldest);
             self.journals.remove(&oldest);
         }
     }
