@@ -88,7 +88,8 @@ enum Move {
     FailFinally(Index),
     Reject(Index),
     FireTimer(Index),
-    Cancel,
+    /// Asks for the end, with or without a grace.
+    Cancel(bool),
     /// An event that nobody asked for.
     Hostile(u8, u32, u32),
 }
@@ -101,7 +102,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         2 => any::<Index>().prop_map(Move::FailFinally),
         1 => any::<Index>().prop_map(Move::Reject),
         1 => any::<Index>().prop_map(Move::FireTimer),
-        1 => Just(Move::Cancel),
+        1 => any::<bool>().prop_map(Move::Cancel),
         2 => (any::<u8>(), 0..12_u32, 0..5_u32).prop_map(|(kind, one, two)| Move::Hostile(kind, one, two)),
     ];
     prop::collection::vec(one, 0..80)
@@ -293,10 +294,10 @@ impl<'a> World<'a> {
                 self.timers.remove(&timer);
                 assert!(self.event(EventBody::TimerFired { timer }));
             }
-            Move::Cancel => {
+            Move::Cancel(gracefully) => {
                 let request = Cancelling {
                     reason: "enough".to_owned(),
-                    grace_period: Duration::from_secs(5),
+                    grace_period: if *gracefully { Duration::from_secs(5) } else { Duration::ZERO },
                     requested_by: None,
                 };
                 self.event(EventBody::ExecutionCancelling(Arc::new(request)));

@@ -38,9 +38,12 @@ pub fn accept(plan: &Plan, state: &State, body: &EventBody) -> Result<(), Refusa
     let fits = match body {
         EventBody::ExecutionQueued(_) => state.sequence == 0,
         EventBody::ExecutionStarted { .. } => state.status == Status::Queued,
-        EventBody::ExecutionCancelling(_) => {
+        EventBody::ExecutionCancelling(request) => {
+            let forces = request.grace_period.is_zero() && state.ending.as_ref().is_some_and(|ending| !ending.forced);
             return match state.status {
                 Status::Queued | Status::Running => Ok(()),
+                // The first request wins, but for its grace: a later one may end that.
+                Status::Cancelling if forces && state.in_flight > 0 => Ok(()),
                 _ => Err(Refusal::new("the execution is ending already")),
             };
         }

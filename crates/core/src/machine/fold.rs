@@ -88,6 +88,10 @@ impl<S: Sink> Fold<'_, S> {
         match body {
             EventBody::ExecutionQueued(queued) => self.state.queued = Some(Arc::clone(queued)),
             EventBody::ExecutionStarted { .. } => self.execution_started(),
+            EventBody::ExecutionCancelling(_) if self.state.status == Status::Cancelling => {
+                self.clear(Timer::Grace);
+                self.end_grace();
+            }
             EventBody::ExecutionCancelling(cancelling) => {
                 self.state.cancelling = Some(Arc::clone(cancelling));
                 let propagate = self.plan.limits().propagate;
@@ -277,12 +281,15 @@ impl<S: Sink> Fold<'_, S> {
                 step.error = Some(Arc::new(error));
                 self.answered(activation);
             }
-            Timer::Grace => {
-                if let Some(ending) = &mut self.state.ending {
-                    ending.forced = true;
-                    ending.cursor = 0;
-                }
-            }
+            Timer::Grace => self.end_grace(),
+        }
+    }
+
+    /// Running attempts have had their grace: the sweep goes over them once more.
+    fn end_grace(&mut self) {
+        if let Some(ending) = &mut self.state.ending {
+            ending.forced = true;
+            ending.cursor = 0;
         }
     }
 

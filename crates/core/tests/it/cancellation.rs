@@ -58,6 +58,21 @@ async fn zero_grace_drops_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_second_request_may_end_the_grace_of_the_first() {
+    let handle = Harness::new()
+        .agent(scripted("deaf").never_ends().ignores_cancel())
+        .start(workflow(json!([step("a", "deaf", &[])])), json!({}))
+        .await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    handle.cancel(Cancellation::new("enough")).await.expect("accepted");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(handle.cancel(Cancellation::new("again")).await.is_err(), "it is cancelling already");
+    let run = cancel_after(&handle, Duration::ZERO, Cancellation::new("now").grace_period(Duration::ZERO)).await;
+    assert_eq!(run.outcome().to_body().duration, Some(2000));
+    assert_eq!(run.journal().last().expect("not empty").data["reason"], "enough");
+}
+
+#[tokio::test(start_paused = true)]
 async fn success_within_the_grace_is_a_fact() {
     let handle = Harness::new()
         .agent(scripted("careful").delays(Duration::from_secs(2)).ignores_cancel())

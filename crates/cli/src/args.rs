@@ -1,0 +1,79 @@
+//! What may be written on the command line. Doc comments are the help.
+
+use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand};
+
+#[cfg(feature = "server")]
+use crate::commands::server::ServerArgs;
+use crate::{
+    commands::{inspect::InspectArgs, run::RunArgs, schema::SchemaArgs, validate::ValidateArgs, version::VersionArgs},
+    telemetry::Verbosity,
+    ui::{Color, Format, Ui},
+};
+
+/// Runs workflows of agents.
+///
+/// A workflow is a file in JSON or YAML that says which agent takes which step, what the step needs, and what to do when it
+/// fails. Data goes to standard output, everything else to standard error.
+///
+/// Exit codes: 0 completed; 1 the execution failed, or an unexpected error; 2 wrong use, or an invalid workflow or input; 3 a
+/// server or the environment cannot be reached; 130 ended by a signal.
+#[derive(Debug, Parser)]
+#[command(name = "orchestr8", version, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
+pub struct Args {
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags of every command.
+#[derive(Clone, Debug, ClapArgs)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct GlobalArgs {
+    /// Form of data and errors
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT", conflicts_with = "json")]
+    format: Format,
+    /// Short for `--format json`
+    #[arg(long, global = true)]
+    json: bool,
+    /// Say nothing but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Tell more: once for debugging, twice for everything
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    verbose: u8,
+    /// When to use colours
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    pub(crate) color: Color,
+    /// Print plain lines instead of redrawing the terminal
+    #[arg(long, global = true)]
+    no_progress: bool,
+}
+
+impl GlobalArgs {
+    pub(crate) fn ui(&self) -> Ui {
+        let format = if self.json { Format::Json } else { self.format };
+        Ui { format, quiet: self.quiet, verbose: self.verbose, live: !self.no_progress }
+    }
+
+    pub(crate) fn verbosity(&self) -> Option<Verbosity> {
+        match (self.quiet, self.verbose) {
+            (true, _) => Some(Verbosity::Errors),
+            (false, 0) => None,
+            (false, 1) => Some(Verbosity::Debug),
+            (false, _) => Some(Verbosity::Trace),
+        }
+    }
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Run(RunArgs),
+    Validate(ValidateArgs),
+    Inspect(InspectArgs),
+    Schema(SchemaArgs),
+    #[cfg(feature = "server")]
+    Server(ServerArgs),
+    Version(VersionArgs),
+}

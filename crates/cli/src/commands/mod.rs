@@ -1,0 +1,9 @@
+//! The commands: one file each, with its arguments and one function.
+
+pub mod inspect;
+pub mod run;
+pub mod schema;
+#[cfg(feature = "server")]
+pub mod server;
+pub mod validate;
+pub mod version;

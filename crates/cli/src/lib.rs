@@ -1,0 +1,34 @@
+//! The application around the engine: commands, REST server, configuration, telemetry export.
+//!
+//! The program is [`run`]; everything that it prints follows a few rules: data goes to standard output and talk to standard
+//! error, errors carry a hint, and the exit code says what kind of end it was. Each command is a file in [`commands`].
+//!
+//! The REST server stands on its own: [`server::router`] makes an [`axum::Router`] of any engine, without command line or
+//! listener.
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `server` | yes | the command `server`, and the module [`server`] |
+//! | `otel` | yes | export of traces over OTLP/HTTP when `OTEL_EXPORTER_OTLP_ENDPOINT` is set, and `traceparent` of requests |
+
+pub mod agents;
+pub mod args;
+mod assignment;
+pub mod client;
+pub mod commands;
+pub mod error;
+pub mod interrupt;
+mod program;
+pub mod progress;
+pub mod render;
+#[cfg(feature = "server")]
+pub mod server;
+pub mod telemetry;
+pub mod ui;
+pub mod wording;
+pub mod workflow_file;
+
+pub use self::{
+    error::{Error, ErrorKind, Exit},
+    program::run,
+};

@@ -1,0 +1,12 @@
+//! The `orchestr8` program.
+
+use std::process::ExitCode;
+
+use mimalloc::MiMalloc;
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
+fn main() -> ExitCode {
+    orchestr8_cli::run(std::env::args_os())
+}

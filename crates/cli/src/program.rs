@@ -1,0 +1,86 @@
+//! The program from its arguments to its exit code.
+
+use std::{
+    ffi::OsString,
+    panic::{self, AssertUnwindSafe},
+    process::ExitCode,
+};
+
+use clap::{Parser as _, error::ErrorKind as ClapErrorKind};
+
+use crate::{
+    Error, Exit,
+    args::{Args, Command},
+    commands,
+    telemetry::{self, Logs, Verbosity},
+    ui::{Format, Ui},
+};
+
+/// Runs the program with its arguments, the program's name being the first, and says how it ended.
+pub fn run(args: impl IntoIterator<Item = impl Into<OsString>>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+    let args = match Args::try_parse_from(&args) {
+        Ok(args) => args,
+        Err(error) => return misused(&args, &error),
+    };
+    let ui = args.global.ui();
+    args.global.color.apply();
+    let verbosity = args.global.verbosity().unwrap_or(args.command.usual_verbosity());
+    // It lives until the end is known, so that the spans of a failure leave too.
+    let _telemetry = telemetry::start(Logs { verbosity, json: ui.is_json(), color: args.global.color });
+    let result = panic::catch_unwind(AssertUnwindSafe(|| args.command.run(ui)));
+    match result.unwrap_or_else(|_| Err(Error::internal("this is a defect of the program; the line above says where")))
+    {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            ui.error(&error);
+            error.exit_code()
+        }
+    }
+}
+
+impl Command {
+    fn run(self, ui: Ui) -> Result<Exit, Error> {
+        match self {
+            Self::Run(args) => commands::run::run(ui, &args),
+            Self::Validate(args) => commands::validate::validate(ui, &args),
+            Self::Inspect(args) => commands::inspect::inspect(ui, &args),
+            Self::Schema(args) => commands::schema::schema(ui, &args),
+            #[cfg(feature = "server")]
+            Self::Server(args) => commands::server::server(ui, &args),
+            Self::Version(args) => commands::version::version(ui, &args),
+        }
+    }
+
+    /// How much a command logs unless told otherwise: who watches a server reads its log; who runs a file sees its steps, and
+    /// would read of every failure twice.
+    fn usual_verbosity(&self) -> Verbosity {
+        match self {
+            #[cfg(feature = "server")]
+            Self::Server(_) => Verbosity::Info,
+            _ => Verbosity::Errors,
+        }
+    }
+}
+
+/// Answers arguments that are no command: with help if that was asked for, otherwise with what is wrong.
+fn misused(args: &[OsString], error: &clap::Error) -> ExitCode {
+    let is_help = matches!(error.kind(), ClapErrorKind::DisplayHelp | ClapErrorKind::DisplayVersion);
+    if !is_help && asks_for_json(args) {
+        let text = error.to_string();
+        let message = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ").replace('\n', " ");
+        let error = Error::usage(message).with_hint("orchestr8 --help");
+        Ui { format: Format::Json, ..Ui::default() }.error(&error);
+        return error.exit_code();
+    }
+    // Nobody is left to be told when the stream is gone.
+    let _ = error.print();
+    ExitCode::from(if is_help { 0 } else { 2 })
+}
+
+fn asks_for_json(args: &[OsString]) -> bool {
+    let flag = |index: usize| args.get(index).and_then(|arg| arg.to_str()).unwrap_or_default();
+    (0..args.len()).any(|index| {
+        matches!(flag(index), "--json" | "--format=json") || (flag(index) == "--format" && flag(index + 1) == "json")
+    })
+}

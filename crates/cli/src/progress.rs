@@ -1,0 +1,161 @@
+//! What people see of a running execution: a line per finished step, and on a terminal what runs now.
+
+use std::{collections::BTreeMap, io::Write};
+
+use orchestr8_schema::{Failure, ValidWorkflow, api::Entry};
+use tokio::time::Instant;
+
+use crate::{
+    ui::{BAD, DIM, GOOD, Ui},
+    wording::{count, duration, visible},
+};
+
+const SPINNER: [char; 8] = ['⠋', '⠙', '⠹', '⠼', '⠴', '⠦', '⠧', '⠇'];
+const BAR: usize = 30;
+/// More running steps than these are only counted.
+const MAX_LINES: usize = 10;
+
+/// Tells how an execution goes on.
+#[derive(Debug)]
+pub struct Progress {
+    ui: Ui,
+    live: bool,
+    show_output: bool,
+    /// The agents of the steps whose turn has come.
+    agents: BTreeMap<String, String>,
+    name_width: usize,
+    total: usize,
+    finished: usize,
+    running: Vec<Running>,
+    frame: usize,
+    /// How many lines of the terminal are to be redrawn.
+    drawn: usize,
+}
+
+#[derive(Debug)]
+struct Running {
+    step_path: String,
+    since: Instant,
+}
+
+impl Progress {
+    /// Begins to tell about an execution of a workflow.
+    #[must_use]
+    pub fn new(ui: Ui, workflow: &ValidWorkflow, show_output: bool) -> Self {
+        let steps = workflow.steps();
+        let widest = steps.iter().map(|step| step.id.as_str().len()).max().unwrap_or(0);
+        Self {
+            ui,
+            live: ui.is_live(),
+            show_output,
+            name_width: widest.clamp(7, 24),
+            total: steps.len(),
+            agents: BTreeMap::new(),
+            finished: 0,
+            running: Vec::new(),
+            frame: 0,
+            drawn: 0,
+        }
+    }
+
+    /// Whether [`tick`](Self::tick) draws anything.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.live
+    }
+
+    /// Takes up what has happened.
+    pub fn observe(&mut self, entry: &Entry) {
+        let Some(path) = entry.step_path.as_deref() else { return };
+        match entry.kind.as_str() {
+            "step.scheduled" => {
+                if let Some(agent) = entry.data.get("agentId").and_then(|agent| agent.as_str()) {
+                    self.agents.insert(path.to_owned(), agent.to_owned());
+                }
+            }
+            "step.started" => self.running.push(Running { step_path: path.to_owned(), since: Instant::now() }),
+            "step.completed" | "step.failed" | "step.skipped" | "step.cancelled" => {
+                self.running.retain(|running| running.step_path != path);
+                self.finished += 1;
+                self.erase();
+                self.tell(entry, path);
+            }
+            _ => {}
+        }
+    }
+
+    fn tell(&self, entry: &Entry, path: &str) {
+        let name = visible(path);
+        let text = |key: &str| entry.data.get(key).and_then(|value| value.as_str());
+        match entry.kind.as_str() {
+            "step.completed" => {
+                let agent = self.agents.get(path).map(String::as_str).unwrap_or_default();
+                let took =
+                    entry.data.get("duration").and_then(serde_json::Value::as_u64).map(duration).unwrap_or_default();
+                let width = self.name_width;
+                self.ui.say(&format!("{GOOD}✓{GOOD:#} {name:width$}  {agent}  {DIM}{took}{DIM:#}"));
+            }
+            "step.failed" => {
+                let failure = entry.data.get("error").and_then(|error| serde_json::from_value(error.clone()).ok());
+                let reason = failure.as_ref().map(reason).unwrap_or_default();
+                self.ui.complain(&format!("{BAD}✗{BAD:#} {name}  {}", visible(&reason)));
+            }
+            "step.skipped" => {
+                let reason = text("skipReason").unwrap_or("no reason").replace('-', " ");
+                self.ui.say(&format!("{DIM}- {name}  skipped: {reason}{DIM:#}"));
+            }
+            _ => self.ui.say(&format!("{DIM}- {name}  cancelled{DIM:#}")),
+        }
+        if let Some(output) = entry.data.get("output").filter(|_| self.show_output) {
+            self.ui.say(&format!("  {}", visible(&output.to_string())));
+        }
+    }
+
+    /// Draws what runs now; call it at most 15 times a second.
+    pub fn tick(&mut self) {
+        if !self.live {
+            return;
+        }
+        self.erase();
+        self.frame += 1;
+        let spinner = SPINNER[self.frame % SPINNER.len()];
+        let width = terminal_size::terminal_size().map_or(80, |(width, _)| usize::from(width.0));
+        let mut lines: Vec<String> = if self.running.len() > MAX_LINES {
+            vec![format!("{spinner} {} run", count(self.running.len(), "step"))]
+        } else {
+            let line = |running: &Running| {
+                let elapsed = u64::try_from(running.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+                format!("{spinner} {}  {}", visible(&running.step_path), duration(elapsed))
+            };
+            self.running.iter().map(line).collect()
+        };
+        let percent = self.finished * 100 / self.total.max(1);
+        let filled = self.finished * BAR / self.total.max(1);
+        let bar = format!("{}{}", "█".repeat(filled), "░".repeat(BAR - filled));
+        lines.push(format!("{bar} {percent}% {}/{}", self.finished, self.total));
+        let mut stderr = std::io::stderr().lock();
+        for line in &lines {
+            // A line that wraps would take two rows, and erasing would miss one.
+            let line: String = line.chars().take(width.saturating_sub(1)).collect();
+            let _ = writeln!(stderr, "{line}");
+        }
+        self.drawn = lines.len();
+    }
+
+    /// Takes away what was drawn, so that other lines can follow. It moves the cursor also where colours are not wanted.
+    pub fn erase(&mut self) {
+        if self.drawn > 0 {
+            let _ = write!(std::io::stderr().lock(), "\u{1b}[{}A\u{1b}[J", self.drawn);
+            self.drawn = 0;
+        }
+    }
+}
+
+/// Says why a step failed: `NETWORK after 3 attempts: connection refused`.
+#[must_use]
+pub fn reason(failure: &Failure) -> String {
+    match failure.attempts {
+        0 | 1 => format!("{}: {}", failure.code, failure.message),
+        attempts => format!("{} after {attempts} attempts: {}", failure.code, failure.message),
+    }
+}

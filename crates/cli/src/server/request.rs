@@ -1,0 +1,150 @@
+//! What a request to execute or validate asks for: a bare workflow document, or a wrapper around one.
+
+use orchestr8_core::StartRequest;
+use orchestr8_schema::{
+    CorrelationId, Diagnostic, InvalidWorkflow, ValidWorkflow,
+    api::{ExecuteRequest, Warning},
+    canonical,
+    source::{Format, Options, load},
+};
+use serde::Deserialize;
+use serde_json::{Map, Value, value::RawValue};
+
+use super::{
+    Service,
+    body::RequestBody,
+    problem::{ProblemCode, Rejection},
+};
+
+/// The keys of a wrapper.
+const KEYS: [&str; 8] = ["workflow", "workflowId", "input", "inputs", "variables", "env", "context", "options"];
+
+/// A request to execute, understood and checked.
+#[derive(Debug)]
+pub(super) struct Execute {
+    pub(super) workflow: ValidWorkflow,
+    pub(super) request: StartRequest,
+    pub(super) warnings: Vec<Warning>,
+}
+
+/// The workflow of a request, before it is checked.
+pub(super) enum Document {
+    /// The body itself.
+    Bare(Format),
+    /// A part of the body: the rest, the workflow as it is written, and what has no effect.
+    Wrapped(Box<ExecuteRequest>, Box<RawValue>, Vec<Warning>),
+}
+
+/// The workflow of a wrapper, as it is written.
+#[derive(Deserialize)]
+struct Written {
+    workflow: Option<Box<RawValue>>,
+}
+
+impl Execute {
+    pub(super) fn parse(
+        service: &Service,
+        body: &RequestBody,
+        correlation_id: CorrelationId,
+    ) -> Result<Self, Rejection> {
+        let document = Document::of(body)?;
+        let workflow = document.check(service, body, false).map_err(|invalid| {
+            let issues = document.place(invalid.into_diagnostics());
+            Rejection::invalid("the workflow is not valid", issues)
+        })?;
+        let found = document.place(workflow.warnings().to_vec());
+        let (wrapper, mut warnings) = match document {
+            Document::Bare(_) => (Box::default(), Vec::new()),
+            Document::Wrapped(wrapper, _, warnings) => (wrapper, warnings),
+        };
+        warnings.extend(found.into_iter().map(Warning::Workflow));
+        let context = wrapper.context.unwrap_or_default();
+        let input = wrapper.input.unwrap_or_else(|| Value::Object(Map::new()));
+        let mut request = StartRequest::new(&workflow, input)
+            .variables(wrapper.variables)
+            .env(wrapper.env)
+            .correlation_id(context.correlation_id.unwrap_or(correlation_id));
+        if let Some(timeout) = context.timeout {
+            request = request.timeout(timeout.as_duration());
+        }
+        Ok(Self { workflow, request, warnings })
+    }
+
+    /// Returns what stands for everything that is asked for, whatever the order of its keys.
+    pub(super) fn digest(&self, body: &RequestBody) -> Result<String, Rejection> {
+        Ok(match body.format {
+            Format::Yaml => canonical::digest(&serde_json::to_value(&self.workflow).unwrap_or_default()),
+            Format::Json => canonical::digest(&body.json()?),
+        })
+    }
+}
+
+impl Document {
+    /// Finds the workflow of a body: a bare document is recognised by `steps`.
+    pub(super) fn of(body: &RequestBody) -> Result<Self, Rejection> {
+        if body.format == Format::Yaml {
+            return Ok(Self::Bare(Format::Yaml));
+        }
+        if body.bytes.is_empty() {
+            return Err(Rejection::bad_request("the body is empty; send a workflow"));
+        }
+        let Value::Object(map) = body.json()? else {
+            return Err(Rejection::bad_request("the body is no object"));
+        };
+        if map.contains_key("steps") {
+            return Ok(Self::Bare(Format::Json));
+        }
+        for key in ["bundle", "budget"] {
+            if map.contains_key(key) {
+                return Err(Rejection::bad_request(format!(
+                    "`{key}` cannot be heeded by this version, so it is refused"
+                )));
+            }
+        }
+        let warnings = warnings(&map);
+        let unlike = |error| Rejection::bad_request(format!("the body does not have the form of a request: {error}"));
+        let request: ExecuteRequest = serde_json::from_value(Value::Object(map)).map_err(unlike)?;
+        // As text, so that duplicate keys are still there to be found.
+        let Written { workflow } = serde_json::from_slice(&body.bytes).map_err(unlike)?;
+        match (workflow, &request.workflow_id) {
+            (Some(workflow), None) => Ok(Self::Wrapped(Box::new(request), workflow, warnings)),
+            (None, Some(id)) => {
+                Err(Rejection::new(ProblemCode::NotFound, format!("there is no workflow `{id}` in the catalogue")))
+            }
+            _ => Err(Rejection::bad_request("give `workflow`, or a workflow as the whole body")),
+        }
+    }
+
+    /// Checks the workflow against the formats and the engine's agents.
+    pub(super) fn check(
+        &self,
+        service: &Service,
+        body: &RequestBody,
+        strict: bool,
+    ) -> Result<ValidWorkflow, InvalidWorkflow> {
+        let options = Options::new().strict(strict).agents(service.engine().agents());
+        match self {
+            Self::Bare(format) => load(&body.bytes, &options.format(*format)),
+            Self::Wrapped(_, workflow, _) => load(workflow.get(), &options.format(Format::Json)),
+        }
+    }
+
+    /// Lets problems name places of the body: positions within a part of it would mislead, paths do not.
+    pub(super) fn place(&self, mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
+        if matches!(self, Self::Wrapped(..)) {
+            diagnostics.iter_mut().for_each(|diagnostic| diagnostic.span = None);
+        }
+        diagnostics
+    }
+}
+
+fn warnings(map: &Map<String, Value>) -> Vec<Warning> {
+    map.keys()
+        .filter_map(|key| match key.as_str() {
+            "options" => Some("`options` is reserved and has no effect".to_owned()),
+            key if KEYS.contains(&key) => None,
+            key => Some(format!("`{key}` is unknown and has no effect")),
+        })
+        .map(|message| Warning::Request { message })
+        .collect()
+}

@@ -1,0 +1,116 @@
+//! A workflow file: read, then checked, with its text kept for drawing problems.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use orchestr8_schema::{
+    Code, Diagnostic, ValidWorkflow,
+    source::{Options, load},
+};
+
+use crate::{Error, render::Report};
+
+/// The most bytes of text that a workflow may have.
+const MAX_SIZE: u64 = 10_000_000;
+
+/// The text of a workflow and the name under which people know it.
+#[derive(Clone, Debug)]
+pub struct WorkflowFile {
+    name: String,
+    bytes: Vec<u8>,
+}
+
+impl WorkflowFile {
+    /// Reads a file; `-` is standard input.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such file, it cannot be read, or it is larger than a workflow may be.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        if path == Path::new("-") {
+            return Self::read_from(io::stdin().lock(), "<stdin>".to_owned(), None);
+        }
+        let name = path.display().to_string();
+        let failed = |error: io::Error| {
+            let hint = match error.kind() {
+                io::ErrorKind::NotFound => neighbour(path),
+                _ => None,
+            };
+            let error = Error::usage(format!("cannot read `{name}`")).with_source(error);
+            match hint {
+                Some(near) => error.with_hint(format!("did you mean `{}`?", near.display())),
+                None => error.with_hint(format!("ls {}", folder(path).display())),
+            }
+        };
+        let file = File::open(path).map_err(failed)?;
+        let metadata = file.metadata().map_err(failed)?;
+        if metadata.is_dir() {
+            return Err(Error::usage(format!("cannot read `{name}`: it is a directory"))
+                .with_hint(format!("orchestr8 validate {}", path.join("*.yaml").display())));
+        }
+        Self::read_from(file, name, Some(metadata.len()))
+    }
+
+    fn read_from(source: impl Read, name: String, size: Option<u64>) -> Result<Self, Error> {
+        let mut bytes = Vec::new();
+        if size.is_none_or(|size| size <= MAX_SIZE) {
+            source
+                .take(MAX_SIZE + 1)
+                .read_to_end(&mut bytes)
+                .map_err(|error| Error::usage(format!("cannot read `{name}`")).with_source(error))?;
+        }
+        if size.unwrap_or(bytes.len() as u64) > MAX_SIZE || bytes.len() as u64 > MAX_SIZE {
+            let known = size.map(|size| format!(" ({:.1} MB)", size as f64 / 1e6)).unwrap_or_default();
+            let message = format!("the file has more than 10 MB{known}");
+            let diagnostic = Diagnostic::new(Code::TooLong, "", message).with_help("pass large data as input");
+            return Err(Error::invalid_file(Report::new(name, "", vec![diagnostic])));
+        }
+        Ok(Self { name, bytes })
+    }
+
+    /// Checks the workflow. The options' format is that of the file's name.
+    ///
+    /// # Errors
+    ///
+    /// The report of all problems, if one of them is an error.
+    pub fn check(&self, options: Options<'_>) -> Result<ValidWorkflow, Report> {
+        load(&self.bytes, &options.file_name(&self.name)).map_err(|invalid| self.report(invalid.diagnostics().to_vec()))
+    }
+
+    /// Puts problems together with the text that they are about.
+    #[must_use]
+    pub fn report(&self, diagnostics: Vec<Diagnostic>) -> Report {
+        Report::new(self.name.clone(), String::from_utf8_lossy(&self.bytes), diagnostics)
+    }
+
+    /// Returns the file's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Finds the file beside a missing one that was probably meant: the same name up to case or extension.
+fn neighbour(path: &Path) -> Option<PathBuf> {
+    let folder = folder(path);
+    let stem = |path: &Path| path.file_stem().map(|stem| stem.to_string_lossy().to_lowercase());
+    let wanted = stem(path)?;
+    let mut near: Vec<_> = fs::read_dir(folder)
+        .ok()?
+        .filter_map(|entry| Some(entry.ok()?.file_name()))
+        .filter(|name| stem(Path::new(name)).is_some_and(|stem| stem == wanted))
+        .collect();
+    near.sort();
+    let near = near.into_iter().next()?;
+    Some(if folder == Path::new(".") { PathBuf::from(near) } else { folder.join(near) })
+}

@@ -1,0 +1,14 @@
+//! The built program, as its users meet it: one binary of tests, one module per topic.
+
+mod bad_input;
+mod help;
+#[cfg(all(unix, feature = "server"))]
+mod inspect;
+#[cfg(unix)]
+mod interrupt;
+mod run;
+#[cfg(feature = "server")]
+mod server;
+mod support;
+#[cfg(feature = "otel")]
+mod trace;

@@ -1,0 +1,69 @@
+//! What the topics share: the program, its output, and what varies in it from run to run.
+
+#[cfg(feature = "otel")]
+pub(crate) mod collector;
+#[cfg(feature = "server")]
+pub(crate) mod running_server;
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+/// The program, without anything of the environment that changes what it does.
+pub(crate) fn orchestr8() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_orchestr8"));
+    command.stdin(Stdio::null()).env("NO_COLOR", "1");
+    let prefixes = ["ORCHESTR8_", "OTEL_", "CLICOLOR"];
+    let names = ["RUST_LOG", "PORT", "BIND_ADDRESS", "COLUMNS", "CI"];
+    for (name, _) in std::env::vars() {
+        let is_proxy = name.to_ascii_lowercase().ends_with("_proxy");
+        if is_proxy || prefixes.iter().any(|prefix| name.starts_with(prefix)) || names.contains(&name.as_str()) {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+pub(crate) fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/workflows").join(name)
+}
+
+/// What the program said, and how it ended.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl From<Output> for Said {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).expect("the program writes UTF-8"),
+            stderr: String::from_utf8(output.stderr).expect("the program writes UTF-8"),
+        }
+    }
+}
+
+pub(crate) fn say(command: &mut Command) -> Said {
+    command.output().expect("the built program starts").into()
+}
+
+/// Asserts a snapshot in which ids, times and durations are replaced by their names.
+pub(crate) fn assert_steady(name: &str, text: &str) {
+    let mut settings = insta::Settings::clone_current();
+    settings.add_filter(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", "[uuid]");
+    settings.add_filter(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", "[time]");
+    settings
+        .add_filter(r#""(elapsedMs|deltaMs|duration|delayMs|elapsedTime|uptime|pid)": ?\d+"#, r#""$1": "[number]""#);
+    settings.add_filter(r#"(etag: (?:W/)?)"[0-9a-f]{16}""#, "$1[tag]");
+    settings.add_filter(r"last-modified: .*", "last-modified: [date]");
+    settings.add_filter(r"(\+?)\b\d+(?:\.\d)?(?:ms|s)(  |\n| ·)", "$1[took]$2");
+    settings.add_filter(r"( in )\d+ms", "$1[took]");
+    settings.add_filter(r"127\.0\.0\.1:\d+", "127.0.0.1:[port]");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_snapshot_path("../snapshots");
+    settings.bind(|| insta::assert_snapshot!(name, text));
+}

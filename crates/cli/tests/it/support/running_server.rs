@@ -1,0 +1,101 @@
+//! The program as a server on a free port of loopback.
+
+use std::{
+    fmt::Write as _,
+    io::{BufRead as _, BufReader},
+    process::{Child, Command, Stdio},
+};
+
+use reqwest::blocking::{Client, RequestBuilder, Response};
+
+/// A server that ends with its test.
+#[derive(Debug)]
+pub(crate) struct RunningServer {
+    child: Child,
+    pub(crate) url: String,
+    pub(crate) client: Client,
+}
+
+impl RunningServer {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let mut child = command
+            .args(["server", "--port", "0"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the built program starts");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("standard output is a pipe"))
+            .read_line(&mut line)
+            .expect("the server says where it listens");
+        let url = line.trim().strip_prefix("Listening on ").expect("the server says where it listens").to_owned();
+        let client = Client::builder().no_proxy().build().expect("a client without TLS can always be made");
+        Self { child, url, client }
+    }
+
+    pub(crate) fn get(&self, path: &str) -> RequestBuilder {
+        self.client.get(format!("{}{path}", self.url))
+    }
+
+    pub(crate) fn post(&self, path: &str) -> RequestBuilder {
+        self.client.post(format!("{}{path}", self.url))
+    }
+
+    pub(crate) fn post_yaml(&self, path: &str, document: impl Into<String>) -> RequestBuilder {
+        self.post(path).header("content-type", "application/yaml").body(document.into())
+    }
+
+    pub(crate) fn port(&self) -> &str {
+        self.url.rsplit(':').next().expect("an address has a port")
+    }
+
+    /// Asks the server to end as an operator does, and waits for it.
+    #[cfg(unix)]
+    pub(crate) fn terminate(mut self) -> Option<i32> {
+        let pid = self.child.id();
+        Command::new("sh").args(["-c", &format!("kill -TERM {pid}")]).status().expect("a shell can send signals");
+        self.child.wait().expect("the server is our child").code()
+    }
+}
+
+impl Drop for RunningServer {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Writes an answer down: status, the headers that mean something here, and the body.
+pub(crate) fn transcript(what: &str, request: RequestBuilder) -> String {
+    describe(what, request.send().expect("the server answers"))
+}
+
+pub(crate) fn describe(what: &str, response: Response) -> String {
+    // What every answer has is looked at by a test of its own.
+    const EVERYWHERE: [&str; 8] = [
+        "content-length",
+        "content-security-policy",
+        "cross-origin-resource-policy",
+        "date",
+        "referrer-policy",
+        "x-content-type-options",
+        "x-correlation-id",
+        "x-frame-options",
+    ];
+    let mut text = format!("== {what}\n{}\n", response.status());
+    let mut headers: Vec<_> = response
+        .headers()
+        .iter()
+        .filter(|(name, _)| !EVERYWHERE.contains(&name.as_str()))
+        .map(|(name, value)| format!("{name}: {}\n", value.to_str().unwrap_or("?")))
+        .collect();
+    headers.sort();
+    text.extend(headers);
+    let body = response.text().expect("the body is text");
+    match serde_json::from_str::<serde_json::Value>(&body) {
+        Ok(body) => writeln!(text, "{body:#}\n").expect("a string takes everything"),
+        Err(_) => writeln!(text, "{body}").expect("a string takes everything"),
+    }
+    text
+}
