@@ -37,7 +37,7 @@
 //!
 //! # Cancellation
 //!
-//! `execute` gets a [`CancellationToken`](tokio_util::sync::CancellationToken) and should end within 100 ms of its firing. When
+//! `execute` gets a [`CancellationToken`] and should end within 100 ms of its firing. When
 //! the grace is over the future is dropped, so what must be cleaned up belongs in guards.
 
 pub mod agent;

@@ -23,7 +23,7 @@ use futures_util::stream::{FuturesUnordered, Stream};
 use orchestr8_agent_base::{AgentContext, AgentError};
 use orchestr8_resilience::circuit_breaker::CircuitState;
 use orchestr8_schema::{
-    Timestamp,
+    Failure, Timestamp,
     event::{Activation, Cancelling, CircuitChange, CircuitStateName, Event, EventBody, TimeoutScope, Timer},
 };
 use serde_json::Value;
@@ -550,7 +550,7 @@ impl Driver {
                     let is_final = entry.told;
                     entry.in_attempt = false;
                     self.free_slot(key);
-                    let result = Err(Arc::new(failure));
+                    let result = Err(Arc::new(of_attempt(failure, attempt)));
                     self.tell(EventBody::AttemptFinished { activation, attempt, result, is_final });
                     if is_final {
                         self.close(key);
@@ -613,7 +613,7 @@ impl Driver {
                 EventBody::AttemptFinished { activation, attempt, result: Ok(Arc::new(output)), is_final: true }
             }
             Err(error) if in_attempt => {
-                let result = Err(Arc::new(error.to_failure()));
+                let result = Err(Arc::new(of_attempt(error.to_failure(), attempt)));
                 EventBody::AttemptFinished { activation, attempt, result, is_final: true }
             }
             Err(error) => {
@@ -750,4 +750,10 @@ impl Driver {
         }
         tracing::info!(?status, "the execution has ended");
     }
+}
+
+/// Says which attempt a failure ended.
+fn of_attempt(mut failure: Failure, attempt: u32) -> Failure {
+    (failure.attempts, failure.attempt) = (attempt, Some(attempt));
+    failure
 }

@@ -5,10 +5,10 @@
 //!
 //! [`step`] does three things with an event:
 //!
-//! 1. **Accept** ([`accept`]). An event from outside that does not fit the state is refused by a command; nothing changes.
-//! 2. **Fold** ([`fold`]). The state changes as the event says. No expression is evaluated. Replaying a journal is this part
+//! 1. **Accept** ([`accept()`](accept::accept)). An event from outside that does not fit the state is refused by a command; nothing changes.
+//! 2. **Fold** ([`fold()`]). The state changes as the event says. No expression is evaluated. Replaying a journal is this part
 //!    alone, so the state is only ever the fold of the events.
-//! 3. **Decide** ([`decide`]). From the state alone, changing nothing, at most one [`Command::Record`] comes out: the next derived
+//! 3. **Decide** ([`decide()`](decide::decide)). From the state alone, changing nothing, at most one [`Command::Record`] comes out: the next derived
 //!    event, which the driver hands to [`step`] at once, until none comes. One at a time, since each may forbid the next.
 //!
 //! The driver stores the external event and all that follows from it as one batch, and only then carries the other commands out.
@@ -17,12 +17,12 @@
 //!
 //! | question | file |
 //! |---|---|
-//! | what is known of an execution? | [`state`] |
-//! | when is an event refused? | [`accept`] |
-//! | what does an event change, and what is to be done then? | [`fold`] |
-//! | what is decided next, and in what order? | [`decide`], fed by [`agenda`] |
-//! | what do expressions see? | [`scope`] |
-//! | what is still open, for a driver with nothing in hand? | [`outstanding`] |
+//! | what is known of an execution? | [`mod@state`] |
+//! | when is an event refused? | [`mod@accept`] |
+//! | what does an event change, and what is to be done then? | [`mod@fold`] |
+//! | what is decided next, and in what order? | [`mod@decide`], fed by [`mod@agenda`] |
+//! | what do expressions see? | [`mod@scope`] |
+//! | what is still open, for a driver with nothing in hand? | [`mod@outstanding`] |
 
 pub mod accept;
 pub mod agenda;

@@ -16,15 +16,16 @@ use super::{Created, IdempotencyRecord, Lease, Store, StoreError};
 
 /// A store in memory. Clones share the journals.
 ///
-/// Executions that run are never dropped. Of those that have ended it keeps the newest 1000, and at most about 50 MB of them,
+/// Executions that run are never dropped. Of those that have ended it keeps the newest 1000 unless told otherwise, and at most about 50 MB of them,
 /// but always the newest; the oldest go first.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct MemoryStore {
     shared: Arc<Mutex<Shelf>>,
 }
 
 #[derive(Debug, Default)]
 struct Shelf {
+    max_finished: usize,
     /// By time of creation, which execution ids sort by.
     journals: BTreeMap<ExecutionId, Journal>,
     /// Ended executions, the oldest first, with their size in bytes.
@@ -49,12 +50,26 @@ impl MemoryStore {
     /// Makes an empty store.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self::with_max_finished(Self::MAX_FINISHED)
+    }
+
+    /// Makes an empty store that keeps this many ended executions, and at least the newest. An engine that nobody asks about what
+    /// has ended is faster with few: what is kept is out of the processor's caches by the time it is dropped.
+    #[must_use]
+    pub fn with_max_finished(count: usize) -> Self {
+        let shelf = Shelf { max_finished: count, ..Shelf::default() };
+        Self { shared: Arc::new(Mutex::new(shelf)) }
     }
 
     /// A panic elsewhere leaves no half-made change behind, so the lock is taken all the same.
     fn shelf(&self) -> MutexGuard<'_, Shelf> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -130,8 +145,7 @@ impl Shelf {
         self.finished.push_back((id, bytes));
         self.finished_bytes += bytes;
         while self.finished.len() > 1
-            && (self.finished.len() > MemoryStore::MAX_FINISHED
-                || self.finished_bytes > MemoryStore::MAX_FINISHED_BYTES)
+            && (self.finished.len() > self.max_finished || self.finished_bytes > MemoryStore::MAX_FINISHED_BYTES)
         {
             let Some((oldest, bytes)) = self.finished.pop_front() else { break };
             self.finished_bytes -= bytes;

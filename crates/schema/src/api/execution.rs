@@ -1,0 +1,250 @@
+//! An execution as people see it: status, progress, steps, outputs.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{CorrelationId, ExecutionId, Failure, Timestamp};
+
+/// The status of an execution as people see it; the machine's internal `failing` shows as `running`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExecutionStatus {
+    /// No driver has taken it up yet.
+    Queued,
+    /// Steps run, or running ones end after a failure.
+    Running,
+    /// Nothing new starts until it is resumed.
+    Paused,
+    /// Running steps end on request.
+    Cancelling,
+    /// Ended well.
+    Completed,
+    /// Ended by a failure.
+    Failed,
+    /// Ended on request.
+    Cancelled,
+}
+
+impl ExecutionStatus {
+    /// Whether nothing will happen any more.
+    #[must_use]
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
+    }
+
+    /// Returns the status as it stands in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Cancelling => "cancelling",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl std::fmt::Display for ExecutionStatus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What became of compensation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Compensation {
+    /// Nothing to do.
+    #[default]
+    None,
+    /// All of it succeeded.
+    Complete,
+    /// Some of it failed.
+    Incomplete,
+}
+
+/// An execution: status, progress, outputs (`GET /v1/executions/{id}`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Execution {
+    /// The execution's id.
+    pub execution_id: ExecutionId,
+    /// What ties it to the request that caused it.
+    pub correlation_id: CorrelationId,
+    /// What runs.
+    pub workflow: WorkflowSummary,
+    /// Its status.
+    pub status: ExecutionStatus,
+    /// What became of compensation.
+    pub compensation: Compensation,
+    /// How far it has come.
+    pub progress: Progress,
+    /// What it waits for; at most 100.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting_for: Vec<WaitingFor>,
+    /// The workflow's outputs, once completed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outputs: Option<Value>,
+    /// True where the outputs are left out because they are over 1 MB.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
+    /// The variables, captures included, once completed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variables: Option<Map<String, Value>>,
+    /// The unrecovered, fatal failures.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<Failure>,
+    /// The steps in step-path order, at most 1000.
+    pub steps: Vec<StepResult>,
+    /// True where there are more steps than shown.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub steps_truncated: bool,
+    /// The sequence of the newest event.
+    pub last_sequence: u64,
+    /// When a driver took it up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completed_at: Option<Timestamp>,
+    /// How long it took, in milliseconds, once it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration: Option<u64>,
+}
+
+impl Execution {
+    /// Makes the body of an execution about which nothing else is known yet.
+    #[must_use]
+    pub fn new(
+        execution_id: ExecutionId,
+        correlation_id: CorrelationId,
+        workflow: WorkflowSummary,
+        status: ExecutionStatus,
+    ) -> Self {
+        Self {
+            execution_id,
+            correlation_id,
+            workflow,
+            status,
+            compensation: Compensation::None,
+            progress: Progress::default(),
+            waiting_for: Vec::new(),
+            outputs: None,
+            truncated: false,
+            variables: None,
+            errors: Vec::new(),
+            steps: Vec::new(),
+            steps_truncated: false,
+            last_sequence: 0,
+            started_at: None,
+            completed_at: None,
+            duration: None,
+        }
+    }
+}
+
+/// Which workflow runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkflowSummary {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Its author's version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+/// How far an execution has come, in steps.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Progress {
+    /// Step paths known so far.
+    pub total: u32,
+    /// Those that ended well.
+    pub completed: u32,
+    /// Those that failed.
+    pub failed: u32,
+    /// Those that did not run.
+    pub skipped: u32,
+    /// Those that were cancelled.
+    pub cancelled: u32,
+    /// Those that run or wait.
+    pub running: u32,
+    /// The share of those that are terminal, 0–100.
+    pub percent: u32,
+}
+
+/// What an execution waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct WaitingFor {
+    /// `backoff`, `timer`, `signal`, `approval` or `budget`.
+    pub kind: String,
+    /// Which step waits.
+    pub step_path: String,
+    /// Until when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+impl WaitingFor {
+    /// Makes an entry for a step that waits for its next attempt.
+    #[must_use]
+    pub fn backoff(step_path: impl Into<String>, until: Option<Timestamp>) -> Self {
+        Self { kind: "backoff".to_owned(), step_path: step_path.into(), until }
+    }
+}
+
+/// What became of a step.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct StepResult {
+    /// The step's id.
+    pub step_id: String,
+    /// Its place.
+    pub step_path: String,
+    /// How often the place was entered before.
+    pub visit: u32,
+    /// Its name for people.
+    pub name: String,
+    /// `agent`, the only kind so far.
+    pub kind: String,
+    /// The agent that it calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_id: Option<String>,
+    /// `pending`, `running`, `waiting`, `completed`, `failed`, `skipped` or `cancelled`.
+    pub status: String,
+    /// What a waiting step waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_for: Option<String>,
+    /// Its output; left out of lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Value>,
+    /// Its failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Failure>,
+    /// Why it did not run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skip_reason: Option<String>,
+    /// Calls that reached the agent.
+    pub attempts: u32,
+    /// When its first attempt began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// When it became terminal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completed_at: Option<Timestamp>,
+    /// From the first attempt to the end, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration: Option<u64>,
+}
