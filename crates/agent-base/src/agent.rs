@@ -48,7 +48,7 @@ pub trait Agent: Send + Sync + 'static {
     /// Says what the agent is. Asked once, when the agent is registered.
     fn manifest(&self) -> AgentManifest;
 
-    /// Checks what the schema cannot say. Called once per step, before the first attempt, with input that satisfies the
+    /// Checks what the schema cannot say. Called before the step's first attempt, and again before each until it succeeds, with input that satisfies the
     /// manifest's schema; the default accepts everything.
     ///
     /// # Errors

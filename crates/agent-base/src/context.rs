@@ -2,7 +2,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use orchestr8_schema::{CorrelationId, ExecutionId, StepId, StepPath, Timestamp, canonical};
@@ -66,6 +69,15 @@ impl StepIdentity {
     }
 }
 
+/// Makes the idempotency key of a step whose policies give none: SHA-256, in hex, of `step`, workflow id, execution id, step path and
+/// digest of the input, joined by newlines.
+#[must_use]
+pub fn structural_key(execution: &ExecutionIdentity, step_path: &StepPath, input: &Value) -> String {
+    let ExecutionIdentity { workflow_id, execution_id, .. } = execution;
+    let digest = canonical::digest(input);
+    canonical::sha256_hex(format!("step\n{workflow_id}\n{execution_id}\n{step_path}\n{digest}").as_bytes())
+}
+
 /// What an agent is told about the call that it serves. Immutable, and cheap to clone.
 ///
 /// Variables and other steps' results are not in it: an agent depends on nothing else of the execution than its input.
@@ -87,6 +99,8 @@ struct Call {
     config: Arc<Map<String, Value>>,
     input: Arc<Value>,
     idempotency_key: OnceLock<String>,
+    /// Whether the agent's own check of the input has succeeded.
+    validated: AtomicBool,
 }
 
 impl AgentContext {
@@ -98,7 +112,15 @@ impl AgentContext {
         input: Arc<Value>,
     ) -> AgentContextBuilder {
         AgentContextBuilder {
-            call: Call { execution, step, clock, config: Arc::default(), input, idempotency_key: OnceLock::new() },
+            call: Call {
+                execution,
+                step,
+                clock,
+                config: Arc::default(),
+                input,
+                idempotency_key: OnceLock::new(),
+                validated: AtomicBool::new(false),
+            },
         }
     }
 
@@ -175,21 +197,22 @@ impl AgentContext {
     /// what the step's policy `idempotencyKey` gives.
     #[must_use]
     pub fn idempotency_key(&self) -> &str {
-        self.call.idempotency_key.get_or_init(|| {
-            let call = &self.call;
-            let digest = canonical::digest(&call.input);
-            let parts = format!(
-                "step\n{}\n{}\n{}\n{digest}",
-                call.execution.workflow_id, call.execution.execution_id, call.step.step_path
-            );
-            canonical::sha256_hex(parts.as_bytes())
-        })
+        let Call { execution, step, input, idempotency_key, .. } = &*self.call;
+        idempotency_key.get_or_init(|| structural_key(execution, &step.step_path, input))
     }
 
     /// Returns the agent's configuration: what the step says over what the registration says over the schema's defaults.
     #[must_use]
     pub fn config(&self) -> &Map<String, Value> {
         &self.call.config
+    }
+
+    pub(crate) fn is_validated(&self) -> bool {
+        self.call.validated.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_validated(&self) {
+        self.call.validated.store(true, Ordering::Release);
     }
 
     /// Returns the same context for another attempt of the same step.

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    panic::AssertUnwindSafe,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -13,6 +13,7 @@ use orchestr8_schema::json_schema::Violations;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
+use tracing::Instrument;
 
 use crate::{AgentContext, AgentError, registry::RegisteredAgent};
 
@@ -39,7 +40,7 @@ impl AgentRequest {
 /// An agent as a tower service. Clones share the agent; it is always ready.
 ///
 /// A call goes through these, in order: cancelled already is CANCELLED and the agent is not called; the agent's own
-/// [`validate`](crate::Agent::validate), before the first attempt; [`execute`](crate::Agent::execute), in a task of its own if
+/// [`validate`](crate::Agent::validate), until it has succeeded once for the step; [`execute`](crate::Agent::execute), in a task of its own if
 /// the manifest asks for it; the output against the manifest's schema and the limit of [`MAX_OUTPUT`]. A panic becomes INTERNAL.
 #[derive(Clone)]
 pub struct AgentService {
@@ -68,23 +69,36 @@ impl Service<AgentRequest> for AgentService {
 
     fn call(&mut self, request: AgentRequest) -> ResponseFuture {
         let agent = Arc::clone(&self.agent);
-        ResponseFuture(if agent.manifest().dedicated_task {
+        ResponseFuture(Some(if agent.manifest().dedicated_task {
             Box::pin(dedicated(agent, request))
         } else {
             Box::pin(attempt(agent, request))
-        })
+        }))
     }
 }
 
 /// The future of an [`AgentService`]. Dropping it drops the agent's future, or aborts its task.
 #[must_use = "futures do nothing unless polled"]
-pub struct ResponseFuture(Pin<Box<dyn Future<Output = Result<Value, AgentError>> + Send>>);
+pub struct ResponseFuture(Option<Attempt>);
+
+type Attempt = Pin<Box<dyn Future<Output = Result<Value, AgentError>> + Send>>;
 
 impl Future for ResponseFuture {
     type Output = Result<Value, AgentError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.as_mut().poll(cx)
+        match &mut self.0 {
+            Some(call) => call.as_mut().poll(cx),
+            None => Poll::Pending,
+        }
+    }
+}
+
+/// What an agent's future holds may panic when it is dropped, which is the agent's affair and nobody else's.
+impl Drop for ResponseFuture {
+    fn drop(&mut self) {
+        let call = self.0.take();
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(call)));
     }
 }
 
@@ -106,8 +120,9 @@ async fn attempt(agent: Arc<RegisteredAgent>, request: AgentRequest) -> Result<V
         return Err(AgentError::cancelled("cancelled before the agent was called"));
     }
     let call = async {
-        if cx.attempt() == 1 {
+        if !cx.is_validated() {
             agent.agent().validate(&input, &cx).await?;
+            cx.set_validated();
         }
         agent.agent().execute(&input, &cx, cancel).await
     };
@@ -139,7 +154,7 @@ async fn dedicated(agent: Arc<RegisteredAgent>, request: AgentRequest) -> Result
         }
     }
 
-    let task = tokio::spawn(attempt(agent, request));
+    let task = tokio::spawn(attempt(agent, request).in_current_span());
     let _guard = AbortOnDrop(task.abort_handle());
     task.await.unwrap_or_else(|error| Err(AgentError::internal("the agent's task was stopped").with_source(error)))
 }

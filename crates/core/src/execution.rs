@@ -3,10 +3,12 @@
 use std::{
     collections::VecDeque,
     fmt,
+    pin::pin,
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
+use futures_util::future::{Either, select};
 use orchestr8_agent_base::context::ExecutionIdentity;
 use orchestr8_schema::{
     CorrelationId, ExecutionId, Failure, StepPath,
@@ -62,6 +64,17 @@ impl Shared {
         &self.mailbox
     }
 
+    /// Waits for the word of the end.
+    async fn ended(&self) -> &Result<Arc<State>, Lost> {
+        loop {
+            let end = self.end.notified();
+            if let Some(ended) = self.ended.get() {
+                return ended;
+            }
+            end.await;
+        }
+    }
+
     /// Leaves word of the end; the first word counts.
     pub(crate) fn end(&self, ended: Result<State, Lost>) {
         // Only the driver writes, and what it leaves when it is dropped comes second.
@@ -111,14 +124,8 @@ impl ExecutionHandle {
     ///
     /// Dropping the future changes nothing.
     pub async fn outcome(&self) -> Result<Outcome, Lost> {
-        loop {
-            let end = self.shared.end.notified();
-            if let Some(ended) = self.shared.ended.get() {
-                let state = Arc::clone(ended.as_ref().map_err(Lost::clone)?);
-                return Ok(Outcome { plan: Arc::clone(&self.shared.plan), state });
-            }
-            end.await;
-        }
+        let state = Arc::clone(self.shared.ended().await.as_ref().map_err(Lost::clone)?);
+        Ok(Outcome { plan: Arc::clone(&self.shared.plan), state })
     }
 
     /// Asks for the end of the execution. When this returns, the request is in the journal; running attempts have the grace to
@@ -160,6 +167,7 @@ impl ExecutionHandle {
             stored: VecDeque::new(),
             sequence: 0,
             ended: false,
+            abandoned: false,
         })
     }
 }
@@ -386,11 +394,15 @@ pub struct EventStream {
     stored: VecDeque<Event>,
     /// The sequence of the last event given out.
     sequence: u64,
+    /// Whether the terminal event was given out.
     ended: bool,
+    /// Whether the driver is known to be gone, so that only the journal is left to read.
+    abandoned: bool,
 }
 
 impl EventStream {
-    /// Waits for the next event and its sequence; `None` behind the terminal event. Events that the bus had to drop are read from
+    /// Waits for the next event and its sequence; `None` behind the terminal event, or where an execution that nobody drives here
+    /// has come to. Events that the bus had to drop are read from
     /// the journal.
     ///
     /// # Errors
@@ -414,7 +426,15 @@ impl EventStream {
                 self.behind = false;
                 continue;
             }
-            match self.subscription.next().await {
+            let Some(delivery) = self.live().await else {
+                if self.abandoned {
+                    return Ok(None);
+                }
+                // Nothing more will be published; what the journal has beyond is all there is.
+                (self.abandoned, self.behind) = (true, true);
+                continue;
+            };
+            match delivery {
                 Delivery::Event(published) if published.sequence == self.sequence + 1 => {
                     return Ok(Some(self.give(published.sequence, published.event)));
                 }
@@ -430,6 +450,15 @@ impl EventStream {
     pub fn step_path(&self, event: &Event) -> Option<&StepPath> {
         let activation = event.body.activation()?;
         Some(&self.execution.plan().steps().get(activation.get())?.identity.step_path)
+    }
+
+    /// Waits for what the bus delivers; `None` once the driver is gone and all was delivered.
+    async fn live(&mut self) -> Option<Delivery> {
+        let (next, ended) = (pin!(self.subscription.next()), pin!(self.execution.shared.ended()));
+        match select(next, ended).await {
+            Either::Left((delivery, _)) => Some(delivery),
+            Either::Right(_) => None,
+        }
     }
 
     fn give(&mut self, sequence: u64, event: Event) -> (u64, Event) {

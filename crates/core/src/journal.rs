@@ -1,12 +1,14 @@
 //! The journal as people see it: names, times and details that events do not store, rendered when somebody reads.
 
-use std::collections::HashSet;
+use std::{borrow::Cow, collections::HashSet};
 
+use orchestr8_agent_base::context::{ExecutionIdentity, structural_key};
 use orchestr8_schema::{
     Timestamp,
     api::{Entry, JournalExport, JournalSummary, Level},
     canonical,
-    event::{CircuitStateName, Event, EventBody, TimeoutScope, Timer},
+    event::{Activation, CircuitStateName, Event, EventBody, TimeoutScope, Timer},
+    expression::{Root, Scope, StepField},
 };
 use serde_json::{Map, Value, json};
 
@@ -75,13 +77,20 @@ pub struct Renderer<'a> {
     state: State,
     queued_at: Timestamp,
     latest: Timestamp,
+    cancelling_at: Option<Timestamp>,
 }
 
 impl<'a> Renderer<'a> {
     /// Begins with the first event of a journal.
     #[must_use]
     pub fn new(plan: &'a Plan) -> Self {
-        Self { plan, state: State::new(plan), queued_at: Timestamp::default(), latest: Timestamp::default() }
+        Self {
+            plan,
+            state: State::new(plan),
+            queued_at: Timestamp::default(),
+            latest: Timestamp::default(),
+            cancelling_at: None,
+        }
     }
 
     /// Renders the next event; absent only before the first one, `execution.queued`.
@@ -89,6 +98,9 @@ impl<'a> Renderer<'a> {
         let before = self.state.sequence();
         if before == 0 {
             (self.queued_at, self.latest) = (event.at, event.at);
+        }
+        if let EventBody::ExecutionCancelling(_) = event.body {
+            self.cancelling_at.get_or_insert(event.at);
         }
         let (message, data) = self.describe(event);
         fold(self.plan, &mut self.state, event);
@@ -118,9 +130,8 @@ impl<'a> Renderer<'a> {
 
     /// Says what an event means, for people and as data, against the state before it.
     fn describe(&self, event: &Event) -> (String, Map<String, Value>) {
-        let step = |activation: orchestr8_schema::event::Activation| {
-            (self.plan.steps().get(activation.get()), self.state.activation(activation))
-        };
+        let step =
+            |activation: Activation| (self.plan.steps().get(activation.get()), self.state.activation(activation));
         let path = |activation| step(activation).0.map_or_else(String::new, |step| step.identity.step_path.to_string());
         let call = |activation| json!(format!("{}/step", path(activation)));
         let (message, data) = match &event.body {
@@ -160,8 +171,7 @@ impl<'a> Renderer<'a> {
             }
             EventBody::ExecutionFailed => {
                 let error = self.state.error();
-                let data =
-                    json!({ "error": error, "errors": error.into_iter().collect::<Vec<_>>(), "compensation": "none" });
+                let data = json!({ "error": error, "errors": view::errors(self.plan, &self.state).collect::<Vec<_>>(), "compensation": "none" });
                 (
                     error.map_or_else(|| "execution failed".to_owned(), |error| format!("execution failed: {error}")),
                     data,
@@ -174,6 +184,7 @@ impl<'a> Renderer<'a> {
                     json!({
                         "reason": request.map(|request| &request.reason),
                         "graceful": graceful,
+                        "cancelMs": self.cancelling_at.map(|start| millis(event.at.since(start))),
                         "compensation": "none",
                     }),
                 )
@@ -187,15 +198,19 @@ impl<'a> Renderer<'a> {
                         "agentId": agent,
                         "input": input,
                         "inputDigest": canonical::digest(input),
-                        "idempotencyKey": idempotency_key.as_deref(),
+                        "idempotencyKey": self.idempotency_key(*activation, input, idempotency_key.as_deref()),
                     }),
                 )
             }
             EventBody::StepStarted { activation } => {
-                let dependencies: Vec<_> = self.plan.workflow().steps()[activation.get()]
-                    .dependencies
-                    .iter()
-                    .map(|step| self.plan.steps()[step.get()].identity.step_id.as_str())
+                let dependencies: Vec<_> = self
+                    .plan
+                    .workflow()
+                    .steps()
+                    .get(activation.get())
+                    .into_iter()
+                    .flat_map(|step| &step.dependencies)
+                    .filter_map(|step| Some(self.plan.steps().get(step.get())?.identity.step_id.as_str()))
                     .collect();
                 (format!("{} started", path(*activation)), json!({ "kind": "agent", "dependencies": dependencies }))
             }
@@ -204,7 +219,12 @@ impl<'a> Renderer<'a> {
                 let duration = known.and_then(|step| step.started_at).map(|start| millis(event.at.since(start)));
                 (
                     format!("{} completed", path(*activation)),
-                    json!({ "output": output, "attempts": known.map(|step| step.attempts), "duration": duration }),
+                    json!({
+                        "output": output,
+                        "attempts": known.map(|step| step.attempts),
+                        "duration": duration,
+                        "captures": self.captures(*activation, output),
+                    }),
                 )
             }
             EventBody::StepFailed { activation, error, fatal } => {
@@ -290,8 +310,42 @@ impl<'a> Renderer<'a> {
         (message, data)
     }
 
-    fn attempt_began(&self, activation: orchestr8_schema::event::Activation) -> Option<Timestamp> {
+    /// What the step's policy gave, else what follows from its place and input.
+    fn idempotency_key(&self, activation: Activation, input: &Value, explicit: Option<&str>) -> Option<String> {
+        if let Some(explicit) = explicit {
+            return Some(explicit.to_owned());
+        }
+        let queued = self.state.queued()?;
+        let step = self.plan.steps().get(activation.get())?;
+        let identity = ExecutionIdentity::new(
+            queued.execution_id,
+            queued.workflow.id(),
+            queued.correlation_id.clone(),
+            self.queued_at,
+        );
+        Some(structural_key(&identity, &step.identity.step_path, input))
+    }
+
+    /// The variables that a step sets with this output; absent if it sets none.
+    fn captures(&self, activation: Activation, output: &Value) -> Option<Map<String, Value>> {
+        let captures = &self.plan.workflow().steps().get(activation.get())?.captures;
+        let scope = OutputScope(output);
+        let values =
+            captures.iter().filter_map(|(name, path)| Some((name.clone(), path.evaluate(&scope)?.into_owned())));
+        Some(values.collect()).filter(|_: &Map<_, _>| !captures.is_empty())
+    }
+
+    fn attempt_began(&self, activation: Activation) -> Option<Timestamp> {
         self.state.activation(activation)?.attempt_at
+    }
+}
+
+/// Shows the output of the step that captures from it.
+struct OutputScope<'a>(&'a Value);
+
+impl Scope for OutputScope<'_> {
+    fn root(&self, root: Root) -> Option<Cow<'_, Value>> {
+        matches!(root, Root::Step { field: StepField::Output, .. }).then_some(Cow::Borrowed(self.0))
     }
 }
 
@@ -306,8 +360,7 @@ fn level(body: &EventBody) -> Level {
         EventBody::AttemptFinished { result: Err(_), .. }
         | EventBody::RetryScheduled { .. }
         | EventBody::TimeoutExceeded { .. }
-        | EventBody::CircuitChanged(_)
-        | EventBody::ExecutionCancelling(_) => Level::Warn,
+        | EventBody::CircuitChanged(_) => Level::Warn,
         EventBody::TimerFired { .. } => Level::Debug,
         _ => Level::Info,
     }

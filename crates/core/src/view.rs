@@ -1,8 +1,12 @@
 //! An execution as people and other systems see it: the REST body, made from plan and state.
 
+use std::sync::Arc;
+
 use orchestr8_schema::{
+    Failure,
     api::{Execution, ExecutionStatus, Progress, StepResult, WaitingFor, WorkflowSummary},
     event::Activation,
+    policy::OnError,
 };
 use serde_json::{Map, Value};
 
@@ -17,7 +21,7 @@ const MAX_STEPS: usize = 1000;
 /// Things waited for that a body shows at most.
 const MAX_WAITING: usize = 100;
 /// Outputs of more bytes of JSON are left out of a body.
-const MAX_OUTPUTS: usize = 1024 * 1024;
+const MAX_OUTPUT_BYTES: usize = 1024 * 1024;
 
 /// Shows a status; `failing` is internal and shows as `running`.
 pub(crate) fn status(state: &State) -> ExecutionStatus {
@@ -62,7 +66,7 @@ pub(crate) fn execution(plan: &Plan, state: &State) -> Execution {
     body.completed_at = state.ended_at();
     body.duration = state.started_at().zip(state.ended_at()).map(|(start, end)| millis(end.since(start)));
     body.outputs = outputs(plan, state);
-    if body.outputs.as_ref().is_some_and(|outputs| outputs.to_string().len() > MAX_OUTPUTS) {
+    if body.outputs.as_ref().is_some_and(|outputs| outputs.to_string().len() > MAX_OUTPUT_BYTES) {
         body.outputs = None;
         body.truncated = true;
     }
@@ -70,7 +74,7 @@ pub(crate) fn execution(plan: &Plan, state: &State) -> Execution {
         let variables = variables(plan, state);
         body.variables = Some(variables).filter(|variables| !variables.is_empty());
     }
-    body.errors = state.error().map(|error| (**error).clone()).into_iter().collect();
+    body.errors = errors(plan, state).map(|error| Failure::clone(error)).collect();
 
     let mut steps: Vec<_> = (0..plan.steps().len()).collect();
     steps.sort_by(|&one, &other| plan.steps()[one].identity.step_path.cmp(&plan.steps()[other].identity.step_path));
@@ -85,6 +89,17 @@ pub(crate) fn execution(plan: &Plan, state: &State) -> Execution {
     body.steps =
         steps.into_iter().take(MAX_STEPS).map(|index| self::step(plan, state, Activation(index as u32))).collect();
     body
+}
+
+/// The fatal failures of a failed execution: its own, then those of steps in the order of declaration.
+pub(crate) fn errors<'a>(plan: &'a Plan, state: &'a State) -> impl Iterator<Item = &'a Arc<Failure>> {
+    let own = state.error();
+    let fatal = plan.steps().iter().zip(state.steps()).filter_map(|(planned, step)| {
+        let is_fatal = step.phase == Phase::Failed && planned.on_error != OnError::Continue;
+        step.error.as_ref().filter(|_| is_fatal)
+    });
+    let others = fatal.filter(move |error| own.is_some_and(|own| !Arc::ptr_eq(own, error)));
+    own.into_iter().chain(others)
 }
 
 /// Renders a step without its input and output.

@@ -58,6 +58,12 @@ impl Harness {
         self
     }
 
+    /// Sets where journals are kept.
+    pub fn store(mut self, store: MemoryStore) -> Self {
+        self.store = store;
+        self
+    }
+
     /// Changes the engine before it is built.
     pub fn engine_with(mut self, change: impl FnOnce(EngineBuilder) -> EngineBuilder) -> Self {
         self.builder = change(self.builder);

@@ -46,6 +46,8 @@ struct Port {
     /// When the attempt in progress began.
     began_at: Timestamp,
     aborted: bool,
+    /// The tokens of attempts fire at once.
+    told: bool,
     /// The number of the attempt that begins next, or is in progress.
     attempt: u32,
     token: Option<CancellationToken>,
@@ -136,9 +138,13 @@ impl CallState {
         self.port().attempt
     }
 
-    /// Fires the token of the attempt in progress.
+    /// Fires the token of the attempt in progress, or of the one that is about to begin.
     pub(super) fn cancel_attempt(&self) {
-        let token = self.port().token.clone();
+        let token = {
+            let mut port = self.port();
+            port.told = true;
+            port.token.clone()
+        };
         if let Some(token) = token {
             token.cancel();
         }
@@ -158,7 +164,9 @@ impl CallState {
     }
 
     pub(super) fn ask_for_slot(&self) {
-        self.port().need = Some(Need::Slot);
+        let mut port = self.port();
+        port.backoff_span = None;
+        port.need = Some(Need::Slot);
     }
 
     pub(super) fn ask_for_start(&self) {
@@ -178,6 +186,9 @@ impl CallState {
         let expires = port.began_at.plus(timeout);
         let deadline = self.deadline.map_or(expires, |deadline| deadline.min(expires));
         let span = telemetry::attempt_span(&self.span, port.attempt);
+        if port.told {
+            token.cancel();
+        }
         port.token = Some(token.clone());
         port.attempt_span = Some(span.clone());
         (self.cx.for_attempt(port.attempt, Some(deadline)), token, span)

@@ -37,7 +37,7 @@ use self::{
 use crate::{
     bus::Bus,
     clock,
-    execution::{CancelError, Cancellation, ExecutionHandle, Shared, Snapshot},
+    execution::{CancelError, Cancellation, ExecutionHandle, Lost, Shared, Snapshot},
     plan::{Plan, PlanError},
     store::{Created, IdempotencyRecord, Store, StoreError},
     telemetry,
@@ -143,6 +143,11 @@ impl Engine {
             created_at: clock.now(),
         });
         let first = Event { at: clock.now(), body: EventBody::ExecutionQueued(Arc::clone(&queued)) };
+        let identity = ExecutionIdentity::new(id, queued.workflow.id(), queued.correlation_id.clone(), first.at);
+        let span = telemetry::execution_span(&identity);
+        let shared = Arc::new(Shared::new(Arc::new(identity), Arc::clone(&program.plan), clock.random()));
+        // Whoever finds the execution in the store finds it here, too.
+        let announced = Announced::new(&self.shared, &shared);
         let lease = match self.shared.store.create(first.clone(), record.clone()).await? {
             Created::New(lease) => lease,
             Created::Taken(taken) if record.is_some_and(|asked| asked.digest == taken.digest) => {
@@ -152,10 +157,7 @@ impl Engine {
             Created::Taken(taken) => return Err(StartError::IdempotencyConflict { key: taken.key }),
         };
 
-        let identity = ExecutionIdentity::new(id, queued.workflow.id(), queued.correlation_id.clone(), first.at);
-        let span = telemetry::execution_span(&identity);
-        let shared = Arc::new(Shared::new(Arc::new(identity), Arc::clone(&program.plan), clock.random()));
-        self.shared.live().insert(id, Arc::clone(&shared));
+        announced.keep();
         let driver = Driver::new(Arc::clone(&self.shared), Arc::clone(&shared), program, lease, &first);
         self.shared.drivers.spawn(drive(driver).instrument(span));
         Ok(Submission { handle: ExecutionHandle::new(self.clone(), shared), replayed: false })
@@ -264,6 +266,32 @@ impl Engine {
         programs.push_front(Arc::clone(&program));
         programs.truncate(Self::MAX_PROGRAMS);
         Ok(program)
+    }
+}
+
+/// An execution that can be found, and is forgotten again unless it comes to be driven.
+struct Announced<'a> {
+    engine: &'a EngineShared,
+    shared: Option<Arc<Shared>>,
+}
+
+impl<'a> Announced<'a> {
+    fn new(engine: &'a EngineShared, shared: &Arc<Shared>) -> Self {
+        engine.live().insert(shared.execution_id(), Arc::clone(shared));
+        Self { engine, shared: Some(Arc::clone(shared)) }
+    }
+
+    fn keep(mut self) {
+        self.shared = None;
+    }
+}
+
+impl Drop for Announced<'_> {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.take() {
+            self.engine.forget(shared.execution_id());
+            shared.end(Err(Lost::stopped()));
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 
 use std::{
     future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -29,11 +30,11 @@ use orchestr8_schema::{
 use pin_project_lite::pin_project;
 use serde_json::Value;
 use tokio::time::Instant;
-use tower_layer::layer_fn;
+use tower_layer::{Layer, layer_fn};
 use tower_service::Service;
 use tracing::{Instrument, instrument::Instrumented};
 
-use super::call::CallState;
+use super::{Program, call::CallState};
 use crate::plan::{CircuitKey, CircuitPolicy, LeafPolicy, PlanStep};
 
 /// A call as the driver polls it: all attempts, layers included.
@@ -99,40 +100,47 @@ impl LeafStack {
         let circuit = self.circuit.as_ref()?;
         let target = match &circuit.key {
             CircuitKey::Fixed(_) => None,
-            CircuitKey::PerTarget(_) => step.agent.agent().target(input),
+            // An agent that panics here will do so again when it is called, where it is caught and told.
+            CircuitKey::PerTarget(_) => {
+                catch_unwind(AssertUnwindSafe(|| step.agent.agent().target(input))).unwrap_or_default()
+            }
         };
         Some(match target {
             None => circuit.bare.clone(),
             Some(target) => circuits.circuit(&circuit.key.of(Some(&target))),
         })
     }
+}
 
-    /// Puts the layers around one call. Nothing happens before the future is polled.
-    pub(super) fn call(&self, state: &Arc<CallState>, circuit: Option<&Circuit>, limits: CallLimits) -> CallFuture {
-        let breaker = circuit.zip(self.circuit.as_ref()).map(|(circuit, known)| {
-            CircuitBreakerLayer::new(circuit.clone(), known.policy).observer(Arc::clone(state))
-        });
+/// Puts the layers around one call of a step. Nothing happens before the future is polled.
+///
+/// The layers borrow from the future that they live in, so they share nothing that would have to be counted.
+pub(super) fn call(
+    program: Arc<Program>,
+    step: usize,
+    state: Arc<CallState>,
+    circuit: Option<Circuit>,
+    limits: CallLimits,
+) -> CallFuture {
+    Box::pin(async move {
+        let leaf = &program.stacks[step];
+        let (state, circuit) = (&*state, circuit.as_ref());
+        let breaker = circuit
+            .zip(leaf.circuit.as_ref())
+            .map(|(circuit, known)| CircuitBreakerLayer::new(circuit, known.policy).observer(state));
+        let retry = RetryLayer::new(leaf.retry, limits.seed)
+            .tries_used(limits.tries_used)
+            .not_before(limits.not_before)
+            .deadline(limits.deadline)
+            .observer(state);
         let stack = Stack::new()
-            .retry(
-                RetryLayer::new(self.retry, limits.seed)
-                    .tries_used(limits.tries_used)
-                    .not_before(limits.not_before)
-                    .deadline(limits.deadline)
-                    .observer(Arc::clone(state)),
-            )
-            .slot(layer_fn(|inner| Slot { inner, state: Arc::clone(state), circuit: circuit.cloned() }))
+            .retry(retry)
+            .slot(layer_fn(|inner| Slot { inner, state, circuit }))
             .circuit_breaker(breaker)
-            .announce(layer_fn(|inner| Announce { inner, state: Arc::clone(state) }))
-            .timeout(TimeoutLayer::new(self.timeout).observer(Arc::clone(state)));
-        let attempts = Attempts {
-            state: Arc::clone(state),
-            service: self.service.clone(),
-            output_schema: self.output_schema.clone(),
-            timeout: self.timeout,
-        };
-        let service = tower_layer::Layer::layer(&stack, attempts);
-        Box::pin(service.oneshot(()))
-    }
+            .announce(layer_fn(|inner| Announce { inner, state }))
+            .timeout(TimeoutLayer::new(leaf.timeout).observer(state));
+        stack.layer(Attempts { state, leaf }).oneshot(()).await
+    })
 }
 
 fn retry_policy(policy: &LeafPolicy) -> Result<RetryPolicy, InvalidPolicy> {
@@ -158,19 +166,19 @@ fn circuit_policy(policy: &CircuitPolicy) -> Result<CircuitBreakerPolicy, Invali
 // === slot ===
 
 /// Is ready when the driver has given the attempt a slot, or when the circuit breaker would reject it anyway.
-struct Slot<S> {
+struct Slot<'a, S> {
     inner: S,
-    state: Arc<CallState>,
-    circuit: Option<Circuit>,
+    state: &'a CallState,
+    circuit: Option<&'a Circuit>,
 }
 
-impl<S: Service<(), Error = AgentError>> Service<()> for Slot<S> {
+impl<S: Service<(), Error = AgentError>> Service<()> for Slot<'_, S> {
     type Response = S::Response;
     type Error = AgentError;
     type Future = S::Future;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), AgentError>> {
-        let rejected = || self.circuit.as_ref().is_some_and(|circuit| circuit.rejection().is_some());
+        let rejected = || self.circuit.is_some_and(|circuit| circuit.rejection().is_some());
         if self.state.has_slot() || rejected() {
             return self.inner.poll_ready(cx);
         }
@@ -186,36 +194,36 @@ impl<S: Service<(), Error = AgentError>> Service<()> for Slot<S> {
 // === announce ===
 
 /// Lets an attempt through once its beginning is stored.
-struct Announce<S> {
+struct Announce<'a, S> {
     inner: S,
-    state: Arc<CallState>,
+    state: &'a CallState,
 }
 
-impl<S: Service<(), Error = AgentError>> Service<()> for Announce<S> {
+impl<'a, S: Service<(), Error = AgentError>> Service<()> for Announce<'a, S> {
     type Response = S::Response;
     type Error = AgentError;
-    type Future = AnnounceFuture<S::Future>;
+    type Future = AnnounceFuture<'a, S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), AgentError>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, (): ()) -> AnnounceFuture<S::Future> {
-        AnnounceFuture { attempt: self.inner.call(()), state: Arc::clone(&self.state), stored: false }
+    fn call(&mut self, (): ()) -> Self::Future {
+        AnnounceFuture { attempt: self.inner.call(()), state: self.state, stored: false }
     }
 }
 
 pin_project! {
     /// Polls the attempt once its beginning is stored, and not before.
-    struct AnnounceFuture<F> {
+    struct AnnounceFuture<'a, F> {
         #[pin]
         attempt: F,
-        state: Arc<CallState>,
+        state: &'a CallState,
         stored: bool,
     }
 }
 
-impl<F: Future> Future for AnnounceFuture<F> {
+impl<F: Future> Future for AnnounceFuture<'_, F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
@@ -234,66 +242,57 @@ impl<F: Future> Future for AnnounceFuture<F> {
 // === attempts ===
 
 /// Calls the agent, with a context and a token for each attempt.
-struct Attempts {
-    state: Arc<CallState>,
-    service: AgentService,
-    output_schema: Option<JsonValidator>,
-    timeout: Duration,
+#[derive(Clone, Copy)]
+struct Attempts<'a> {
+    state: &'a CallState,
+    leaf: &'a LeafStack,
 }
 
-impl Service<()> for Attempts {
+impl<'a> Service<()> for Attempts<'a> {
     type Response = Value;
     type Error = AgentError;
-    type Future = AttemptFuture;
+    type Future = AttemptFuture<'a>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), AgentError>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, (): ()) -> AttemptFuture {
-        AttemptFuture {
-            state: Arc::clone(&self.state),
-            service: self.service.clone(),
-            output_schema: self.output_schema.clone(),
-            timeout: self.timeout,
-            attempt: None,
-        }
+    fn call(&mut self, (): ()) -> AttemptFuture<'a> {
+        AttemptFuture { attempts: *self, attempt: None }
     }
 }
 
 pin_project! {
     /// One attempt; the agent is not called before the first poll.
-    struct AttemptFuture {
-        state: Arc<CallState>,
-        service: AgentService,
-        output_schema: Option<JsonValidator>,
-        timeout: Duration,
+    struct AttemptFuture<'a> {
+        attempts: Attempts<'a>,
         #[pin]
         attempt: Option<Instrumented<ResponseFuture>>,
     }
 }
 
-impl Future for AttemptFuture {
+impl Future for AttemptFuture<'_> {
     type Output = Result<Value, AgentError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
+        let Attempts { state, leaf } = *this.attempts;
         if this.attempt.is_none() {
-            let (context, token, span) = this.state.begin_attempt(*this.timeout);
-            let request = AgentRequest::new(Arc::clone(this.state.input()), context, token);
-            this.attempt.set(Some(this.service.call(request).instrument(span)));
+            let (context, token, span) = state.begin_attempt(leaf.timeout);
+            let request = AgentRequest::new(Arc::clone(state.input()), context, token);
+            this.attempt.set(Some(leaf.service.clone().call(request).instrument(span)));
         }
         let Some(attempt) = this.attempt.as_mut().as_pin_mut() else {
             unreachable!("the attempt has just been set");
         };
         let mut result = std::task::ready!(attempt.poll(cx));
-        if let (Ok(output), Some(schema)) = (&result, this.output_schema)
+        if let (Ok(output), Some(schema)) = (&result, &leaf.output_schema)
             && let Err(violations) = schema.validate(output)
         {
             let message = format!("the output does not fit the step's schema: {}", Violations(&violations));
             result = Err(AgentError::validation(message));
         }
-        this.state.end_attempt(&result);
+        state.end_attempt(&result);
         Poll::Ready(result)
     }
 }

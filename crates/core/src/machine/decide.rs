@@ -66,7 +66,6 @@ fn end_of_attempt(plan: &Plan, state: &State, activation: Activation) -> EventBo
     let most = planned.policy.max_attempts;
     error.retry_exhausted =
         most > 1 && planned.policy.retryable.contains(&error.code) && step.attempts + step.rejected >= most;
-    error.attempt = (step.attempts > 0).then_some(step.attempts);
     fail(plan, state, activation, error)
 }
 

@@ -49,7 +49,7 @@ pub(super) fn timer_due(plan: &Plan, state: &State, timer: Timer) -> Option<Time
 }
 
 /// Tells how long the execution may take: as the workflow says, or less if its caller asked for less.
-fn time_limit(plan: &Plan, state: &State) -> Duration {
+pub(crate) fn time_limit(plan: &Plan, state: &State) -> Duration {
     let asked = state.queued.as_ref().and_then(|queued| queued.timeout);
     asked.map_or(plan.limits().timeout, |asked| asked.min(plan.limits().timeout))
 }
@@ -58,8 +58,8 @@ fn time_limit(plan: &Plan, state: &State) -> Duration {
 pub(super) fn open_call(plan: &Plan, state: &State, activation: Activation) -> Option<Call> {
     let step = state.steps.get(activation.get())?;
     let (attempt, restart) = match step.phase {
-        Phase::Scheduled | Phase::Between | Phase::Backoff => (step.attempts + 1, 0),
-        Phase::Starting | Phase::Running => (step.attempts, step.restarts + 1),
+        Phase::Scheduled | Phase::Between | Phase::Backoff => (step.attempts.saturating_add(1), 0),
+        Phase::Starting | Phase::Running => (step.attempts, step.restarts.saturating_add(1)),
         _ => return None,
     };
     let deadlines =
@@ -68,7 +68,7 @@ pub(super) fn open_call(plan: &Plan, state: &State, activation: Activation) -> O
         activation,
         attempt,
         restart,
-        tries_used: attempt - 1 + step.rejected,
+        tries_used: attempt.saturating_sub(1).saturating_add(step.rejected),
         not_before: step.due_at,
         deadline_at: deadlines.into_iter().flatten().min(),
     })
@@ -182,7 +182,7 @@ impl<S: Sink> Fold<'_, S> {
             }
             EventBody::AttemptRejected { activation, error, is_final } => {
                 let step = &mut self.state.steps[activation.get()];
-                step.rejected += 1;
+                step.rejected = step.rejected.saturating_add(1);
                 step.error = Some(Arc::clone(error));
                 if *is_final {
                     self.answered(*activation);

@@ -275,10 +275,10 @@ impl State {
         self.in_flight
     }
 
-    /// Returns the failure that the execution ends with, or will.
+    /// Returns the failure that the execution has ended with, or is ending with.
     #[must_use]
     pub fn error(&self) -> Option<&Arc<Failure>> {
-        self.fatal.as_ref()
+        self.fatal.as_ref().filter(|_| matches!(self.status, Status::Failing | Status::Failed))
     }
 
     /// Returns who asked for the end, and why.

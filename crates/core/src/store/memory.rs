@@ -134,13 +134,21 @@ impl Shelf {
         self.requests.retain(|_, request| now.since(request.created_at) < IdempotencyRecord::LIFE);
     }
 
+    /// Forgets a request, unless its key stands for another execution by now.
+    fn forget_request(&mut self, key: &IdempotencyKey, id: ExecutionId) {
+        if self.requests.get(key).is_some_and(|request| request.execution_id == id) {
+            self.requests.remove(key);
+        }
+    }
+
     /// Counts an execution among those that have ended, and drops the oldest of them where there are too many.
     fn finish(&mut self, id: ExecutionId, completed: bool) {
         let Some(journal) = self.journals.get(&id) else { return };
         // A repeat after a failure should start anew.
-        if let (false, Some(key)) = (completed, &journal.request) {
-            self.requests.remove(key);
+        if let (false, Some(key)) = (completed, journal.request.clone()) {
+            self.forget_request(&key, id);
         }
+        let Some(journal) = self.journals.get(&id) else { return };
         let bytes = journal.events.iter().map(|event| size_of::<Event>() + payload(&event.body)).sum();
         self.finished.push_back((id, bytes));
         self.finished_bytes += bytes;
@@ -149,7 +157,9 @@ impl Shelf {
         {
             let Some((oldest, bytes)) = self.finished.pop_front() else { break };
             self.finished_bytes -= bytes;
-            self.journals.remove(&oldest);
+            if let Some(key) = self.journals.remove(&oldest).and_then(|journal| journal.request) {
+                self.forget_request(&key, oldest);
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Order, data and results.
 
 use orchestr8_agent_base::HelloWorld;
-use orchestr8_core::StartRequest;
+use orchestr8_core::{MemoryStore, StartRequest};
 use orchestr8_schema::{ErrorKind, ValidWorkflow, api::ExecutionStatus};
 use orchestr8_testing::{Harness, Run, assert_completed, assert_events, assert_failed, scripted};
 use serde_json::json;
@@ -193,6 +193,18 @@ async fn a_repeated_request_starts_nothing_and_another_with_its_key_is_refused()
     // The record counts for ten minutes.
     tokio::time::advance(std::time::Duration::from_secs(601)).await;
     assert!(!engine.submit(ask("two")).await.expect("started").replayed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_is_free_again_when_its_execution_is_no_longer_kept() {
+    let engine = Harness::new().agent(scripted("echo")).store(MemoryStore::with_max_finished(1)).engine();
+    let workflow = ValidWorkflow::from_value(&workflow(json!([step("a", "echo", &[])]))).expect("valid");
+    let ask = || StartRequest::new(&workflow, json!({})).idempotency("order-1".parse().expect("well formed"), "one");
+    engine.submit(ask()).await.expect("started").handle.outcome().await.expect("ended");
+    for _ in 0..2 {
+        engine.start(&workflow, json!({})).await.expect("started").outcome().await.expect("ended");
+    }
+    assert!(!engine.submit(ask()).await.expect("started").replayed);
 }
 
 #[tokio::test(start_paused = true)]

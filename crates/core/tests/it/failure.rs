@@ -135,6 +135,41 @@ async fn an_open_circuit_rejects_without_a_call() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_open_circuit_rejects_without_waiting_for_a_slot() {
+    let mut steps = json!([
+        step("a", "down", &[]),
+        step("quick", "echo", &[]),
+        step("slow", "slow", &[]),
+        step("b", "down", &["quick"])
+    ]);
+    for index in [0, 3] {
+        steps[index]["onError"] = json!("continue");
+        steps[index]["policies"] =
+            json!({ "retry": { "maxAttempts": 1 }, "circuitBreaker": { "failureThreshold": 1 } });
+    }
+    let run = Harness::new()
+        .engine_with(|engine| engine.max_concurrent_steps(1))
+        .agent(scripted("down").fails(ErrorKind::Network))
+        .agent(scripted("echo"))
+        .agent(scripted("slow").delays(Duration::from_secs(20)))
+        .run(workflow(steps), json!({}))
+        .await;
+    let rejected = run.journal().iter().find(|entry| entry.kind == "attempt.rejected").expect("rejected");
+    assert_eq!(rejected.elapsed_ms, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_fatal_failures_are_reported() {
+    let steps = json!([step("a", "down", &[]), step("b", "down", &[])]);
+    let policies = json!({ "onFailure": "continue" });
+    let down = scripted("down").fails(ErrorKind::NotFound);
+    let run = Harness::new().agent(down).run(workflow_with(steps, policies), json!({})).await;
+    let errors = run.outcome().to_body().errors;
+    let paths: Vec<_> = errors.iter().map(|error| error.step_path.as_ref().map(ToString::to_string)).collect();
+    assert_eq!(paths, [Some("a".to_owned()), Some("b".to_owned())]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn circuits_are_shared_by_executions_and_closed_by_a_probe() {
     let engine = Harness::new().agent(scripted("down").fails_times(1, ErrorKind::Network)).engine();
     let policies = json!({

@@ -3,6 +3,7 @@
 mod cancellation;
 mod execution;
 mod failure;
+mod hostile_agents;
 mod limits;
 mod watching;
 

@@ -1,0 +1,291 @@
+//! The calls of one execution: polled in place first, and put in flight if they have to wait.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use futures_util::stream::Stream;
+use orchestr8_agent_base::{AgentContext, AgentError};
+use orchestr8_resilience::{
+    Circuit,
+    circuit_breaker::{self, CircuitState},
+};
+use orchestr8_schema::{
+    Failure, Timestamp,
+    event::{Activation, CircuitChange, CircuitStateName, EventBody, TimeoutScope},
+};
+use serde_json::Value;
+use tracing::Span;
+
+use super::{Driver, NO_CALL, TURN, waiting::Waiter};
+use crate::{
+    clock::mix,
+    engine::{
+        call::{CallState, InFlight, Need, Returned, Signal},
+        stack::{self, CallFuture, CallLimits},
+    },
+    machine::{Call, Phase},
+    telemetry,
+};
+
+/// A call of one step.
+pub(super) struct Entry {
+    pub(super) activation: Activation,
+    pub(super) state: Arc<CallState>,
+    /// Absent while it is in flight.
+    pub(super) future: Option<CallFuture>,
+    pub(super) has_slot: bool,
+    pub(super) wants_slot: bool,
+    pub(super) in_attempt: bool,
+    /// Its token has fired, so its next answer is final.
+    pub(super) told: bool,
+}
+
+impl Driver {
+    /// Makes the future of a call. Nothing happens before it is polled.
+    pub(super) fn open(&mut self, call: Call, circuit: Option<Circuit>, has_slot: bool) -> usize {
+        let index = call.activation.get();
+        let step = &self.program.plan.steps()[index];
+        let known = &self.state.steps()[index];
+        let input = known.input.clone().unwrap_or_else(|| Arc::new(Value::Null));
+        let mut context = AgentContext::builder(
+            Arc::clone(&self.origin.identity),
+            Arc::clone(&step.identity),
+            Arc::clone(&self.engine.clock),
+            Arc::clone(&input),
+        )
+        .config(Arc::clone(&step.config));
+        if let Some(key) = &known.idempotency_key {
+            context = context.idempotency_key(&**key);
+        }
+        let span = telemetry::step_span(&Span::current(), &step.identity, &step.agent.manifest().id);
+        let state = Arc::new(CallState::new(context.build(), input, call.deadline_at, span, call.attempt));
+        if has_slot {
+            state.grant_slot();
+        }
+        let instant = |at: Timestamp| self.timeline.instant(at);
+        let limits = CallLimits {
+            seed: mix(self.engine.seed ^ self.shared.seed() ^ u64::from(call.activation.0).rotate_left(32)),
+            tries_used: call.tries_used,
+            not_before: call.not_before.map(instant),
+            deadline: call.deadline_at.map(instant),
+        };
+        let future = stack::call(Arc::clone(&self.program), index, Arc::clone(&state), circuit, limits);
+        let key = self.calls.insert(Entry {
+            activation: call.activation,
+            state,
+            future: Some(future),
+            has_slot,
+            wants_slot: false,
+            in_attempt: false,
+            told: false,
+        });
+        self.call_of[index] = key as u32;
+        key
+    }
+
+    /// Finds the circuit that a step's call belongs to.
+    pub(super) fn circuit_of(&self, activation: Activation) -> Option<Circuit> {
+        let index = activation.get();
+        let input = self.state.steps()[index].input.as_deref()?;
+        self.program.stacks[index].circuit(&self.program.plan.steps()[index], input, &self.engine.circuits)
+    }
+
+    /// Polls calls in place.
+    pub(super) fn poll_runnable(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        while self.answers_taken < TURN {
+            let Some(key) = self.runnable.pop_front() else { break };
+            let Some(mut future) = self.calls.get_mut(key).and_then(|entry| entry.future.take()) else { continue };
+            moved = true;
+            let polled = future.as_mut().poll(cx);
+            match polled {
+                Poll::Ready(result) => {
+                    self.hear(key);
+                    self.answered(key, result);
+                }
+                Poll::Pending => self.keep(key, future),
+            }
+        }
+        moved
+    }
+
+    pub(super) fn poll_in_flight(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        while self.answers_taken < TURN {
+            match Pin::new(&mut self.in_flight).poll_next(cx) {
+                Poll::Ready(Some(Returned::Aborted)) => {}
+                Poll::Ready(Some(Returned::Signals { key, future })) => {
+                    moved = true;
+                    self.keep(key, future);
+                }
+                Poll::Ready(Some(Returned::Answered { key, result })) => {
+                    moved = true;
+                    self.hear(key);
+                    self.answered(key, result);
+                }
+                Poll::Ready(None) | Poll::Pending => break,
+            }
+        }
+        moved
+    }
+
+    /// Hears what a pending call has to tell, and puts it where it will go on.
+    fn keep(&mut self, key: usize, future: CallFuture) {
+        let waits_for_driver = self.hear(key);
+        let Some(entry) = self.calls.get_mut(key) else { return };
+        if waits_for_driver {
+            entry.future = Some(future);
+        } else {
+            self.in_flight.push(InFlight { key, state: Arc::clone(&entry.state), future: Some(future) });
+        }
+    }
+
+    /// Turns what a call tells into events. True if it waits for this driver.
+    fn hear(&mut self, key: usize) -> bool {
+        let heard = self.calls[key].state.take_signals();
+        for signal in heard.signals {
+            let Some(entry) = self.calls.get_mut(key) else { return false };
+            let activation = entry.activation;
+            match signal {
+                Signal::TimedOut { attempt, timeout } => {
+                    let scope = TimeoutScope::Attempt(activation, attempt);
+                    self.tell(EventBody::TimeoutExceeded { scope, timeout });
+                }
+                Signal::Circuit(change) => {
+                    let change = self.circuit_change(activation, &change);
+                    self.tell(EventBody::CircuitChanged(Arc::new(change)));
+                }
+                Signal::Retry { attempt, failure, delay, due_at } => {
+                    self.answers_taken += 1;
+                    let entry = &mut self.calls[key];
+                    let is_final = entry.told;
+                    entry.in_attempt = false;
+                    self.free_slot(key);
+                    let result = Err(Arc::new(of_attempt(failure, attempt)));
+                    self.tell(EventBody::AttemptFinished { activation, attempt, result, is_final });
+                    if is_final {
+                        self.close(key);
+                        return false;
+                    }
+                    let due_at = self.timeline.timestamp(due_at);
+                    self.tell(EventBody::RetryScheduled { activation, attempt: attempt + 1, delay, due_at });
+                }
+            }
+        }
+        match heard.need {
+            None => return false,
+            // A step whose backoff is over goes before those that have not begun.
+            Some(Need::Slot) => {
+                self.calls[key].wants_slot = true;
+                self.waiting.push_front(Waiter::Parked(key));
+            }
+            Some(Need::Start) => self.announce(key),
+        }
+        true
+    }
+
+    /// Journals that an attempt begins. It goes on once that is stored.
+    fn announce(&mut self, key: usize) {
+        let entry = &self.calls[key];
+        if !entry.has_slot {
+            // The circuit would have rejected it, and then did not.
+            if self.take_slot() {
+                self.calls[key].has_slot = true;
+                self.calls[key].state.grant_slot();
+            } else {
+                self.calls[key].wants_slot = true;
+                self.waiting.push_front(Waiter::Parked(key));
+                return;
+            }
+        }
+        let entry = &self.calls[key];
+        let activation = entry.activation;
+        let attempt = entry.state.attempt();
+        let restart = self.state.activation(activation).map_or(0, |step| step.restarts);
+        let timeout = Some(self.program.stacks[activation.get()].timeout());
+        // An execution that is ending refuses, and has aborted the call already.
+        if self.feed(EventBody::AttemptStarted { activation, attempt, restart, timeout }).is_ok() {
+            self.calls[key].in_attempt = true;
+            self.starting.push(key);
+        }
+    }
+
+    /// Reports the final answer of a call.
+    fn answered(&mut self, key: usize, result: Result<Value, AgentError>) {
+        let Some(entry) = self.calls.get(key) else { return };
+        self.answers_taken += 1;
+        let (activation, in_attempt) = (entry.activation, entry.in_attempt);
+        let attempt = entry.state.attempt();
+        let span = entry.state.span().clone();
+        self.close(key);
+        let body = match result {
+            Ok(output) => {
+                EventBody::AttemptFinished { activation, attempt, result: Ok(Arc::new(output)), is_final: true }
+            }
+            Err(error) if in_attempt => {
+                let result = Err(Arc::new(of_attempt(error.to_failure(), attempt)));
+                EventBody::AttemptFinished { activation, attempt, result, is_final: true }
+            }
+            Err(error) => {
+                let mut failure = error.to_failure();
+                failure.attempts = attempt - 1;
+                EventBody::AttemptRejected { activation, error: Arc::new(failure), is_final: true }
+            }
+        };
+        self.tell(body);
+        self.record_end(&span, activation);
+    }
+
+    /// Writes down in the span of a step how the machine has decided that it ended.
+    fn record_end(&self, span: &Span, activation: Activation) {
+        if let Some(step) = self.state.activation(activation) {
+            let error = step.error.as_ref().filter(|_| step.phase == Phase::Failed).map(|error| error.code);
+            telemetry::record_end(span, step.phase.status(), error);
+        }
+    }
+
+    pub(super) fn abort(&mut self, activation: Activation, force: bool) {
+        let key = self.call_of[activation.get()];
+        if key == NO_CALL {
+            return;
+        }
+        let key = key as usize;
+        let entry = &mut self.calls[key];
+        if force {
+            let span = entry.state.span().clone();
+            // A call in flight is dropped when it is polled next, which this brings about.
+            entry.state.abort();
+            self.close(key);
+            self.record_end(&span, activation);
+        } else {
+            entry.told = true;
+            entry.state.cancel_attempt();
+        }
+    }
+
+    /// Forgets a call and gives its slot back.
+    fn close(&mut self, key: usize) {
+        self.free_slot(key);
+        let entry = self.calls.remove(key);
+        self.call_of[entry.activation.get()] = NO_CALL;
+    }
+
+    fn circuit_change(&self, activation: Activation, change: &circuit_breaker::CircuitChange) -> CircuitChange {
+        let (state, reopens_at) = match change.new {
+            CircuitState::Closed { .. } => (CircuitStateName::Closed, None),
+            CircuitState::Open { until } => (CircuitStateName::Open, Some(self.timeline.timestamp(until))),
+            CircuitState::HalfOpen { .. } => (CircuitStateName::HalfOpen, None),
+        };
+        let key = change.key.to_string();
+        CircuitChange { activation, key, state, reason: change.reason.as_str(), reopens_at }
+    }
+}
+
+/// Says which attempt a failure ended.
+fn of_attempt(mut failure: Failure, attempt: u32) -> Failure {
+    (failure.attempts, failure.attempt) = (attempt, Some(attempt));
+    failure
+}

@@ -1,0 +1,95 @@
+//! The end of a turn: the batch is stored, published, and carried out.
+
+use std::time::Duration;
+
+use orchestr8_schema::Timestamp;
+use tracing::Span;
+
+use super::{Answer, Driver};
+use crate::{
+    execution::Lost,
+    machine::{Command, Status},
+    store::StoreError,
+    telemetry,
+};
+
+impl Driver {
+    /// Stores the batch, publishes it, and carries out what it asks for. True if the execution has ended.
+    pub(super) async fn store_and_carry_out(&mut self) -> Result<bool, Lost> {
+        self.begin_calls();
+        let ended = if self.batch.is_empty() {
+            false
+        } else {
+            self.append().await?;
+            self.engine.bus.publish(&self.origin, self.stored + 1, &self.batch);
+            self.stored += self.batch.len() as u64;
+            let at = self.batch[0].at;
+            self.batch.clear();
+            self.at = None;
+            self.carry_out(at)
+        };
+        for Answer { to, result } in self.answers.drain(..) {
+            // Whoever asked may have gone.
+            let _ = to.send(result);
+        }
+        Ok(ended)
+    }
+
+    /// Appends the batch. A store that fails for a while (a full disk) holds the execution up and loses nothing.
+    async fn append(&mut self) -> Result<(), Lost> {
+        let mut delay = Duration::from_millis(100);
+        loop {
+            match self.engine.store.append(&self.lease, self.stored, &self.batch).await {
+                Ok(()) => return Ok(()),
+                Err(error @ (StoreError::Conflict(_) | StoreError::NotFound(_))) => return Err(Lost::store(error)),
+                Err(error) => {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        ?delay,
+                        "appending to the journal; trying again"
+                    );
+                    tokio::time::sleep(delay).await;
+                    delay = (delay * 2).min(Duration::from_secs(10));
+                }
+            }
+        }
+    }
+
+    /// Begins what the batch of this time opened. True if the execution has ended.
+    fn carry_out(&mut self, at: Timestamp) -> bool {
+        let mut ended = false;
+        // The buffers are lent out and put back, so that their memory is used again.
+        let mut effects = std::mem::take(&mut self.effects);
+        for effect in effects.drain(..) {
+            match effect {
+                Command::AbortCall { activation, force, .. } => self.abort(activation, force),
+                Command::SetTimer { timer, due_at } => self.timers.set(timer, due_at),
+                Command::ClearTimer { timer } => self.timers.clear(timer),
+                Command::Finish(status) => {
+                    ended = true;
+                    self.finished(status);
+                }
+                Command::Call(_) | Command::Record(_) | Command::Refuse(_) => {}
+            }
+        }
+        self.effects = effects;
+        for key in self.starting.drain(..) {
+            if let Some(entry) = self.calls.get(key).filter(|entry| entry.in_attempt) {
+                entry.state.grant_start(at);
+                self.runnable.push_back(key);
+            }
+        }
+        ended
+    }
+
+    fn finished(&self, status: Status) {
+        let span = Span::current();
+        let error = self.state.error().map(|error| error.code);
+        match status {
+            Status::Completed => telemetry::record_end(&span, "completed", None),
+            Status::Cancelled => telemetry::record_end(&span, "cancelled", None),
+            _ => telemetry::record_end(&span, "failed", error),
+        }
+        tracing::info!(?status, "the execution has ended");
+    }
+}

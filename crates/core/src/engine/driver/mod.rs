@@ -1,0 +1,277 @@
+//! The driver of one execution: it alone does what the machine asks for.
+//!
+//! One task drives one execution. It goes round in three steps:
+//!
+//! 1. **Gather.** Whatever has happened (answers of agents, timers, requests, slots) is handed to the machine as events; what the
+//!    machine decides is added to the batch. A call that gets a slot is polled as far as the point at which its attempt begins,
+//!    so that `attempt.started` is in the same batch as what led to it.
+//! 2. **Store.** The batch is appended to the journal, then published. Until that is done nothing else of the execution happens.
+//! 3. **Carry out.** The effects that the batch opened begin: agents are called, timers set, calls aborted.
+//!
+//! A call is polled in place first. Only one that has to wait gets a place among those in flight, so an agent that answers at
+//! once costs no task, no wake-up and no queue.
+
+mod calls;
+mod commit;
+mod timers;
+mod waiting;
+
+use std::{
+    collections::VecDeque,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use futures_util::stream::FuturesUnordered;
+use orchestr8_schema::{
+    Timestamp,
+    event::{Cancelling, Event, EventBody},
+};
+use slab::Slab;
+use tokio::sync::oneshot;
+
+use self::{
+    calls::Entry,
+    timers::Timers,
+    waiting::{Held, Waiter},
+};
+use super::{EngineShared, Program, call::InFlight, mailbox::Request};
+use crate::{
+    bus::Origin,
+    clock::Timeline,
+    execution::{Lost, Shared},
+    machine::{self, Command, Commands, Refusal, State},
+    store::Lease,
+};
+
+/// Answers that are taken before other tasks get a turn.
+const TURN: usize = 128;
+
+/// Steps of one execution that have no call.
+const NO_CALL: u32 = u32::MAX;
+
+/// Drives one execution to its end. The future never fails: how it ended is left in [`Shared`].
+pub(super) async fn drive(mut driver: Driver) {
+    let end = EndOnDrop { engine: Arc::clone(&driver.engine), shared: Arc::clone(&driver.shared) };
+    match driver.run().await {
+        Ok(()) => end.shared.end(Ok(std::mem::replace(&mut driver.state, State::new(&driver.program.plan)))),
+        Err(lost) => {
+            tracing::error!(error = &lost as &dyn std::error::Error, "the execution is no longer driven here");
+            end.shared.end(Err(lost));
+        }
+    }
+}
+
+/// Leaves word of the end even if the driver is dropped or panics, so that nobody waits for ever.
+struct EndOnDrop {
+    engine: Arc<EngineShared>,
+    shared: Arc<Shared>,
+}
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        self.engine.forget(self.shared.execution_id());
+        self.shared.end(Err(Lost::stopped()));
+    }
+}
+
+/// What drives one execution. Dropping it drops its calls and gives its slots back.
+pub(super) struct Driver {
+    engine: Arc<EngineShared>,
+    shared: Arc<Shared>,
+    program: Arc<Program>,
+    origin: Arc<Origin>,
+    lease: Lease,
+    timeline: Timeline,
+    state: State,
+    /// Events that are stored.
+    stored: u64,
+    batch: Vec<Event>,
+    /// The time of the batch, read when its first event comes.
+    at: Option<Timestamp>,
+    commands: Commands,
+    effects: Vec<Command>,
+    /// To be given once the batch is stored.
+    answers: Vec<Answer>,
+    /// Keys of calls that have ended may still stand in the queues below, and may name another call by then: whoever takes one
+    /// checks that the call waits for what the queue is for.
+    calls: Slab<Entry>,
+    /// By step, the key of its call.
+    call_of: Vec<u32>,
+    /// Who waits for a slot, first in, first out.
+    waiting: VecDeque<Waiter>,
+    /// The number of slots that the engine was asked for. One granted meanwhile may come on top, and is given back if nobody here
+    /// needs it.
+    asked: u32,
+    slots: Held,
+    /// Calls that are to be polled in place.
+    runnable: VecDeque<usize>,
+    /// Calls whose attempt begins once the batch is stored.
+    starting: Vec<usize>,
+    in_flight: FuturesUnordered<InFlight>,
+    timers: Timers,
+    /// Answers of agents since other tasks had a turn.
+    answers_taken: usize,
+}
+
+/// The answer to a request, and whom it is for.
+struct Answer {
+    to: oneshot::Sender<Result<(), Refusal>>,
+    result: Result<(), Refusal>,
+}
+
+impl Driver {
+    /// Makes the driver of an execution whose first event has just been stored.
+    pub(super) fn new(
+        engine: Arc<EngineShared>,
+        shared: Arc<Shared>,
+        program: Arc<Program>,
+        lease: Lease,
+        queued: &Event,
+    ) -> Self {
+        let timeline = Timeline::begin(&*engine.clock, queued.at);
+        let mut state = State::new(&program.plan);
+        machine::fold(&program.plan, &mut state, queued);
+        let origin = Arc::new(Origin { identity: Arc::clone(shared.identity()), plan: Arc::clone(&program.plan) });
+        engine.bus.publish(&origin, 1, std::slice::from_ref(queued));
+        Self {
+            slots: Held { engine: Arc::clone(&engine), shared: Arc::clone(&shared), count: 0 },
+            call_of: vec![NO_CALL; state.steps().len()],
+            engine,
+            shared,
+            origin,
+            program,
+            lease,
+            timeline,
+            state,
+            stored: 1,
+            batch: Vec::new(),
+            at: None,
+            commands: Vec::new(),
+            effects: Vec::new(),
+            answers: Vec::new(),
+            calls: Slab::new(),
+            waiting: VecDeque::new(),
+            asked: 0,
+            runnable: VecDeque::new(),
+            starting: Vec::new(),
+            in_flight: FuturesUnordered::new(),
+            timers: Timers::default(),
+            answers_taken: 0,
+        }
+    }
+
+    async fn run(&mut self) -> Result<(), Lost> {
+        let Some(_active) = self.admitted().await? else { return Ok(()) };
+        self.tell(EventBody::ExecutionStarted { epoch: self.lease.epoch });
+        loop {
+            std::future::poll_fn(|cx| self.gather(cx)).await;
+            if self.store_and_carry_out().await? {
+                return Ok(());
+            }
+            if self.answers_taken >= TURN {
+                self.answers_taken = 0;
+                tokio::task::yield_now().await;
+                // An execution that is never idle would not hear of its timers otherwise.
+                std::future::poll_fn(|cx| {
+                    self.take_timers(cx);
+                    Poll::Ready(())
+                })
+                .await;
+            }
+        }
+    }
+
+    /// Waits until the engine may have one more active execution. Until then only a request for its end is heard; `None` means
+    /// that it has ended so.
+    async fn admitted(&mut self) -> Result<Option<tokio::sync::OwnedSemaphorePermit>, Lost> {
+        let mut permit = pin!(Arc::clone(&self.engine.active).acquire_owned());
+        loop {
+            let admitted = std::future::poll_fn(|cx| {
+                self.shared.mailbox().register(cx);
+                if let Poll::Ready(permit) = permit.as_mut().poll(cx) {
+                    return Poll::Ready(Some(permit));
+                }
+                self.take_requests();
+                if self.batch.is_empty() && self.answers.is_empty() { Poll::Pending } else { Poll::Ready(None) }
+            })
+            .await;
+            match admitted {
+                Some(Ok(permit)) => return Ok(Some(permit)),
+                Some(Err(_)) => return Err(Lost::stopped()),
+                None if self.store_and_carry_out().await? => return Ok(None),
+                None => {}
+            }
+        }
+    }
+
+    /// Hands all that has happened to the machine. Ready once there is a batch to store or somebody to answer.
+    fn gather(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.shared.mailbox().register(cx);
+        self.take_requests();
+        loop {
+            self.begin_calls();
+            let mut moved = self.poll_runnable(cx);
+            moved |= self.poll_in_flight(cx);
+            self.give_slots();
+            if self.answers_taken >= TURN || (!moved && self.runnable.is_empty()) {
+                break;
+            }
+        }
+        if self.is_idle() {
+            // Timers are armed late: an agent that answers at once needs none.
+            self.take_timers(cx);
+        }
+        if self.is_idle() { Poll::Pending } else { Poll::Ready(()) }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.batch.is_empty() && self.answers.is_empty() && self.runnable.is_empty()
+    }
+
+    fn take_requests(&mut self) {
+        while let Some(request) = self.shared.mailbox().take_request() {
+            match request {
+                Request::Cancel { reason, grace_period, requested_by, answer } => {
+                    let grace_period = grace_period.unwrap_or(self.program.plan.limits().grace_period);
+                    let cancelling = Cancelling { reason, grace_period, requested_by };
+                    let result = self.feed(EventBody::ExecutionCancelling(Arc::new(cancelling)));
+                    self.answers.push(Answer { to: answer, result });
+                }
+            }
+        }
+    }
+
+    /// Hands an event to the machine that comes from this driver itself. One that no longer fits is moot.
+    fn tell(&mut self, body: EventBody) {
+        let _ = self.feed(body);
+    }
+
+    /// Hands an event to the machine, and all that it decides from it.
+    fn feed(&mut self, body: EventBody) -> Result<(), Refusal> {
+        let at = *self.at.get_or_insert_with(|| self.timeline.now());
+        let mut event = Event { at, body };
+        loop {
+            let before = self.commands.len();
+            machine::step(&self.program.plan, &mut self.state, &event, &mut self.commands);
+            if let Some(Command::Refuse(refusal)) = self.commands.get(before) {
+                let refusal = refusal.clone();
+                self.commands.truncate(before);
+                if self.batch.is_empty() {
+                    self.at = None;
+                }
+                return Err(refusal);
+            }
+            self.batch.push(event);
+            match self.commands.pop() {
+                Some(Command::Record(next)) => event = next,
+                Some(other) => {
+                    self.commands.push(other);
+                    return Ok(());
+                }
+                None => return Ok(()),
+            }
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Who waits for a slot, and what this execution holds.
+
+use std::sync::Arc;
+
+use orchestr8_resilience::Circuit;
+
+use super::{Driver, EngineShared};
+use crate::{
+    execution::Shared,
+    machine::{Call, Command},
+};
+
+/// Who waits for a slot.
+pub(super) enum Waiter {
+    /// A call that has not begun, and the circuit that it belongs to.
+    New(Call, Option<Circuit>),
+    /// A call between two attempts.
+    Parked(usize),
+}
+
+/// Slots that this execution holds; given back when dropped.
+pub(super) struct Held {
+    pub(super) engine: Arc<EngineShared>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) count: u32,
+}
+
+impl Held {
+    fn give_back(&mut self) {
+        self.count -= 1;
+        self.engine.slots.give_back();
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.engine.slots.wait_for(self.shared.mailbox(), 0);
+        for _ in 0..self.count + self.shared.mailbox().take_slots() {
+            self.engine.slots.give_back();
+        }
+    }
+}
+
+impl Driver {
+    /// Queues the calls that the machine asks for; everything else waits until the batch is stored.
+    pub(super) fn begin_calls(&mut self) {
+        let mut commands = std::mem::take(&mut self.commands);
+        for command in commands.drain(..) {
+            match command {
+                Command::Call(call) => self.begin_call(call),
+                effect => self.effects.push(effect),
+            }
+        }
+        self.commands = commands;
+        self.give_slots();
+    }
+
+    /// Queues a call for a slot, unless its circuit would reject it or it is not due.
+    fn begin_call(&mut self, call: Call) {
+        let circuit = self.circuit_of(call.activation);
+        let rejected = circuit.as_ref().is_some_and(|circuit| circuit.rejection().is_some());
+        if rejected || call.not_before.is_some() {
+            let key = self.open(call, circuit, false);
+            self.runnable.push_back(key);
+        } else {
+            self.waiting.push_back(Waiter::New(call, circuit));
+        }
+    }
+
+    /// Takes a slot, within the limits of engine and workflow.
+    pub(super) fn take_slot(&mut self) -> bool {
+        let limit = self.program.plan.limits().max_concurrent_steps.unwrap_or(u32::MAX);
+        let taken = self.slots.count < limit && self.engine.slots.try_take();
+        if taken {
+            self.slots.count += 1;
+        }
+        taken
+    }
+
+    /// Gives slots to those who wait for them, as many as there are.
+    pub(super) fn give_slots(&mut self) {
+        let limit = self.program.plan.limits().max_concurrent_steps.unwrap_or(u32::MAX);
+        let mut spare = self.shared.mailbox().take_slots();
+        self.asked = self.asked.saturating_sub(spare);
+        while let Some(waiter) = self.waiting.front() {
+            // What was aborted meanwhile waits no longer.
+            let waits = match waiter {
+                Waiter::New(call, _) => {
+                    self.state.activation(call.activation).is_some_and(|step| step.phase.has_call())
+                }
+                Waiter::Parked(key) => self.calls.get(*key).is_some_and(|entry| entry.wants_slot),
+            };
+            if !waits {
+                self.waiting.pop_front();
+                continue;
+            }
+            if spare > 0 && self.slots.count < limit {
+                spare -= 1;
+                self.slots.count += 1;
+            } else if !self.take_slot() {
+                break;
+            }
+            match self.waiting.pop_front() {
+                Some(Waiter::New(call, circuit)) => {
+                    let key = self.open(call, circuit, true);
+                    self.runnable.push_back(key);
+                }
+                Some(Waiter::Parked(key)) => {
+                    let entry = &mut self.calls[key];
+                    (entry.has_slot, entry.wants_slot) = (true, false);
+                    entry.state.grant_slot();
+                    self.runnable.push_back(key);
+                }
+                None => {}
+            }
+        }
+        for _ in 0..spare {
+            self.engine.slots.give_back();
+        }
+        let wanted = (self.waiting.len() as u32).min(limit.saturating_sub(self.slots.count));
+        if wanted != self.asked {
+            self.asked = wanted;
+            self.engine.slots.wait_for(self.shared.mailbox(), wanted);
+        }
+    }
+
+    pub(super) fn free_slot(&mut self, key: usize) {
+        if std::mem::take(&mut self.calls[key].has_slot) {
+            self.slots.give_back();
+        }
+    }
+}
