@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     task::Context,
     time::Duration,
@@ -20,6 +20,8 @@ use crate::machine::Refusal;
 pub(crate) struct Mailbox {
     /// Absent once the driver is gone.
     requests: Mutex<Option<VecDeque<Request>>>,
+    /// Whether there may be requests, so that looking for one takes no lock.
+    has_requests: AtomicBool,
     slots: AtomicU32,
     waker: AtomicWaker,
 }
@@ -39,7 +41,12 @@ pub(crate) enum Request {
 
 impl Default for Mailbox {
     fn default() -> Self {
-        Self { requests: Mutex::new(Some(VecDeque::new())), slots: AtomicU32::new(0), waker: AtomicWaker::new() }
+        Self {
+            requests: Mutex::new(Some(VecDeque::new())),
+            has_requests: AtomicBool::new(false),
+            slots: AtomicU32::new(0),
+            waker: AtomicWaker::new(),
+        }
     }
 }
 
@@ -49,6 +56,7 @@ impl Mailbox {
         if let Some(requests) = &mut *self.requests() {
             requests.push_back(request);
         }
+        self.has_requests.store(true, Ordering::Release);
         self.waker.wake();
     }
 
@@ -71,7 +79,15 @@ impl Mailbox {
     }
 
     pub(crate) fn take_request(&self) -> Option<Request> {
-        self.requests().as_mut()?.pop_front()
+        if !self.has_requests.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut requests = self.requests();
+        let request = requests.as_mut().and_then(VecDeque::pop_front);
+        if request.is_none() {
+            self.has_requests.store(false, Ordering::Release);
+        }
+        request
     }
 
     /// Wakes this task when something arrives from now on.

@@ -114,7 +114,7 @@ impl Driver {
 
     pub(super) fn poll_in_flight(&mut self, cx: &mut Context<'_>) -> bool {
         let mut moved = false;
-        while self.answers_taken < TURN {
+        while self.answers_taken < TURN && !self.in_flight.is_empty() {
             match Pin::new(&mut self.in_flight).poll_next(cx) {
                 Poll::Ready(Some(Returned::Aborted)) => {}
                 Poll::Ready(Some(Returned::Signals { key, future })) => {

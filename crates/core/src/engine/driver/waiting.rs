@@ -44,6 +44,9 @@ impl Drop for Held {
 impl Driver {
     /// Queues the calls that the machine asks for; everything else waits until the batch is stored.
     pub(super) fn begin_calls(&mut self) {
+        if self.commands.is_empty() {
+            return;
+        }
         let mut commands = std::mem::take(&mut self.commands);
         for command in commands.drain(..) {
             match command {
@@ -81,6 +84,9 @@ impl Driver {
     pub(super) fn give_slots(&mut self) {
         let limit = self.program.plan.limits().max_concurrent_steps.unwrap_or(u32::MAX);
         let mut spare = self.shared.mailbox().take_slots();
+        if self.waiting.is_empty() && self.asked == 0 && spare == 0 {
+            return;
+        }
         self.asked = self.asked.saturating_sub(spare);
         while let Some(waiter) = self.waiting.front() {
             // What was aborted meanwhile waits no longer.
