@@ -44,8 +44,8 @@
 //!
 //! # Cost
 //!
-//! With default features no HTTP, SQL, command line, YAML or exporter is compiled. A step costs about a microsecond beyond its
-//! agent; `docs/src/performance.md` has the figures and the command that measures them.
+//! With default features no HTTP, SQL, command line, YAML or exporter is compiled. What a step costs beyond its agent stands in
+//! `docs/src/performance.md`, with the command that measures it.
 //!
 //! # Features
 //!
