@@ -3,6 +3,7 @@
 mod cancellation;
 mod execution;
 mod failure;
+mod faulty_store;
 mod hostile_agents;
 mod limits;
 mod watching;
