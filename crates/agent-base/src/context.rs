@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, OnceLock,
+        Arc, LazyLock, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -96,7 +96,8 @@ struct Call {
     execution: Arc<ExecutionIdentity>,
     step: Arc<StepIdentity>,
     clock: Arc<dyn Clock>,
-    config: Arc<Map<String, Value>>,
+    /// Absent stands for an empty one, which then needs no memory.
+    config: Option<Arc<Map<String, Value>>>,
     input: Arc<Value>,
     idempotency_key: OnceLock<String>,
     /// Whether the agent's own check of the input has succeeded.
@@ -116,7 +117,7 @@ impl AgentContext {
                 execution,
                 step,
                 clock,
-                config: Arc::default(),
+                config: None,
                 input,
                 idempotency_key: OnceLock::new(),
                 validated: AtomicBool::new(false),
@@ -204,7 +205,14 @@ impl AgentContext {
     /// Returns the agent's configuration: what the step says over what the registration says over the schema's defaults.
     #[must_use]
     pub fn config(&self) -> &Map<String, Value> {
-        &self.call.config
+        static EMPTY: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
+        self.call.config.as_deref().unwrap_or(&EMPTY)
+    }
+
+    /// Returns the input of the call, as the agent is given it.
+    #[must_use]
+    pub fn input(&self) -> &Arc<Value> {
+        &self.call.input
     }
 
     pub(crate) fn is_validated(&self) -> bool {
@@ -232,7 +240,7 @@ pub struct AgentContextBuilder {
 impl AgentContextBuilder {
     /// Sets the configuration; default none.
     pub fn config(mut self, config: Arc<Map<String, Value>>) -> Self {
-        self.call.config = config;
+        self.call.config = Some(config);
         self
     }
 

@@ -10,6 +10,7 @@ use std::{
 
 use futures_util::FutureExt;
 use orchestr8_schema::json_schema::Violations;
+use pin_project_lite::pin_project;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
@@ -69,36 +70,22 @@ impl Service<AgentRequest> for AgentService {
 
     fn call(&mut self, request: AgentRequest) -> ResponseFuture {
         let agent = Arc::clone(&self.agent);
-        ResponseFuture(Some(if agent.manifest().dedicated_task {
-            Box::pin(dedicated(agent, request))
-        } else {
-            Box::pin(attempt(agent, request))
+        ResponseFuture(Box::pin(async move {
+            let AgentRequest { input, cx, cancel } = request;
+            call(&agent, &input, &cx, cancel).await
         }))
     }
 }
 
 /// The future of an [`AgentService`]. Dropping it drops the agent's future, or aborts its task.
 #[must_use = "futures do nothing unless polled"]
-pub struct ResponseFuture(Option<Attempt>);
-
-type Attempt = Pin<Box<dyn Future<Output = Result<Value, AgentError>> + Send>>;
+pub struct ResponseFuture(Pin<Box<dyn Future<Output = Result<Value, AgentError>> + Send>>);
 
 impl Future for ResponseFuture {
     type Output = Result<Value, AgentError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut self.0 {
-            Some(call) => call.as_mut().poll(cx),
-            None => Poll::Pending,
-        }
-    }
-}
-
-/// What an agent's future holds may panic when it is dropped, which is the agent's affair and nobody else's.
-impl Drop for ResponseFuture {
-    fn drop(&mut self) {
-        let call = self.0.take();
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(call)));
+        self.0.as_mut().poll(cx)
     }
 }
 
@@ -114,18 +101,46 @@ impl fmt::Debug for AgentService {
     }
 }
 
-async fn attempt(agent: Arc<RegisteredAgent>, request: AgentRequest) -> Result<Value, AgentError> {
-    let AgentRequest { input, cx, cancel } = request;
+/// Calls an agent once, as an [`AgentService`] does, without the box that a nameable future needs.
+///
+/// # Errors
+///
+/// What the agent answers; CANCELLED if the token has fired already; VALIDATION if the output breaks the manifest's schema or is
+/// over [`MAX_OUTPUT`]; INTERNAL if the agent panics.
+///
+/// # Cancellation safety
+///
+/// Dropping the future drops the agent's future, or aborts its task. A panic in there is caught.
+pub async fn call(
+    agent: &Arc<RegisteredAgent>,
+    input: &Arc<Value>,
+    cx: &AgentContext,
+    cancel: CancellationToken,
+) -> Result<Value, AgentError> {
+    if agent.manifest().dedicated_task {
+        let (agent, input, cx) = (Arc::clone(agent), Arc::clone(input), cx.clone());
+        dedicated(async move { attempt(&agent, &input, &cx, cancel).await }).await
+    } else {
+        attempt(agent, input, cx, cancel).await
+    }
+}
+
+async fn attempt(
+    agent: &RegisteredAgent,
+    input: &Value,
+    cx: &AgentContext,
+    cancel: CancellationToken,
+) -> Result<Value, AgentError> {
     if cancel.is_cancelled() {
         return Err(AgentError::cancelled("cancelled before the agent was called"));
     }
-    let call = async {
+    let call = Guarded::new(async {
         if !cx.is_validated() {
-            agent.agent().validate(&input, &cx).await?;
+            agent.agent().validate(input, cx).await?;
             cx.set_validated();
         }
-        agent.agent().execute(&input, &cx, cancel).await
-    };
+        agent.agent().execute(input, cx, cancel).await
+    });
     let output = match AssertUnwindSafe(call).catch_unwind().await {
         Ok(result) => result?,
         Err(panic) => return Err(panicked(panic.as_ref())),
@@ -145,7 +160,41 @@ async fn attempt(agent: Arc<RegisteredAgent>, request: AgentRequest) -> Result<V
     Ok(output)
 }
 
-async fn dedicated(agent: Arc<RegisteredAgent>, request: AgentRequest) -> Result<Value, AgentError> {
+pin_project! {
+    /// What an agent's future holds may panic when it is dropped, which is the agent's affair and nobody else's.
+    struct Guarded<F> {
+        #[pin]
+        future: Option<F>,
+    }
+
+    impl<F> PinnedDrop for Guarded<F> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut future = this.project().future;
+            let _ = catch_unwind(AssertUnwindSafe(|| future.set(None)));
+        }
+    }
+}
+
+impl<F> Guarded<F> {
+    fn new(future: F) -> Self {
+        Self { future: Some(future) }
+    }
+}
+
+impl<F: Future> Future for Guarded<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        match self.project().future.as_pin_mut() {
+            Some(future) => future.poll(cx),
+            None => Poll::Pending,
+        }
+    }
+}
+
+async fn dedicated(
+    attempt: impl Future<Output = Result<Value, AgentError>> + Send + 'static,
+) -> Result<Value, AgentError> {
     struct AbortOnDrop(tokio::task::AbortHandle);
 
     impl Drop for AbortOnDrop {
@@ -154,7 +203,7 @@ async fn dedicated(agent: Arc<RegisteredAgent>, request: AgentRequest) -> Result
         }
     }
 
-    let task = tokio::spawn(attempt(agent, request).in_current_span());
+    let task = tokio::spawn(attempt.in_current_span());
     let _guard = AbortOnDrop(task.abort_handle());
     task.await.unwrap_or_else(|error| Err(AgentError::internal("the agent's task was stopped").with_source(error)))
 }
@@ -164,8 +213,34 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> AgentError {
     AgentError::internal(format!("the agent panicked: {}", message.unwrap_or("without a message")))
 }
 
-/// Whether a value's JSON is at most `limit` bytes long; stops counting as soon as it is not.
+/// Whether a value's JSON is at most `limit` bytes long.
 fn fits(value: &Value, limit: usize) -> bool {
+    // Most values are far below, which takes no writing to see.
+    bound(value, limit).is_some() || is_written_in(value, limit)
+}
+
+/// What is left of `limit` after the most bytes that a value's JSON can have; absent if nothing is.
+fn bound(value: &Value, limit: usize) -> Option<usize> {
+    /// An escaped byte takes up to six.
+    fn text(text: &str, limit: usize) -> Option<usize> {
+        limit.checked_sub(text.len().checked_mul(6)?.checked_add(4)?)
+    }
+
+    match value {
+        Value::Null | Value::Bool(_) => limit.checked_sub(5),
+        Value::Number(_) => limit.checked_sub(32),
+        Value::String(string) => text(string, limit),
+        Value::Array(items) => {
+            items.iter().try_fold(limit.checked_sub(2 + items.len())?, |left, item| bound(item, left))
+        }
+        Value::Object(map) => {
+            map.iter().try_fold(limit.checked_sub(2 + map.len())?, |left, (key, value)| bound(value, text(key, left)?))
+        }
+    }
+}
+
+/// Counts what is written, and stops as soon as it is too much.
+fn is_written_in(value: &Value, limit: usize) -> bool {
     struct Count(usize);
 
     impl std::io::Write for Count {

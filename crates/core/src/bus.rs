@@ -98,9 +98,14 @@ impl Bus {
         self.dropped.load(Ordering::Relaxed)
     }
 
+    /// Whether there is anybody to publish to.
+    pub(crate) fn has_subscribers(&self) -> bool {
+        self.count.load(Ordering::Acquire) > 0
+    }
+
     /// Publishes a batch of events; `first` is the sequence of the first of them.
     pub(crate) fn publish(&self, origin: &Arc<Origin>, first: u64, events: &[Event]) {
-        if self.count.load(Ordering::Acquire) == 0 {
+        if events.is_empty() {
             return;
         }
         for queue in self.subscribers().iter() {

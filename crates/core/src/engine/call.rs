@@ -1,13 +1,16 @@
 //! What a driver and one of its calls share: the call's side asks and tells, the driver's side grants.
 //!
-//! Both live in the driver's task (a call is polled by it), so the lock is never contended; it is there because the futures
-//! must be `Send`.
+//! Both live in the driver's task (a call is polled by it), so nothing here is ever contended: what every call needs are flags
+//! that are plainly read and written, atomic only because the futures must be `Send`. What few calls need stands behind a lock.
 
 use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering::Relaxed},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -31,31 +34,57 @@ use crate::telemetry;
 /// What a driver and one of its calls share.
 pub(super) struct CallState {
     cx: AgentContext,
-    input: Arc<Value>,
     /// No attempt may last beyond.
     deadline: Option<Timestamp>,
     span: Span,
     waker: AtomicWaker,
+    has_slot: Flag,
+    wants_slot: Flag,
+    wants_start: Flag,
+    start_granted: Flag,
+    aborted: Flag,
+    /// The tokens of attempts fire at once.
+    told: Flag,
+    has_signals: Flag,
+    /// The number of the attempt that begins next, or is in progress.
+    attempt: AtomicU32,
+    /// When the attempt in progress began, in microseconds.
+    began_at: AtomicI64,
+    /// Of the latest attempt.
+    token: Mutex<Option<CancellationToken>>,
     port: Mutex<Port>,
 }
 
+/// What only calls with something to tell need.
 #[derive(Default)]
 struct Port {
-    has_slot: bool,
-    start_granted: bool,
-    /// When the attempt in progress began.
-    began_at: Timestamp,
-    aborted: bool,
-    /// The tokens of attempts fire at once.
-    told: bool,
-    /// The number of the attempt that begins next, or is in progress.
-    attempt: u32,
-    token: Option<CancellationToken>,
+    signals: Vec<Signal>,
+    /// Open while an attempt is in progress that somebody watches.
     attempt_span: Option<Span>,
     /// Open while a retry waits.
     backoff_span: Option<Span>,
-    signals: Vec<Signal>,
-    need: Option<Need>,
+}
+
+/// A flag that only one task reads and writes, so that no read has to be tied to a write.
+#[derive(Default)]
+struct Flag(AtomicBool);
+
+impl Flag {
+    fn get(&self) -> bool {
+        self.0.load(Relaxed)
+    }
+
+    fn set(&self, to: bool) {
+        self.0.store(to, Relaxed);
+    }
+
+    fn take(&self) -> bool {
+        let was = self.get();
+        if was {
+            self.set(false);
+        }
+        was
+    }
 }
 
 /// What a call has told since the last time, and what it waits for.
@@ -87,23 +116,37 @@ pub(super) enum Signal {
 
 impl CallState {
     /// Begins a call whose first attempt has this number.
-    pub(super) fn new(
-        cx: AgentContext,
-        input: Arc<Value>,
-        deadline: Option<Timestamp>,
-        span: Span,
-        attempt: u32,
-    ) -> Self {
-        let port = Mutex::new(Port { attempt, ..Port::default() });
-        Self { cx, input, deadline, span, waker: AtomicWaker::new(), port }
+    pub(super) fn new(cx: AgentContext, deadline: Option<Timestamp>, span: Span, attempt: u32, has_slot: bool) -> Self {
+        Self {
+            cx,
+            deadline,
+            span,
+            waker: AtomicWaker::new(),
+            has_slot: Flag(AtomicBool::new(has_slot)),
+            wants_slot: Flag::default(),
+            wants_start: Flag::default(),
+            start_granted: Flag::default(),
+            aborted: Flag::default(),
+            told: Flag::default(),
+            has_signals: Flag::default(),
+            attempt: AtomicU32::new(attempt),
+            began_at: AtomicI64::new(0),
+            token: Mutex::new(None),
+            port: Mutex::default(),
+        }
     }
 
     fn port(&self) -> MutexGuard<'_, Port> {
         self.port.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn input(&self) -> &Arc<Value> {
-        &self.input
+    fn token(&self) -> MutexGuard<'_, Option<CancellationToken>> {
+        self.token.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn signal(&self, signal: Signal) {
+        self.port().signals.push(signal);
+        self.has_signals.set(true);
     }
 
     pub(super) fn span(&self) -> &Span {
@@ -113,38 +156,39 @@ impl CallState {
     // === the driver's side ===
 
     pub(super) fn grant_slot(&self) {
-        self.port().has_slot = true;
+        self.has_slot.set(true);
     }
 
     /// Lets an attempt go on whose beginning is stored with this time.
     pub(super) fn grant_start(&self, at: Timestamp) {
-        let mut port = self.port();
-        (port.start_granted, port.began_at) = (true, at);
+        self.began_at.store(at.as_micros(), Relaxed);
+        self.start_granted.set(true);
     }
 
     /// Takes what the call has told since the last time.
     pub(super) fn take_signals(&self) -> Heard {
-        let mut port = self.port();
-        Heard { signals: std::mem::take(&mut port.signals), need: port.need.take() }
+        let signals = if self.has_signals.take() { std::mem::take(&mut self.port().signals) } else { Vec::new() };
+        let need = match (self.wants_slot.take(), self.wants_start.take()) {
+            (true, _) => Some(Need::Slot),
+            (false, true) => Some(Need::Start),
+            (false, false) => None,
+        };
+        Heard { signals, need }
     }
 
-    fn has_signals(&self) -> bool {
-        let port = self.port();
-        port.need.is_some() || !port.signals.is_empty()
+    fn has_news(&self) -> bool {
+        self.wants_slot.get() || self.wants_start.get() || self.has_signals.get()
     }
 
     /// Returns the number of the attempt that begins next, or is in progress.
     pub(super) fn attempt(&self) -> u32 {
-        self.port().attempt
+        self.attempt.load(Relaxed)
     }
 
     /// Fires the token of the attempt in progress, or of the one that is about to begin.
     pub(super) fn cancel_attempt(&self) {
-        let token = {
-            let mut port = self.port();
-            port.told = true;
-            port.token.clone()
-        };
+        self.told.set(true);
+        let token = self.token().clone();
         if let Some(token) = token {
             token.cancel();
         }
@@ -153,55 +197,61 @@ impl CallState {
     /// Has the call dropped at the next poll, which comes soon.
     pub(super) fn abort(&self) {
         self.cancel_attempt();
-        self.port().aborted = true;
+        self.aborted.set(true);
         self.waker.wake();
     }
 
     // === the call's side ===
 
     pub(super) fn has_slot(&self) -> bool {
-        self.port().has_slot
+        self.has_slot.get()
     }
 
     pub(super) fn ask_for_slot(&self) {
-        let mut port = self.port();
-        port.backoff_span = None;
-        port.need = Some(Need::Slot);
+        self.end_backoff();
+        self.wants_slot.set(true);
     }
 
     pub(super) fn ask_for_start(&self) {
-        let mut port = self.port();
-        port.backoff_span = None;
-        port.need = Some(Need::Start);
+        self.end_backoff();
+        self.wants_start.set(true);
     }
 
     pub(super) fn take_start(&self) -> bool {
-        std::mem::take(&mut self.port().start_granted)
+        self.start_granted.take()
+    }
+
+    fn end_backoff(&self) {
+        if self.attempt() > 1 {
+            self.port().backoff_span = None;
+        }
     }
 
     /// Makes what the agent is given for the attempt that begins now.
     pub(super) fn begin_attempt(&self, timeout: Duration) -> (AgentContext, CancellationToken, Span) {
-        let token = CancellationToken::new();
-        let mut port = self.port();
-        let expires = port.began_at.plus(timeout);
+        let attempt = self.attempt();
+        let expires = Timestamp::from_micros(self.began_at.load(Relaxed)).plus(timeout);
         let deadline = self.deadline.map_or(expires, |deadline| deadline.min(expires));
-        let span = telemetry::attempt_span(&self.span, port.attempt);
-        if port.told {
+        let span = telemetry::attempt_span(&self.span, attempt);
+        if !span.is_disabled() {
+            self.port().attempt_span = Some(span.clone());
+        }
+        let token = CancellationToken::new();
+        if self.told.get() {
             token.cancel();
         }
-        port.token = Some(token.clone());
-        port.attempt_span = Some(span.clone());
-        (self.cx.for_attempt(port.attempt, Some(deadline)), token, span)
+        *self.token() = Some(token.clone());
+        (self.cx.for_attempt(attempt, Some(deadline)), token, span)
     }
 
-    pub(super) fn end_attempt(&self, result: &Result<Value, AgentError>) {
-        let mut port = self.port();
-        port.token = None;
-        if let Some(span) = port.attempt_span.take() {
-            match result {
-                Ok(_) => telemetry::record_end(&span, "completed", None),
-                Err(error) => telemetry::record_end(&span, "failed", Some(error.kind())),
-            }
+    pub(super) fn end_attempt(&self, span: &Span, result: &Result<Value, AgentError>) {
+        if span.is_disabled() {
+            return;
+        }
+        self.port().attempt_span = None;
+        match result {
+            Ok(_) => telemetry::record_end(span, "completed", None),
+            Err(error) => telemetry::record_end(span, "failed", Some(error.kind())),
         }
     }
 }
@@ -209,15 +259,15 @@ impl CallState {
 /// The layers tell what they decide at the moment of the decision.
 impl Observer<AgentError> for CallState {
     fn retry_scheduled(&self, retry: &ScheduledRetry, error: &AgentError) {
-        let mut port = self.port();
-        let next = port.attempt + 1;
+        let attempt = self.attempt();
+        let next = attempt + 1;
         tracing::debug!(parent: &self.span, attempt = next, delay_ms = retry.delay.as_millis() as u64, "retry_backoff");
-        let (attempt, failure) = (port.attempt, error.to_failure());
-        port.signals.push(Signal::Retry { attempt, failure, delay: retry.delay, due_at: retry.due_at });
-        port.backoff_span = Some(telemetry::backoff_span(&self.span, next, retry.delay));
+        let failure = error.to_failure();
+        self.signal(Signal::Retry { attempt, failure, delay: retry.delay, due_at: retry.due_at });
+        self.port().backoff_span = Some(telemetry::backoff_span(&self.span, next, retry.delay));
         // The next attempt takes a slot of its own, once its delay is over.
-        port.has_slot = false;
-        port.attempt = next;
+        self.has_slot.set(false);
+        self.attempt.store(next, Relaxed);
     }
 
     fn gave_up(&self, attempts: u32, reason: GaveUp, error: &AgentError) {
@@ -227,16 +277,14 @@ impl Observer<AgentError> for CallState {
     }
 
     fn timed_out(&self, elapsed: &Elapsed) {
-        let mut port = self.port();
-        if let Some(span) = port.attempt_span.take() {
+        let span = self.port().attempt_span.take();
+        if let Some(span) = span {
             tracing::warn!(parent: &span, timeout_ms = elapsed.limit().as_millis() as u64, "timeout_triggered");
             telemetry::record_end(&span, "failed", Some(orchestr8_schema::ErrorKind::Timeout));
         }
-        let attempt = port.attempt;
-        port.signals.push(Signal::TimedOut { attempt, timeout: elapsed.limit() });
+        self.signal(Signal::TimedOut { attempt: self.attempt(), timeout: elapsed.limit() });
         // Whatever the agent has handed its token to hears of the end; the agent's own future is dropped.
-        let token = port.token.take();
-        drop(port);
+        let token = self.token().take();
         if let Some(token) = token {
             token.cancel();
         }
@@ -248,7 +296,7 @@ impl Observer<AgentError> for CallState {
             key = &*change.key, old_state = ?change.old, new_state = ?change.new, reason = change.reason.as_str(),
             "circuit_state_change"
         );
-        self.port().signals.push(Signal::Circuit(change.clone()));
+        self.signal(Signal::Circuit(change.clone()));
     }
 
     fn probe_started(&self, key: &str) {
@@ -289,13 +337,13 @@ impl Future for InFlight {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Returned> {
         self.state.waker.register(cx.waker());
         let key = self.key;
-        let aborted = self.state.port().aborted;
+        let aborted = self.state.aborted.get();
         let Some(mut future) = self.future.take().filter(|_| !aborted) else {
             return Poll::Ready(Returned::Aborted);
         };
         match future.as_mut().poll(cx) {
             Poll::Ready(result) => Poll::Ready(Returned::Answered { key, result }),
-            Poll::Pending if self.state.has_signals() => Poll::Ready(Returned::Signals { key, future }),
+            Poll::Pending if self.state.has_news() => Poll::Ready(Returned::Signals { key, future }),
             Poll::Pending => {
                 self.future = Some(future);
                 Poll::Pending

@@ -94,7 +94,10 @@ pub(crate) struct EngineShared {
 #[derive(Debug)]
 pub(crate) struct Program {
     pub(crate) plan: Arc<Plan>,
-    stacks: Box<[LeafStack]>,
+    /// Steps that are called alike share one.
+    stacks: Vec<LeafStack>,
+    /// By step.
+    stack_of: Box<[u32]>,
 }
 
 impl Engine {
@@ -158,7 +161,7 @@ impl Engine {
         };
 
         announced.keep();
-        let driver = Driver::new(Arc::clone(&self.shared), Arc::clone(&shared), program, lease, &first);
+        let driver = Driver::new(Arc::clone(&self.shared), Arc::clone(&shared), program, lease, span.clone(), &first);
         self.shared.drivers.spawn(drive(driver).instrument(span));
         Ok(Submission { handle: ExecutionHandle::new(self.clone(), shared), replayed: false })
     }
@@ -316,18 +319,29 @@ impl Program {
         circuits: &CircuitRegistry,
     ) -> Result<Self, PlanError> {
         let plan = Plan::compile(workflow, agents)?;
-        let stacks = plan
-            .steps()
-            .iter()
-            .zip(workflow.steps())
-            .map(|(step, valid)| {
-                LeafStack::new(step, valid.output_schema.as_ref(), circuits).map_err(|error| PlanError::Policy {
-                    step: step.identity.step_id.clone(),
-                    message: error.to_string(),
-                })
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(Self { plan: Arc::new(plan), stacks })
+        let mut stacks: Vec<LeafStack> = Vec::new();
+        let mut stack_of = Vec::with_capacity(plan.steps().len());
+        for (step, valid) in plan.steps().iter().zip(workflow.steps()) {
+            let schema = valid.output_schema.as_ref();
+            let recent = stacks.len().saturating_sub(Plan::SHARED);
+            let alike = stacks[recent..].iter().position(|stack| stack.serves(step, schema));
+            stack_of.push(match alike {
+                Some(place) => recent + place,
+                None => {
+                    stacks.push(LeafStack::new(step, schema, circuits).map_err(|error| PlanError::Policy {
+                        step: step.identity.step_id.clone(),
+                        message: error.to_string(),
+                    })?);
+                    stacks.len() - 1
+                }
+            } as u32);
+        }
+        Ok(Self { plan: Arc::new(plan), stacks, stack_of: stack_of.into() })
+    }
+
+    /// Returns the layers around a step.
+    fn stack(&self, step: usize) -> &LeafStack {
+        &self.stacks[self.stack_of[step] as usize]
     }
 }
 

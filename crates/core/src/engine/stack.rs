@@ -15,10 +15,7 @@ use std::{
     time::Duration,
 };
 
-use orchestr8_agent_base::{
-    AgentError, AgentService,
-    service::{AgentRequest, ResponseFuture},
-};
+use orchestr8_agent_base::{AgentError, registry::RegisteredAgent, service};
 use orchestr8_resilience::{
     Backoff, Circuit, CircuitBreakerLayer, CircuitBreakerPolicy, CircuitRegistry, InvalidPolicy, Jitter, RetryLayer,
     RetryPolicy, Stack, TimeoutLayer,
@@ -32,7 +29,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tower_layer::{Layer, layer_fn};
 use tower_service::Service;
-use tracing::{Instrument, instrument::Instrumented};
+use tracing::Instrument;
 
 use super::{Program, call::CallState};
 use crate::plan::{CircuitKey, CircuitPolicy, LeafPolicy, PlanStep};
@@ -43,8 +40,10 @@ pub(super) type CallFuture = Pin<Box<dyn Future<Output = Result<Value, AgentErro
 /// The layers around one leaf step, prepared once for all its calls.
 #[derive(Debug)]
 pub(super) struct LeafStack {
-    service: AgentService,
+    agent: Arc<RegisteredAgent>,
     output_schema: Option<JsonValidator>,
+    /// What the rest was made of.
+    made_of: Arc<LeafPolicy>,
     retry: RetryPolicy,
     circuit: Option<LeafCircuit>,
     timeout: Duration,
@@ -82,12 +81,21 @@ impl LeafStack {
             }),
         };
         Ok(Self {
-            service: AgentService::new(Arc::clone(&step.agent)),
+            agent: Arc::clone(&step.agent),
             output_schema: output_schema.cloned(),
+            made_of: Arc::clone(&step.policy),
             retry: retry_policy(&step.policy)?,
             circuit,
             timeout: step.policy.timeout,
         })
+    }
+
+    /// Whether these layers are those of another step, too.
+    pub(super) fn serves(&self, step: &PlanStep, output_schema: Option<&JsonValidator>) -> bool {
+        Arc::ptr_eq(&self.agent, &step.agent)
+            && Arc::ptr_eq(&self.made_of, &step.policy)
+            && self.output_schema.is_none()
+            && output_schema.is_none()
     }
 
     /// Returns how long one attempt may take.
@@ -96,13 +104,13 @@ impl LeafStack {
     }
 
     /// Finds the circuit that a call with this input belongs to.
-    pub(super) fn circuit(&self, step: &PlanStep, input: &Value, circuits: &CircuitRegistry) -> Option<Circuit> {
+    pub(super) fn circuit(&self, input: &Value, circuits: &CircuitRegistry) -> Option<Circuit> {
         let circuit = self.circuit.as_ref()?;
         let target = match &circuit.key {
             CircuitKey::Fixed(_) => None,
             // An agent that panics here will do so again when it is called, where it is caught and told.
             CircuitKey::PerTarget(_) => {
-                catch_unwind(AssertUnwindSafe(|| step.agent.agent().target(input))).unwrap_or_default()
+                catch_unwind(AssertUnwindSafe(|| self.agent.agent().target(input))).unwrap_or_default()
             }
         };
         Some(match target {
@@ -123,7 +131,7 @@ pub(super) fn call(
     limits: CallLimits,
 ) -> CallFuture {
     Box::pin(async move {
-        let leaf = &program.stacks[step];
+        let leaf = program.stack(step);
         let (state, circuit) = (&*state, circuit.as_ref());
         let breaker = circuit
             .zip(leaf.circuit.as_ref())
@@ -139,7 +147,7 @@ pub(super) fn call(
             .circuit_breaker(breaker)
             .announce(layer_fn(|inner| Announce { inner, state }))
             .timeout(TimeoutLayer::new(leaf.timeout).observer(state));
-        stack.layer(Attempts { state, leaf }).oneshot(()).await
+        stack.layer(Attempts(|| attempt(state, leaf))).oneshot(()).await
     })
 }
 
@@ -241,58 +249,37 @@ impl<F: Future> Future for AnnounceFuture<'_, F> {
 
 // === attempts ===
 
-/// Calls the agent, with a context and a token for each attempt.
-#[derive(Clone, Copy)]
-struct Attempts<'a> {
-    state: &'a CallState,
-    leaf: &'a LeafStack,
-}
+/// Calls the agent, each time by the same function.
+struct Attempts<F>(F);
 
-impl<'a> Service<()> for Attempts<'a> {
+impl<F, Attempt> Service<()> for Attempts<F>
+where
+    F: FnMut() -> Attempt,
+    Attempt: Future<Output = Result<Value, AgentError>>,
+{
     type Response = Value;
     type Error = AgentError;
-    type Future = AttemptFuture<'a>;
+    type Future = Attempt;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), AgentError>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, (): ()) -> AttemptFuture<'a> {
-        AttemptFuture { attempts: *self, attempt: None }
+    fn call(&mut self, (): ()) -> Attempt {
+        (self.0)()
     }
 }
 
-pin_project! {
-    /// One attempt; the agent is not called before the first poll.
-    struct AttemptFuture<'a> {
-        attempts: Attempts<'a>,
-        #[pin]
-        attempt: Option<Instrumented<ResponseFuture>>,
+/// Calls the agent once, with a context and a token of the attempt's own.
+async fn attempt(state: &CallState, leaf: &LeafStack) -> Result<Value, AgentError> {
+    let (cx, token, span) = state.begin_attempt(leaf.timeout);
+    let mut result = service::call(&leaf.agent, cx.input(), &cx, token).instrument(span.clone()).await;
+    if let (Ok(output), Some(schema)) = (&result, &leaf.output_schema)
+        && let Err(violations) = schema.validate(output)
+    {
+        let message = format!("the output does not fit the step's schema: {}", Violations(&violations));
+        result = Err(AgentError::validation(message));
     }
-}
-
-impl Future for AttemptFuture<'_> {
-    type Output = Result<Value, AgentError>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        let Attempts { state, leaf } = *this.attempts;
-        if this.attempt.is_none() {
-            let (context, token, span) = state.begin_attempt(leaf.timeout);
-            let request = AgentRequest::new(Arc::clone(state.input()), context, token);
-            this.attempt.set(Some(leaf.service.clone().call(request).instrument(span)));
-        }
-        let Some(attempt) = this.attempt.as_mut().as_pin_mut() else {
-            unreachable!("the attempt has just been set");
-        };
-        let mut result = std::task::ready!(attempt.poll(cx));
-        if let (Ok(output), Some(schema)) = (&result, &leaf.output_schema)
-            && let Err(violations) = schema.validate(output)
-        {
-            let message = format!("the output does not fit the step's schema: {}", Violations(&violations));
-            result = Err(AgentError::validation(message));
-        }
-        state.end_attempt(&result);
-        Poll::Ready(result)
-    }
+    state.end_attempt(&span, &result);
+    result
 }

@@ -43,8 +43,8 @@ pub struct PlanStep {
     pub config: Arc<Map<String, Value>>,
     /// The step's identity, as its agent sees it.
     pub identity: Arc<StepIdentity>,
-    /// How its calls are made.
-    pub policy: LeafPolicy,
+    /// How its calls are made; shared by steps that are called alike.
+    pub policy: Arc<LeafPolicy>,
     /// What its final failure means.
     pub on_error: OnError,
     /// The place in the order in which ready steps are scheduled: number of dependencies, then declaration index.
@@ -118,6 +118,9 @@ pub enum PlanError {
 }
 
 impl Plan {
+    /// How many different policies back a step looks for one to share.
+    pub(crate) const SHARED: usize = 16;
+
     /// Compiles a workflow with the agents that it calls.
     ///
     /// # Errors
@@ -137,12 +140,13 @@ impl Plan {
         for (rank, step) in by_rank.iter().enumerate() {
             ranks[step.get()] = rank as u32;
         }
+        let mut shared = Shared::default();
         let steps = workflow
             .workflow()
             .steps
             .iter()
             .zip(ranks)
-            .map(|(step, rank)| PlanStep::compile(step, rank, workflow, agents))
+            .map(|(step, rank)| PlanStep::compile(step, rank, workflow, agents, &mut shared))
             .collect::<Result<Box<[_]>, _>>()?;
         let agent_versions =
             steps.iter().map(|step: &PlanStep| step.agent.manifest().version.to_string().into()).collect();
@@ -217,7 +221,13 @@ impl fmt::Debug for Plan {
 }
 
 impl PlanStep {
-    fn compile(step: &Step, rank: u32, workflow: &ValidWorkflow, agents: &AgentRegistry) -> Result<Self, PlanError> {
+    fn compile(
+        step: &Step,
+        rank: u32,
+        workflow: &ValidWorkflow,
+        agents: &AgentRegistry,
+        shared: &mut Shared,
+    ) -> Result<Self, PlanError> {
         let StepKind::Agent { agent: call, .. } = &step.kind else {
             return Err(PlanError::Unsupported {
                 place: format!("step `{}`", step.id),
@@ -241,13 +251,30 @@ impl PlanStep {
         }
         Ok(Self {
             agent: Arc::clone(agent),
-            config: Arc::new(config),
+            config: share(&mut shared.configs, config),
             identity: Arc::new(StepIdentity::new(step.id.clone(), StepPath::from(&step.id), 0)),
-            policy: LeafPolicy::resolve(step, workflow, agent.manifest())?,
+            policy: share(&mut shared.policies, LeafPolicy::resolve(step, workflow, agent.manifest())?),
             on_error: step.on_error,
             rank,
         })
     }
+}
+
+/// What steps have in common, so that the many steps of a large workflow are near each other in memory.
+#[derive(Default)]
+struct Shared {
+    policies: Vec<Arc<LeafPolicy>>,
+    configs: Vec<Arc<Map<String, Value>>>,
+}
+
+/// Finds an equal value among the latest ones, or adds this one to them.
+fn share<T: PartialEq>(values: &mut Vec<Arc<T>>, value: T) -> Arc<T> {
+    if let Some(found) = values.iter().rev().take(Plan::SHARED).find(|found| ***found == value) {
+        return Arc::clone(found);
+    }
+    let value = Arc::new(value);
+    values.push(Arc::clone(&value));
+    value
 }
 
 impl Limits {

@@ -101,15 +101,15 @@ impl Store for MemoryStore {
         Ok(Created::New(Lease { execution_id: id, epoch: 1 }))
     }
 
-    async fn append(&self, lease: &Lease, expected_sequence: u64, events: &[Event]) -> Result<(), StoreError> {
+    async fn append(&self, lease: &Lease, expected_sequence: u64, events: &mut Vec<Event>) -> Result<(), StoreError> {
         let id = lease.execution_id;
         let mut shelf = self.shelf();
         let journal = shelf.journals.get_mut(&id).ok_or(StoreError::NotFound(id))?;
         if journal.epoch != lease.epoch || journal.events.len() as u64 != expected_sequence {
             return Err(StoreError::Conflict(id));
         }
-        journal.events.extend_from_slice(events);
-        if let Some(last) = events.last().filter(|event| event.body.is_terminal()) {
+        journal.events.append(events);
+        if let Some(last) = journal.events.last().filter(|event| event.body.is_terminal()) {
             let completed = matches!(last.body, EventBody::ExecutionCompleted { .. });
             shelf.finish(id, completed);
         }

@@ -32,7 +32,8 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// [`StoreError`]; nothing was stored.
     async fn create(&self, first: Event, request: Option<IdempotencyRecord>) -> Result<Created, StoreError>;
 
-    /// Adds a batch of events, all or none.
+    /// Adds a batch of events, all or none, and takes them out of the buffer once they are added: a store that keeps events as
+    /// they are need not copy them. After an error the buffer is as it was, so that the caller can try again.
     ///
     /// # Errors
     ///
@@ -41,7 +42,7 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// # Cancellation safety
     ///
     /// A future that is dropped may have stored the batch or not.
-    async fn append(&self, lease: &Lease, expected_sequence: u64, events: &[Event]) -> Result<(), StoreError>;
+    async fn append(&self, lease: &Lease, expected_sequence: u64, events: &mut Vec<Event>) -> Result<(), StoreError>;
 
     /// Reads the events behind a sequence; `0` reads all.
     ///

@@ -40,7 +40,7 @@ impl Store for Faulty {
         created
     }
 
-    async fn append(&self, lease: &Lease, expected_sequence: u64, events: &[Event]) -> Result<(), StoreError> {
+    async fn append(&self, lease: &Lease, expected_sequence: u64, events: &mut Vec<Event>) -> Result<(), StoreError> {
         if expected_sequence >= self.conflict_from.load(Ordering::SeqCst) {
             return Err(StoreError::Conflict(lease.execution_id));
         }

@@ -54,17 +54,14 @@ impl Driver {
             Arc::clone(&self.origin.identity),
             Arc::clone(&step.identity),
             Arc::clone(&self.engine.clock),
-            Arc::clone(&input),
+            input,
         )
         .config(Arc::clone(&step.config));
         if let Some(key) = &known.idempotency_key {
             context = context.idempotency_key(&**key);
         }
-        let span = telemetry::step_span(&Span::current(), &step.identity, &step.agent.manifest().id);
-        let state = Arc::new(CallState::new(context.build(), input, call.deadline_at, span, call.attempt));
-        if has_slot {
-            state.grant_slot();
-        }
+        let span = telemetry::step_span(&self.span, &step.identity, &step.agent.manifest().id);
+        let state = Arc::new(CallState::new(context.build(), call.deadline_at, span, call.attempt, has_slot));
         let instant = |at: Timestamp| self.timeline.instant(at);
         let limits = CallLimits {
             seed: mix(self.engine.seed ^ self.shared.seed() ^ u64::from(call.activation.0).rotate_left(32)),
@@ -90,7 +87,7 @@ impl Driver {
     pub(super) fn circuit_of(&self, activation: Activation) -> Option<Circuit> {
         let index = activation.get();
         let input = self.state.steps()[index].input.as_deref()?;
-        self.program.stacks[index].circuit(&self.program.plan.steps()[index], input, &self.engine.circuits)
+        self.program.stack(index).circuit(input, &self.engine.circuits)
     }
 
     /// Polls calls in place.
@@ -205,7 +202,7 @@ impl Driver {
         let activation = entry.activation;
         let attempt = entry.state.attempt();
         let restart = self.state.activation(activation).map_or(0, |step| step.restarts);
-        let timeout = Some(self.program.stacks[activation.get()].timeout());
+        let timeout = Some(self.program.stack(activation.get()).timeout());
         // An execution that is ending refuses, and has aborted the call already.
         if self.feed(EventBody::AttemptStarted { activation, attempt, restart, timeout }).is_ok() {
             self.calls[key].in_attempt = true;

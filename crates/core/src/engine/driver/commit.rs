@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use orchestr8_schema::Timestamp;
-use tracing::Span;
+use orchestr8_schema::{Timestamp, event::Event};
 
 use super::{Answer, Driver};
 use crate::{
@@ -20,11 +19,12 @@ impl Driver {
         let ended = if self.batch.is_empty() {
             false
         } else {
+            let (at, count) = (self.batch[0].at, self.batch.len());
+            let heard = if self.engine.bus.has_subscribers() { self.batch.clone() } else { Vec::new() };
             self.append().await?;
-            self.engine.bus.publish(&self.origin, self.stored + 1, &self.batch);
-            self.stored += self.batch.len() as u64;
-            let at = self.batch[0].at;
             self.batch.clear();
+            self.publish(heard).await;
+            self.stored += count as u64;
             self.at = None;
             self.carry_out(at)
         };
@@ -39,7 +39,7 @@ impl Driver {
     async fn append(&mut self) -> Result<(), Lost> {
         let mut delay = Duration::from_millis(100);
         loop {
-            match self.engine.store.append(&self.lease, self.stored, &self.batch).await {
+            match self.engine.store.append(&self.lease, self.stored, &mut self.batch).await {
                 Ok(()) => return Ok(()),
                 Err(error @ (StoreError::Conflict(_) | StoreError::NotFound(_))) => return Err(Lost::store(error)),
                 Err(error) => {
@@ -53,6 +53,20 @@ impl Driver {
                 }
             }
         }
+    }
+
+    /// Publishes what was just stored: events that were kept for those who listened before, else what the store gives to those
+    /// who came meanwhile.
+    async fn publish(&mut self, mut heard: Vec<Event>) {
+        if heard.is_empty() && self.engine.bus.has_subscribers() {
+            match self.engine.store.load(self.lease.execution_id, self.stored).await {
+                Ok(events) => heard = events,
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "reading what new subscribers missed");
+                }
+            }
+        }
+        self.engine.bus.publish(&self.origin, self.stored + 1, &heard);
     }
 
     /// Begins what the batch of this time opened. True if the execution has ended.
@@ -83,12 +97,12 @@ impl Driver {
     }
 
     fn finished(&self, status: Status) {
-        let span = Span::current();
+        let span = &self.span;
         let error = self.state.error().map(|error| error.code);
         match status {
-            Status::Completed => telemetry::record_end(&span, "completed", None),
-            Status::Cancelled => telemetry::record_end(&span, "cancelled", None),
-            _ => telemetry::record_end(&span, "failed", error),
+            Status::Completed => telemetry::record_end(span, "completed", None),
+            Status::Cancelled => telemetry::record_end(span, "cancelled", None),
+            _ => telemetry::record_end(span, "failed", error),
         }
         tracing::info!(?status, "the execution has ended");
     }

@@ -30,6 +30,7 @@ use orchestr8_schema::{
 };
 use slab::Slab;
 use tokio::sync::oneshot;
+use tracing::Span;
 
 use self::{
     calls::Entry,
@@ -83,6 +84,8 @@ pub(super) struct Driver {
     program: Arc<Program>,
     origin: Arc<Origin>,
     lease: Lease,
+    /// Of the execution.
+    span: Span,
     timeline: Timeline,
     state: State,
     /// Events that are stored.
@@ -128,6 +131,7 @@ impl Driver {
         shared: Arc<Shared>,
         program: Arc<Program>,
         lease: Lease,
+        span: Span,
         queued: &Event,
     ) -> Self {
         let timeline = Timeline::begin(&*engine.clock, queued.at);
@@ -143,6 +147,7 @@ impl Driver {
             origin,
             program,
             lease,
+            span,
             timeline,
             state,
             stored: 1,
