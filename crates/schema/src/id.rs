@@ -175,6 +175,67 @@ text_id! {
     |text| (1..=255).contains(&text.len()) && text.bytes().all(is_word)
 }
 
+text_id! {
+    /// The name of a tool: letters, digits, `.`, `_` and `-`, with a namespace before `:` where it comes from a server.
+    ///
+    /// ```
+    /// use orchestr8_schema::id::ToolName;
+    ///
+    /// let name: ToolName = "github:create_issue".parse()?;
+    /// assert_eq!(name.namespace(), Some("github"));
+    /// assert!("http get".parse::<ToolName>().is_err());
+    /// # Ok::<(), orchestr8_schema::id::InvalidId>(())
+    /// ```
+    ToolName, "tool name", "^([A-Za-z0-9][A-Za-z0-9._-]{0,63}:)?[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+    |text| {
+        let part = |part: &str| {
+            (1..=64).contains(&part.len())
+                && part.as_bytes()[0].is_ascii_alphanumeric()
+                && part.bytes().all(|byte| is_word(byte) || byte == b'.')
+        };
+        text.split_once(':').map_or_else(|| part(text), |(namespace, name)| part(namespace) && part(name))
+    }
+}
+
+impl ToolName {
+    /// Returns the part before `:`, if there is one.
+    #[must_use]
+    pub fn namespace(&self) -> Option<&str> {
+        self.0.split_once(':').map(|(namespace, _)| namespace)
+    }
+}
+
+text_id! {
+    /// The name of a signal: 1–128 letters, digits, `_`, `.` and `-`.
+    SignalName, "signal name", "^[A-Za-z0-9_.-]{1,128}$",
+    |text| (1..=128).contains(&text.len()) && text.bytes().all(|byte| is_word(byte) || byte == b'.')
+}
+
+text_id! {
+    /// The root under which the body of a map sees its item or index: a letter or `_`, then at most 63 letters, digits, `_`
+    /// and `-`.
+    ItemName, "name for an item", "^[A-Za-z_][A-Za-z0-9_-]{0,63}$",
+    |text| {
+        (1..=64).contains(&text.len())
+            && text.bytes().all(is_word)
+            && !text.starts_with(|first: char| first.is_ascii_digit() || first == '-')
+    }
+}
+
+impl ItemName {
+    /// Returns `item`, the default for items.
+    #[must_use]
+    pub fn item() -> Self {
+        Self("item".into())
+    }
+
+    /// Returns `index`, the default for indices.
+    #[must_use]
+    pub fn index() -> Self {
+        Self("index".into())
+    }
+}
+
 /// The id of one execution: a UUID of version 7, so that ids sort by the time they were made.
 ///
 /// ```

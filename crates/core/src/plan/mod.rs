@@ -11,7 +11,7 @@ use orchestr8_agent_base::{AgentRegistry, context::StepIdentity, registry::Regis
 use orchestr8_schema::{
     AgentId, StepId, StepIndex, StepPath, ValidStep, ValidWorkflow,
     policy::{OnError, OnFailure},
-    workflow::{Step, StepKind, VersionRange},
+    workflow::{AgentStep, Step, StepKind, VersionRange},
 };
 use serde_json::{Map, Value};
 
@@ -228,7 +228,7 @@ impl PlanStep {
         agents: &AgentRegistry,
         shared: &mut Shared,
     ) -> Result<Self, PlanError> {
-        let StepKind::Agent { agent: call, .. } = &step.kind else {
+        let StepKind::Agent(AgentStep { agent: call, .. }) = &step.kind else {
             return Err(PlanError::Unsupported {
                 place: format!("step `{}`", step.id),
                 what: "another kind than `agent`",

@@ -30,7 +30,7 @@ use crate::{
     json_schema::JsonValidator,
     problem::{At, Problems, quote},
     source::{self, Broken, Options},
-    workflow::{ExpressionSecurity, StepKind, VersionRange},
+    workflow::{AgentStep, ExpressionSecurity, StepKind, VersionRange},
 };
 
 /// Which agents there are, for whoever validates with a registry at hand.
@@ -291,7 +291,7 @@ fn check_agents(workflow: &Workflow, broken: &[bool], agents: &dyn AgentCatalog,
         if broken.get(place).copied().unwrap_or(false) {
             continue;
         }
-        let StepKind::Agent { agent, .. } = &step.kind;
+        let StepKind::Agent(AgentStep { agent, .. }) = &step.kind else { continue };
         let at = list.index(place);
         let at = at.key("agent");
         match known.entry(&agent.id).or_insert_with(|| agents.versions(&agent.id)) {

@@ -119,7 +119,10 @@ pub(super) fn step(
         problems,
         references: Vec::new(),
     };
-    let StepKind::Agent { input, .. } = &step.kind;
+    let input = match &step.kind {
+        StepKind::Agent(agent) => &agent.input,
+        _ => &Input::default(),
+    };
     let valid_input = compiler.input(input, &at.key("input"));
     let condition = step.condition.as_ref().and_then(|condition| compiler.condition(condition, &at.key("condition")));
     let idempotency_key = step.policies.idempotency_key.as_ref().map(|key| {

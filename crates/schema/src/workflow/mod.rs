@@ -3,8 +3,21 @@
 //! A [`Workflow`] may still be wrong. [`validate`](crate::validate::validate) turns it into a
 //! [`ValidWorkflow`](crate::ValidWorkflow), the only thing an engine takes. Written as JSON it reads back as the same value.
 
+mod approval;
+mod branch;
+mod compensation;
+mod condition;
+mod hook;
 mod input;
+mod leaf;
+mod loop_;
+mod map;
+mod output;
+mod parallel;
 mod step;
+mod sub_workflow;
+mod version_range;
+mod wait;
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -12,10 +25,21 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 pub use self::{
+    approval::{ApprovalStep, OnTimeout},
+    branch::{BranchStep, Case, DefaultCase},
+    compensation::{CompensateOn, Compensation},
+    condition::{Comparison, Condition, Operator},
+    hook::{Hook, HookMode, HookPoint, StepHooks, WorkflowHooks},
     input::{ExpressionSecurity, Input, StructuredInput},
-    step::{
-        AgentCall, Capture, Comparison, Condition, InvalidVersionRange, Operator, Output, Step, StepKind, VersionRange,
-    },
+    leaf::{AgentCall, AgentStep, Call, ToolCall, ToolStep},
+    loop_::{LoopCondition, LoopStep, OnLimit},
+    map::{Accumulator, MapStep, OnItemError},
+    output::{Capture, Output},
+    parallel::{Join, ParallelStep},
+    step::{Step, StepKind},
+    sub_workflow::WorkflowStep,
+    version_range::{InvalidVersionRange, VersionRange},
+    wait::{WaitDuration, WaitStep, WaitUntil},
 };
 use crate::{Timestamp, policy::WorkflowPolicies};
 
@@ -55,6 +79,10 @@ pub struct Workflow {
     /// The steps, at least one.
     #[schemars(length(min = 1))]
     pub steps: Vec<Step>,
+    /// What is called around the whole workflow and all its steps.
+    #[serde(skip_serializing_if = "is_default")]
+    #[schemars(default)]
+    pub hooks: WorkflowHooks,
     /// What the whole workflow asks for.
     #[serde(skip_serializing_if = "is_default")]
     #[schemars(default)]

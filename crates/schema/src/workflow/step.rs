@@ -1,15 +1,14 @@
-//! A step: what is called, after what, on what condition, and what its result means.
+//! A step: what it does, after what, on what condition, and what its result means.
 
-use std::fmt;
+use schemars::JsonSchema;
+use serde::Serialize;
 
-use indexmap::IndexMap;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Serialize, Serializer};
-use serde_json::{Map, Value};
-
-use super::{Input, is_default};
+use super::{
+    AgentStep, ApprovalStep, BranchStep, Compensation, Condition, LoopStep, MapStep, Output, ParallelStep, StepHooks,
+    ToolStep, WaitStep, WorkflowStep, is_default,
+};
 use crate::{
-    AgentId, StepId,
+    StepId,
     policy::{OnError, StepPolicies},
 };
 
@@ -49,216 +48,108 @@ pub struct Step {
     /// The step that stands in for it; given with `onError: fallback` and only then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fallback_step_id: Option<StepId>,
+    /// How its effect is undone; agent and tool steps only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compensate: Option<Compensation>,
+    /// What is called around it.
+    #[serde(skip_serializing_if = "is_default")]
+    #[schemars(default)]
+    pub hooks: StepHooks,
     /// What it does.
     #[serde(flatten)]
     pub kind: StepKind,
 }
 
+impl Step {
+    /// Makes a step that does something, and asks for nothing else.
+    #[must_use]
+    pub fn new(id: StepId, kind: StepKind) -> Self {
+        Self {
+            id,
+            name: None,
+            description: None,
+            dependencies: Vec::new(),
+            condition: None,
+            output: None,
+            policies: StepPolicies::default(),
+            on_error: OnError::default(),
+            fallback_step_id: None,
+            compensate: None,
+            hooks: StepHooks::default(),
+            kind,
+        }
+    }
+}
+
 /// What a step does.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase", untagged)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum StepKind {
+    /// Calls a tool.
+    Tool(ToolStep),
+    /// Runs steps side by side.
+    Parallel(ParallelStep),
+    /// Runs the steps of the first case that holds.
+    Branch(BranchStep),
+    /// Runs steps for each item of a list.
+    Map(Box<MapStep>),
+    /// Runs steps again and again.
+    Loop(Box<LoopStep>),
+    /// Runs another workflow.
+    Workflow(WorkflowStep),
+    /// Waits for a time or a signal.
+    Wait(WaitStep),
+    /// Asks a person.
+    Approval(ApprovalStep),
     /// Calls an agent.
-    Agent {
-        /// Which agent.
-        agent: AgentCall,
-        /// The agent's input, a template; default `{}`.
-        #[serde(default, skip_serializing_if = "Input::is_empty")]
-        #[schemars(default)]
-        input: Input,
-    },
+    #[serde(untagged)]
+    Agent(AgentStep),
 }
 
-/// Which agent a step calls.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[non_exhaustive]
-pub struct AgentCall {
-    /// The agent's id.
-    pub id: AgentId,
-    /// Which versions will do; default `latest`.
-    #[serde(skip_serializing_if = "is_default")]
-    #[schemars(default)]
-    pub version: VersionRange,
-    /// Configuration, given to the agent as it is; not a template.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub config: Option<Map<String, Value>>,
-}
+impl StepKind {
+    /// Every kind's key, in the order of the specification.
+    pub const KEYS: [&str; 9] = ["agent", "tool", "parallel", "branch", "map", "loop", "workflow", "wait", "approval"];
 
-/// A range of agent versions: `x.y.z`, `^x.y.z`, `~x.y.z` or `latest`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum VersionRange {
-    /// The highest version that is no pre-release.
-    #[default]
-    Latest,
-    /// Exactly this version.
-    Exact([u64; 3]),
-    /// Compatible with this version, by the rules of semantic versioning.
-    Caret([u64; 3]),
-    /// This version or a later patch of it.
-    Tilde([u64; 3]),
-}
-
-impl VersionRange {
-    /// The regular expression that the text matches as a whole.
-    pub const PATTERN: &'static str = r"^(latest|[\^~]?\d+\.\d+\.\d+)$";
-
-    /// Whether a version, pre-releases aside, will do.
-    ///
-    /// ```
-    /// use orchestr8_schema::workflow::VersionRange;
-    ///
-    /// let range: VersionRange = "^1.2.0".parse()?;
-    /// assert!(range.matches([1, 3, 0]) && !range.matches([2, 0, 0]));
-    /// assert!(!"^0.2.0".parse::<VersionRange>()?.matches([0, 3, 0]));
-    /// # Ok::<(), orchestr8_schema::workflow::InvalidVersionRange>(())
-    /// ```
+    /// Returns the key that the kind is written under.
     #[must_use]
-    pub fn matches(&self, version: [u64; 3]) -> bool {
-        match *self {
-            Self::Latest => true,
-            Self::Exact(exact) => version == exact,
-            Self::Tilde(least) => version >= least && version[..2] == least[..2],
-            // What must not change is everything up to the first number that is not 0.
-            Self::Caret(least) => {
-                let fixed = least.iter().position(|number| *number != 0).map_or(3, |place| place + 1);
-                version >= least && version[..fixed] == least[..fixed]
-            }
+    pub fn key(&self) -> &'static str {
+        match self {
+            Self::Agent(_) => "agent",
+            Self::Tool(_) => "tool",
+            Self::Parallel(_) => "parallel",
+            Self::Branch(_) => "branch",
+            Self::Map(_) => "map",
+            Self::Loop(_) => "loop",
+            Self::Workflow(_) => "workflow",
+            Self::Wait(_) => "wait",
+            Self::Approval(_) => "approval",
         }
     }
-}
 
-/// The error of a text that is no range of versions.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a version range")]
-pub struct InvalidVersionRange(());
-
-impl std::str::FromStr for VersionRange {
-    type Err = InvalidVersionRange;
-
-    fn from_str(text: &str) -> Result<Self, InvalidVersionRange> {
-        fn triple(text: &str) -> Result<[u64; 3], InvalidVersionRange> {
-            let mut parts = text.split('.').map(|part| {
-                let digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-                if digits { part.parse().ok() } else { None }
-            });
-            match (parts.next().flatten(), parts.next().flatten(), parts.next().flatten(), parts.next()) {
-                (Some(major), Some(minor), Some(patch), None) => Ok([major, minor, patch]),
-                _ => Err(InvalidVersionRange(())),
-            }
-        }
-        if text == "latest" {
-            Ok(Self::Latest)
-        } else if let Some(rest) = text.strip_prefix('^') {
-            triple(rest).map(Self::Caret)
-        } else if let Some(rest) = text.strip_prefix('~') {
-            triple(rest).map(Self::Tilde)
-        } else {
-            triple(text).map(Self::Exact)
-        }
+    /// Whether it calls something: an agent or a tool.
+    #[must_use]
+    pub fn is_leaf(&self) -> bool {
+        matches!(self, Self::Agent(_) | Self::Tool(_))
     }
-}
 
-impl fmt::Display for VersionRange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (sign, [major, minor, patch]) = match self {
-            Self::Latest => return f.write_str("latest"),
-            Self::Exact(version) => ("", version),
-            Self::Caret(version) => ("^", version),
-            Self::Tilde(version) => ("~", version),
+    /// Whether it opens a scope: parallel, branch, map, loop and workflow.
+    #[must_use]
+    pub fn is_composite(&self) -> bool {
+        matches!(self, Self::Parallel(_) | Self::Branch(_) | Self::Map(_) | Self::Loop(_) | Self::Workflow(_))
+    }
+
+    /// Returns the lists of steps inside, each a scope: one, or of a branch one for each case, the default the last.
+    ///
+    /// Those of a sub-workflow stand in a file of their own.
+    pub fn scopes(&self) -> impl Iterator<Item = &[Step]> {
+        let (one, cases, default): (Option<&[Step]>, &[super::Case], Option<&[Step]>) = match self {
+            Self::Parallel(parallel) => (Some(&parallel.steps), &[], None),
+            Self::Map(map) => (Some(&map.steps), &[], None),
+            Self::Loop(looped) => (Some(&looped.steps), &[], None),
+            Self::Branch(branch) => (None, &branch.cases, branch.default.as_ref().map(|default| &*default.steps)),
+            Self::Agent(_) | Self::Tool(_) | Self::Workflow(_) | Self::Wait(_) | Self::Approval(_) => (None, &[], None),
         };
-        write!(f, "{sign}{major}.{minor}.{patch}")
+        one.into_iter().chain(cases.iter().map(|case| &*case.steps)).chain(default)
     }
-}
-
-impl Serialize for VersionRange {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl JsonSchema for VersionRange {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "VersionRange".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": Self::PATTERN })
-    }
-}
-
-/// Whether a step runs.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
-#[serde(untagged)]
-pub enum Condition {
-    /// Runs when `if` is true and `unless` is not; each may be absent.
-    Predicates {
-        /// A JMESPath condition, or exactly one expression.
-        #[serde(rename = "if", skip_serializing_if = "Option::is_none")]
-        #[schemars(default)]
-        if_: Option<String>,
-        /// The same, negated.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        #[schemars(default)]
-        unless: Option<String>,
-    },
-    /// Runs when a comparison holds.
-    Comparison(Comparison),
-}
-
-/// A comparison of what a condition's expression gives with a fixed value.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
-pub struct Comparison {
-    /// A JMESPath condition, or exactly one expression.
-    pub expression: String,
-    /// How they are compared.
-    pub operator: Operator,
-    /// The fixed value; not needed with `not-empty`.
-    #[serde(default, skip_serializing_if = "crate::policy::is_null")]
-    #[schemars(default)]
-    pub value: Value,
-}
-
-/// How a comparison compares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Operator {
-    /// The same JSON value.
-    Equals,
-    /// Another JSON value.
-    NotEquals,
-    /// True in the sense of JMESPath.
-    NotEmpty,
-    /// Two numbers or two texts, otherwise false.
-    GreaterThan,
-    /// Two numbers or two texts, otherwise false.
-    LessThan,
-    /// An array's element, a part of a text, or an object's key.
-    Contains,
-}
-
-/// What is made of a step's result.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(default)]
-#[non_exhaustive]
-pub struct Output {
-    /// JSON Schema that the output must satisfy.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Map<String, Value>>")]
-    pub schema: Option<Value>,
-    /// Variables that are set from the output.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub capture: Option<Capture>,
-}
-
-/// Which parts of an output become variables.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
-#[serde(untagged)]
-pub enum Capture {
-    /// Fields captured under their own names.
-    Fields(Vec<String>),
-    /// Variables and the paths in the output that they are set from, such as `items[0].name`.
-    Paths(IndexMap<String, String>),
 }

@@ -8,8 +8,8 @@ use crate::{
     policy::OnError,
     problem::quote,
     workflow::{
-        AgentCall, Capture, Comparison, Condition, ExpressionSecurity, Input, Operator, Output, StepKind,
-        StructuredInput, VersionRange,
+        AgentCall, AgentStep, Capture, Comparison, Condition, ExpressionSecurity, Input, Operator, Output, StepHooks,
+        StepKind, StructuredInput, VersionRange,
     },
 };
 
@@ -72,10 +72,14 @@ impl Reader<'_> {
                 )
                 .unwrap_or_default(),
             fallback_step_id: self.parse(step.get("fallbackStepId"), "step id", "the id of a step"),
-            kind: kind.unwrap_or_else(|| StepKind::Agent {
-                agent: AgentCall { id: stand_in("@invalid/invalid"), version: VersionRange::Latest, config: None },
-                input: Input::default(),
+            kind: kind.unwrap_or_else(|| {
+                StepKind::Agent(AgentStep {
+                    agent: AgentCall { id: stand_in("@invalid/invalid"), version: VersionRange::Latest, config: None },
+                    input: Input::default(),
+                })
             }),
+            compensate: None,
+            hooks: StepHooks::default(),
         };
         for key in ["hooks", "compensate"] {
             if let Some(field) = step.get(key) {
@@ -110,10 +114,10 @@ impl Reader<'_> {
                     .help("give it an `agent`");
                 None
             }
-            [agent] if agent.name == "agent" => Some(StepKind::Agent {
+            [agent] if agent.name == "agent" => Some(StepKind::Agent(AgentStep {
                 agent: self.agent(*agent)?,
                 input: self.input(step.get("input")).unwrap_or_default(),
-            }),
+            })),
             [other] => {
                 let message = format!("this version does not run `{}` steps", other.name);
                 self.problems.report(Code::StepKind, other.at, message).on_key().help("use an `agent`");
@@ -234,7 +238,7 @@ impl Reader<'_> {
         let schema = self.schema(object.get("schema"));
         let capture = self.capture(object.get("capture"));
         self.unknown_keys(&object, &["schema", "capture", "value"]);
-        Some(Output { schema, capture })
+        Some(Output { schema, capture, value: None })
     }
 
     fn capture(&mut self, field: Option<Field<'_>>) -> Option<Capture> {

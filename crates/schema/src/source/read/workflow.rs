@@ -6,7 +6,7 @@ use super::{Broken, Field, Object, Read, Reader};
 use crate::{
     Code, Workflow,
     problem::{At, Problems},
-    workflow::{Context, Metadata},
+    workflow::{Context, Metadata, WorkflowHooks},
 };
 
 const ROOT: &[&str] = &[
@@ -71,6 +71,7 @@ pub(crate) fn workflow(document: &Value, problems: &mut Problems) -> Option<Read
         context,
         allowed_env_vars,
         steps,
+        hooks: WorkflowHooks::default(),
         policies,
     };
     Some(Read { workflow, broken, renames: reader.renames })
