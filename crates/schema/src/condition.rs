@@ -6,7 +6,7 @@ use ::jmespath::Variable;
 use serde_json::Value;
 
 use crate::{
-    expression::{EvaluationError, Expression, Operand, Scope},
+    expression::{EvaluationError, Expression, Operand, Root, Scope},
     jmespath::{JmesPath, Shared, Visits, export},
     workflow::Operator,
 };
@@ -59,6 +59,34 @@ impl Condition {
     }
 }
 
+impl Condition {
+    /// Returns the result of a condition that reads nothing that can vary.
+    pub(crate) fn constant(&self) -> Option<bool> {
+        match &self.0 {
+            Kind::Predicates { if_, unless } => {
+                let if_ = if_.as_ref().map_or(Some(true), Test::constant);
+                let unless = unless.as_ref().map_or(Some(false), Test::constant);
+                match (if_, unless) {
+                    (Some(false), _) | (_, Some(true)) => Some(false),
+                    (Some(true), Some(false)) => Some(true),
+                    _ => None,
+                }
+            }
+            Kind::Comparison { .. } => None,
+        }
+    }
+
+    /// Calls `visit` with everything that it reads.
+    pub(crate) fn visit<'a>(&'a self, mut visit: impl FnMut(&'a Operand)) {
+        match &self.0 {
+            Kind::Predicates { if_, unless } => {
+                if_.iter().chain(unless).for_each(|test| test.visit(&mut visit));
+            }
+            Kind::Comparison { test, .. } => test.visit(&mut visit),
+        }
+    }
+}
+
 impl Test {
     pub(crate) fn is_true(&self, scope: &dyn Scope) -> Result<bool, EvaluationError> {
         match self {
@@ -67,9 +95,22 @@ impl Test {
         }
     }
 
-    /// Whether it reads nothing that can vary.
-    pub(crate) fn is_constant(&self) -> bool {
-        matches!(self, Self::JmesPath { needs: Needs::Names(names), .. } if names.is_empty())
+    /// Returns the result of a test that reads nothing; one that cannot be evaluated is never true.
+    pub(crate) fn constant(&self) -> Option<bool> {
+        match self {
+            Self::JmesPath { needs: Needs::Names(names), .. } if names.is_empty() => {
+                Some(self.is_true(&Nothing).unwrap_or(false))
+            }
+            Self::JmesPath { .. } | Self::Expression(_) => None,
+        }
+    }
+
+    /// Calls `visit` with everything that it reads.
+    fn visit<'a>(&'a self, visit: &mut impl FnMut(&'a Operand)) {
+        match self {
+            Self::JmesPath { needs, .. } => needs.visit(visit),
+            Self::Expression(expression) => expression.operands().iter().for_each(visit),
+        }
     }
 
     fn value<'a>(&'a self, scope: &'a dyn Scope) -> Result<Cow<'a, Value>, EvaluationError> {
@@ -108,6 +149,13 @@ impl Needs {
         }
     }
 
+    fn visit<'a>(&'a self, visit: &mut impl FnMut(&'a Operand)) {
+        match self {
+            Self::Whole(operand) => visit(operand),
+            Self::Names(names) => names.iter().for_each(|(_, needs)| needs.visit(visit)),
+        }
+    }
+
     fn import(&self, scope: &dyn Scope, visits: &mut Visits) -> Result<Option<Shared>, crate::jmespath::Stop> {
         match self {
             Self::Whole(operand) => operand.evaluate(scope).map(|value| visits.import(&value)).transpose(),
@@ -121,6 +169,15 @@ impl Needs {
                 Ok(Some(Shared::new(Variable::Object(map))))
             }
         }
+    }
+}
+
+/// Nothing is visible to a condition that names nothing.
+struct Nothing;
+
+impl Scope for Nothing {
+    fn root(&self, _: Root) -> Option<Cow<'_, Value>> {
+        None
     }
 }
 

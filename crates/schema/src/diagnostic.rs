@@ -16,6 +16,9 @@ pub struct Diagnostic {
     pub severity: Severity,
     /// What is wrong: lowercase, no full stop.
     pub message: String,
+    /// The file, where it is a sub-workflow's and not the document itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
     /// The place in the document, a JSON pointer (RFC 6901).
     pub path: String,
     /// The place in the text, where the text was read with positions.
@@ -37,6 +40,7 @@ impl Diagnostic {
             code,
             severity: code.severity(),
             message: message.into(),
+            file: None,
             path: path.into(),
             span: None,
             label: None,
@@ -68,6 +72,9 @@ impl Diagnostic {
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}[{}]: {}", self.severity, self.code, self.message)?;
+        if let Some(file) = &self.file {
+            write!(f, " (in {file})")?;
+        }
         match (self.span, self.path.is_empty()) {
             (Some(span), _) => write!(f, " (line {}, column {})", span.line, span.column),
             (None, false) => write!(f, " (at {})", self.path),
@@ -173,19 +180,21 @@ codes! {
     WrongForm = "O8103", Error;
     /// A key is unknown; an error in strict mode.
     UnknownKey = "O8104", Warning;
-    /// A step has no kind, several, or one that cannot be run.
+    /// A step has no kind, or several.
     StepKind = "O8105", Error;
     /// Two steps have the same id.
     DuplicateStep = "O8106", Error;
     /// A list that needs an element is empty.
     Empty = "O8107", Error;
+    /// A name is reserved.
+    ReservedName = "O8108", Error;
     /// The format's major version is not supported.
     SchemaVersion = "O8109", Error;
     /// The format's hash is no SHA-256.
     SchemaHashForm = "O8110", Error;
     /// The format's hash is another one; strict mode only.
     SchemaHash = "O8111", Error;
-    /// A key does not belong to this kind of step, or cannot be run.
+    /// A key does not belong to this kind of step.
     KeyNotForKind = "O8112", Error;
     /// An alias and the name it stands for are both given.
     AliasAndName = "O8113", Error;
@@ -203,6 +212,16 @@ codes! {
     FallbackCycle = "O8206", Error;
     /// A fallback serves two steps.
     SharedFallback = "O8207", Error;
+    /// A sub-workflow cannot be found or read.
+    SubWorkflow = "O8208", Error;
+    /// A sub-workflow includes itself, or sub-workflows are nested too deeply.
+    SubWorkflowNesting = "O8209", Error;
+    /// A dependency is a step of another scope.
+    OtherScope = "O8210", Error;
+    /// A step or a case can never run.
+    Unreachable = "O8211", Warning;
+    /// A loop's condition reads nothing that changes.
+    EndlessLoop = "O8212", Warning;
     /// An expression is not well formed.
     ExpressionSyntax = "O8301", Error;
     /// An expression or condition names no step.
@@ -231,7 +250,7 @@ codes! {
     ConcurrentCaptures = "O8313", Error;
     /// A JSON Schema is not valid.
     BadSchema = "O8401", Error;
-    /// An agent is not registered.
+    /// An agent or a tool is not registered.
     UnknownAgent = "O8405", Error;
     /// No registered version of an agent fits.
     AgentVersion = "O8406", Error;
@@ -241,10 +260,22 @@ codes! {
     OutOfRange = "O8501", Error;
     /// Two fields contradict each other.
     Contradiction = "O8502", Error;
+    /// A field has no effect on this kind of step.
+    NoEffect = "O8503", Warning;
     /// A timeout is so short that nothing will succeed.
     ShortTimeout = "O8504", Warning;
     /// The order of the resilience layers is fixed.
     CompositionOrder = "O8505", Error;
+    /// A wait is longer than the time that there is for it.
+    ShortDeadline = "O8506", Warning;
+    /// `onError: retry` on a step that calls nothing.
+    RetryOnNonLeaf = "O8507", Error;
+    /// A guard where it can prevent nothing.
+    Guard = "O8508", Error;
+    /// What a step does cannot be undone, and it does not say how.
+    Irreversible = "O8509", Warning;
+    /// The body of a map reads its accumulator while items run at the same time.
+    RacingAccumulator = "O8510", Error;
     /// A field has a newer name.
     Alias = "O8601", Warning;
     /// A field has no effect.

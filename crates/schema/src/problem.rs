@@ -20,8 +20,17 @@ pub(crate) struct At<'a> {
 #[derive(Clone, Copy)]
 enum Token<'a> {
     Root,
+    /// A whole JSON pointer.
+    Pointer(&'a str),
     Key(&'a str),
     Index(usize),
+}
+
+impl<'a> At<'a> {
+    /// A place that is already written as a JSON pointer.
+    pub(crate) fn pointer(pointer: &'a str) -> Self {
+        At { parent: None, token: Token::Pointer(pointer) }
+    }
 }
 
 impl At<'_> {
@@ -43,6 +52,7 @@ impl fmt::Display for At<'_> {
         }
         match self.token {
             Token::Root => Ok(()),
+            Token::Pointer(pointer) => f.write_str(pointer),
             Token::Index(index) => write!(f, "/{index}"),
             Token::Key(key) => write!(f, "/{}", key.replace('~', "~0").replace('/', "~1")),
         }
@@ -126,6 +136,11 @@ impl Problems {
 
     pub(crate) fn has_errors(&self) -> bool {
         self.errors > 0
+    }
+
+    /// Counts an error that is reported where it stands, in another file.
+    pub(crate) fn note_error_elsewhere(&mut self) {
+        self.errors += 1;
     }
 
     pub(crate) fn errors(&self) -> usize {

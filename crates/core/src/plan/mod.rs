@@ -11,7 +11,7 @@ use orchestr8_agent_base::{AgentRegistry, context::StepIdentity, registry::Regis
 use orchestr8_schema::{
     AgentId, StepId, StepIndex, StepPath, ValidStep, ValidWorkflow,
     policy::{OnError, OnFailure},
-    workflow::{AgentStep, Step, StepKind, VersionRange},
+    workflow::{AgentStep, Step, StepHooks, StepKind, VersionRange},
 };
 use serde_json::{Map, Value};
 
@@ -110,7 +110,7 @@ pub enum PlanError {
     /// The workflow asks for something that this version of the engine does not do.
     #[error("{place} uses `{what}`, which this version does not run")]
     Unsupported {
-        /// The step, or `policies`.
+        /// The step, `policies`, or the workflow.
         place: String,
         /// What it uses.
         what: &'static str,
@@ -131,6 +131,9 @@ impl Plan {
         let policies = &workflow.workflow().policies;
         if policies.budget.is_some() {
             return Err(PlanError::Unsupported { place: "policies".into(), what: "budget" });
+        }
+        if !workflow.hooks().is_empty() {
+            return Err(PlanError::Unsupported { place: "the workflow".into(), what: "hooks" });
         }
         let valid = workflow.steps();
         let graph = Graph::new(valid);
@@ -229,11 +232,15 @@ impl PlanStep {
         shared: &mut Shared,
     ) -> Result<Self, PlanError> {
         let StepKind::Agent(AgentStep { agent: call, .. }) = &step.kind else {
-            return Err(PlanError::Unsupported {
-                place: format!("step `{}`", step.id),
-                what: "another kind than `agent`",
-            });
+            return Err(PlanError::Unsupported { place: format!("step `{}`", step.id), what: step.kind.key() });
         };
+        let unsupported = |what| PlanError::Unsupported { place: format!("step `{}`", step.id), what };
+        if step.hooks != StepHooks::default() {
+            return Err(unsupported("hooks"));
+        }
+        if step.compensate.is_some() {
+            return Err(unsupported("compensate"));
+        }
         let Some(agent) = agents.get(&call.id, &call.version) else {
             let (step, agent) = (step.id.clone(), call.id.clone());
             let registered: Vec<_> = agents.versions(&agent).map(ToString::to_string).collect();
@@ -247,7 +254,7 @@ impl PlanStep {
             .configure(call.config.as_ref())
             .map_err(|error| PlanError::Config { step: step.id.clone(), message: error.to_string() })?;
         if step.on_error == OnError::Fallback {
-            return Err(PlanError::Unsupported { place: format!("step `{}`", step.id), what: "onError: fallback" });
+            return Err(unsupported("onError: fallback"));
         }
         Ok(Self {
             agent: Arc::clone(agent),

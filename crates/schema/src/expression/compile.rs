@@ -2,21 +2,18 @@
 
 use std::{collections::HashMap, ops::Range};
 
-use indexmap::IndexMap;
 use serde_json::{Map, Value};
 
 use super::{
-    ContextField, Expression, Operand, Path, Root, Segment, StepField, Template, TextPart,
+    ContextField, Expression, LoopField, Operand, OwnField, Path, Root, Segment, StepField, Template, TextPart,
     parse::{self, Form, Parsed, ParsedOperand, Part, SyntaxError},
 };
 use crate::{
-    Code, StepIndex, Workflow,
+    Code, StepIndex,
     problem::{At, Problems, quote},
+    validate::scope::{Found, Names, PLACED_ROOTS, Shown, View},
 };
 
-pub(crate) const ROOTS: [&str; 6] = ["steps", "inputs", "variables", "env", "context", "metadata"];
-const LATER_ROOTS: [(&str, &str); 3] =
-    [("loop", "outside a loop"), ("accumulator", "outside a map"), ("self", "outside hooks and compensation")];
 const SECRET_NAMES: [&str; 4] = ["secrets", "secret", "secretRefs", "secretRef"];
 const FORBIDDEN: [&str; 5] = ["__proto__", "prototype", "constructor", "toString", "valueOf"];
 const METADATA: [&str; 6] = ["id", "name", "description", "tags", "createdAt", "updatedAt"];
@@ -26,17 +23,11 @@ pub(crate) fn is_forbidden(name: &str) -> bool {
     FORBIDDEN.contains(&name)
 }
 
-/// What every place of a workflow can see.
-pub(crate) struct Visible<'w> {
-    pub(crate) workflow: &'w Workflow,
-    pub(crate) steps: IndexMap<&'w str, StepIndex>,
-    /// The captures of each variable, in the order of declaration.
-    pub(crate) captures: IndexMap<&'w str, Vec<(StepIndex, Path)>>,
-}
-
-/// What a place reads of other steps.
+/// What a place reads of steps.
 #[derive(Debug)]
 pub(crate) struct Reference {
+    /// From where it is read.
+    pub(crate) view: View,
     pub(crate) target: Target,
     /// Whether the reader gets by without it.
     pub(crate) soft: bool,
@@ -46,26 +37,41 @@ pub(crate) struct Reference {
 
 #[derive(Debug, PartialEq)]
 pub(crate) enum Target {
-    Step(StepIndex),
+    /// A step, and who has to wait for it: the reader, or the composite around it that stands beside the step.
+    Step { step: StepIndex, waits: StepIndex },
     /// A variable that some step captures.
     Variable(String),
     /// All variables, where some step captures one.
     Variables,
 }
 
-/// Compiles what stands at one step, or in the workflow's outputs.
+/// The captures that are seen from one step, by name; those seen from inside it, after its body, are apart.
+#[derive(Debug, Default)]
+pub(crate) struct Seen<'a> {
+    pub(crate) outside: HashMap<&'a str, &'a Path>,
+    pub(crate) inside: HashMap<&'a str, &'a Path>,
+}
+
+/// Compiles what stands at one place.
 pub(crate) struct Compiler<'a> {
-    pub(crate) visible: &'a Visible<'a>,
-    /// The direct dependencies, ascending. `None` for the outputs, to which all steps are settled.
-    pub(crate) dependencies: Option<&'a [StepIndex]>,
+    pub(crate) names: &'a Names<'a>,
+    pub(crate) view: View,
     /// The captures that are seen here; known once the graph is.
-    pub(crate) captured: &'a HashMap<&'a str, &'a Path>,
+    pub(crate) seen: &'a Seen<'a>,
     pub(crate) max_depth: usize,
     pub(crate) problems: &'a mut Problems,
     pub(crate) references: Vec<Reference>,
 }
 
 impl Compiler<'_> {
+    /// Compiles something from another place.
+    pub(crate) fn seen_from<T>(&mut self, view: View, compile: impl FnOnce(&mut Self) -> T) -> T {
+        let outer = std::mem::replace(&mut self.view, view);
+        let result = compile(self);
+        self.view = outer;
+        result
+    }
+
     /// Compiles a value; parts with problems become `null`.
     pub(crate) fn template(&mut self, value: &Value, at: &At<'_>) -> Template {
         match value {
@@ -128,17 +134,19 @@ impl Compiler<'_> {
     /// Compiles an expression that begins somewhere in `text`.
     pub(crate) fn expression(&mut self, parsed: &Parsed, text: &str, at: &At<'_>, reads: Reads) -> Expression {
         let [others @ .., last] = &*parsed.operands else {
-            return Expression { text: text[parsed.range.clone()].into(), operands: Vec::new() };
+            return Expression { text: text[parsed.range.clone()].into(), operands: Vec::new(), ranges: Vec::new() };
         };
-        let soft = reads == Reads::Soft || !Self::is_path(last);
+        let soft = reads == Reads::Soft || !self.is_path(last);
         let whole = &parsed.range;
         let mut operands = Vec::with_capacity(parsed.operands.len());
-        if others.is_empty() && !Self::is_path(last) {
+        // Of an expression with problems nobody asks for its ranges.
+        let ranges = parsed.operands.iter().map(|operand| operand.range.clone()).collect();
+        if others.is_empty() && !self.is_path(last) {
             self.first_operand(last, text, at);
-            return Expression { text: text[whole.clone()].into(), operands };
+            return Expression { text: text[whole.clone()].into(), operands, ranges };
         }
         for (index, operand) in others.iter().enumerate() {
-            if Self::is_path(operand) {
+            if self.is_path(operand) {
                 operands.extend(self.path_operand(operand, text, whole, at, soft));
             } else if index == 0 {
                 self.first_operand(operand, text, at);
@@ -150,26 +158,29 @@ impl Compiler<'_> {
             }
         }
         match &last.form {
-            Form::Path(_) if Self::is_path(last) => {
+            Form::Path(_) if self.is_path(last) => {
                 operands.extend(self.path_operand(last, text, whole, at, soft));
             }
             Form::Literal(value) => operands.push(Operand::Literal(value.clone())),
             Form::Path(_) | Form::Bare => {
-                self.later_root(last, at);
+                self.root_elsewhere(last, 2, at);
                 operands.push(Operand::Literal(Value::String(text[last.range.clone()].to_owned())));
             }
         }
-        Expression { text: text[whole.clone()].into(), operands }
+        Expression { text: text[whole.clone()].into(), operands, ranges }
     }
 
-    fn is_path(operand: &ParsedOperand) -> bool {
-        matches!(&operand.form, Form::Path(segments) if matches!(&segments[0], Segment::Name(root) if ROOTS.contains(&&**root)))
+    fn is_path(&self, operand: &ParsedOperand) -> bool {
+        match &operand.form {
+            Form::Path(segments) => self.view.find(&name(&segments[0]), self.names.outline).is_some(),
+            Form::Literal(_) | Form::Bare => false,
+        }
     }
 
     /// Explains why the first operand is no path.
     fn first_operand(&mut self, operand: &ParsedOperand, text: &str, at: &At<'_>) {
         let raw = &text[operand.range.clone()];
-        if self.later_root(operand, at) {
+        if self.root_elsewhere(operand, 1, at) {
             return;
         }
         let root = match &operand.form {
@@ -190,18 +201,49 @@ impl Compiler<'_> {
             self.secret(operand.range.clone(), at);
             return;
         }
-        let help = self.problems.did_you_mean(root, ROOTS).unwrap_or_else(|| format!("roots: {}", ROOTS.join(", ")));
-        self.problems
-            .report(Code::UnknownName, at, format!("no root `{}`", quote(root)))
-            .within(operand.range.clone())
-            .help(help);
+        self.unknown_root(root, &Place { path: at, range: operand.range.clone(), whole: operand.range.clone() });
     }
 
-    /// Reports a root that exists, but not here.
-    fn later_root(&mut self, operand: &ParsedOperand, at: &At<'_>) -> bool {
+    /// Reports a root that does not exist, or not here.
+    pub(crate) fn unknown_root(&mut self, root: &str, place: &Place<'_>) {
+        if let Some(place_of_root) = self.place_of(root) {
+            let message = format!("`{}` {place_of_root}", quote(root));
+            self.problems.report(Code::RootOutOfScope, place.path, message).within(place.range.clone());
+            return;
+        }
+        let roots = self.view.roots(self.names.outline);
+        let help = self
+            .problems
+            .did_you_mean(root, roots.iter().copied())
+            .unwrap_or_else(|| format!("roots: {}; texts stand in single quotes", roots.join(", ")));
+        let message = format!("no root `{}`", quote(root));
+        self.problems.report(Code::UnknownName, place.path, message).within(place.range.clone()).help(help);
+    }
+
+    /// Says where a root can be read that cannot be read here.
+    fn place_of(&self, root: &str) -> Option<String> {
+        Some(match root {
+            "loop" => "outside a loop".to_owned(),
+            "accumulator" => "outside a map with an accumulator".to_owned(),
+            "self" => "outside hooks, compensation and `output.value`".to_owned(),
+            root => match self.names.items.get(root) {
+                Some(map) => format!("outside the map `{}`", self.names.outline.step(*map).id),
+                None if ["item", "index"].contains(&root) => "outside a map".to_owned(),
+                None => return None,
+            },
+        })
+    }
+
+    /// Reports a root that exists, but not here, if the operand is a path of at least so many parts.
+    fn root_elsewhere(&mut self, operand: &ParsedOperand, least: usize, at: &At<'_>) -> bool {
         let Form::Path(segments) = &operand.form else { return false };
-        let (Segment::Name(root), true) = (&segments[0], segments.len() > 1) else { return false };
-        let Some((root, place)) = LATER_ROOTS.iter().find(|(name, _)| *name == &**root) else { return false };
+        let root = name(&segments[0]);
+        let known = PLACED_ROOTS.contains(&&*root)
+            || self.names.items.contains_key(&*root)
+            || ["item", "index"].contains(&&*root);
+        let Some(place) = (segments.len() >= least && known).then(|| self.place_of(&root)).flatten() else {
+            return false;
+        };
         self.problems
             .report(Code::RootOutOfScope, at, format!("`{root}` {place}"))
             .within(operand.range.clone())
@@ -259,17 +301,49 @@ impl Compiler<'_> {
                 return None;
             }
         }
-        let (root, rest) = segments.split_first()?;
+        let (first, rest) = segments.split_first()?;
+        let first = name(first);
         let path = |root, rest: &[Segment]| Some(Operand::Path(Path { root, segments: rest.to_vec() }));
-        match (&*name(root), rest) {
+        let Some(found) = self.view.find(&first, self.names.outline) else {
+            self.unknown_root(&first, place);
+            return None;
+        };
+        match found {
+            Found::Fixed => {}
+            Found::Item(map) => return path(Root::Item(map), rest),
+            Found::ItemIndex(map) => return path(Root::ItemIndex(map), rest),
+            Found::Accumulator(map) => return path(Root::Accumulator(map), rest),
+            Found::RacingAccumulator(map) => {
+                let map = &self.names.outline.step(map).id;
+                let message = format!("the body of `{map}` reads `accumulator`, and items would race");
+                self.problems
+                    .report(Code::RacingAccumulator, place.path, message)
+                    .within(place.range.clone())
+                    .help(format!("set `concurrency` of `{map}` to 1, or read it in `accumulator.value` only"));
+                return None;
+            }
+            Found::Loop(step) => {
+                let Some((first, rest)) = rest.split_first() else { return Some(Operand::Loop(step)) };
+                let field = self.field(&LoopField::ALL.map(LoopField::as_str), &name(first), "`loop`", place)?;
+                return path(Root::Loop { step, field: LoopField::ALL[field] }, rest);
+            }
+            Found::Own => {
+                let own = self.view.own;
+                let Some((first, rest)) = rest.split_first() else { return Some(Operand::Own(own)) };
+                let names: Vec<_> = own.iter().map(|field: &OwnField| field.as_str()).collect();
+                let field = self.field(&names, &name(first), "`self`", place)?;
+                return path(Root::Own(own[field]), rest);
+            }
+        }
+        match (&*first, rest) {
             ("steps", [id, field, rest @ ..]) => {
                 let step = self.step(&name(id), place, soft)?;
-                let field = self.field(StepField::ALL.map(StepField::as_str), &name(field), "a step", place)?;
+                let field = self.field(&StepField::ALL.map(StepField::as_str), &name(field), "a step", place)?;
                 path(Root::Step { step, field: StepField::ALL[field] }, rest)
             }
             ("inputs", rest) => path(Root::Inputs, rest),
             ("metadata", [first, ..]) => {
-                self.field(METADATA, &name(first), "`metadata`", place)?;
+                self.field(&METADATA, &name(first), "`metadata`", place)?;
                 path(Root::Metadata, rest)
             }
             ("metadata", []) => path(Root::Metadata, rest),
@@ -280,7 +354,7 @@ impl Compiler<'_> {
                     self.secret(place.range.clone(), place.path);
                     return None;
                 }
-                let field = self.field(ContextField::ALL.map(ContextField::as_str), &first, "`context`", place)?;
+                let field = self.field(&ContextField::ALL.map(ContextField::as_str), &first, "`context`", place)?;
                 path(Root::Context(ContextField::ALL[field]), rest)
             }
             ("env", []) => path(Root::Env, rest),
@@ -294,9 +368,24 @@ impl Compiler<'_> {
         }
     }
 
-    fn step(&mut self, id: &str, place: &Place<'_>, soft: bool) -> Option<StepIndex> {
-        let Some(step) = self.visible.steps.get(id).copied() else {
-            let help = self.problems.did_you_mean(id, self.visible.steps.keys().copied());
+    /// Finds a step that can be read from here.
+    pub(crate) fn visible_step(&mut self, id: &str, place: &Place<'_>) -> Option<StepIndex> {
+        let names = self.names;
+        let outline = names.outline;
+        if let Shown::None(point) = self.view.steps {
+            self.problems
+                .report(Code::RootOutOfScope, place.path, format!("`steps` cannot be read in `{point}`"))
+                .within(place.range.clone())
+                .help("what it shows would depend on which step finished first; read `self`");
+            return None;
+        }
+        let Some(step) = names.ids.get(id).copied() else {
+            let levels = self.view.levels(outline);
+            let visible = names.ids.iter().filter(|(_, step)| {
+                let scope = outline.scope_of(**step);
+                levels.iter().any(|(level, _)| *level == scope)
+            });
+            let help = self.problems.did_you_mean(id, visible.map(|(id, _)| *id));
             let message = format!("no step `{}` in scope", quote(id));
             let problem = self.problems.report(Code::UnknownStep, place.path, message).within(place.range.clone());
             if let Some(help) = help {
@@ -304,24 +393,54 @@ impl Compiler<'_> {
             }
             return None;
         };
-        if let Some(dependencies) = self.dependencies
-            && dependencies.binary_search(&step).is_err()
+        let scope = outline.scope_of(step);
+        let own = self.view.reader.map_or(crate::validate::ScopeIndex::ROOT, |reader| outline.scope_of(reader));
+        let held = self.view.steps == Shown::Inside && outline.scopes[scope.get()].parent == self.view.reader;
+        if held || outline.is_within(own, scope) {
+            return Some(step);
+        }
+        let problem = match names.stand_in(step, own) {
+            Some(composite) if Some(composite) == self.view.reader => self
+                .problems
+                .report(Code::UnknownStep, place.path, format!("no step `{}` in scope", quote(id)))
+                .help("the steps inside have not run here"),
+            Some(composite) => {
+                let composite = &outline.step(composite).id;
+                let message = format!("no step `{}` in scope: it is inside `{composite}`", quote(id));
+                self.problems
+                    .report(Code::UnknownStep, place.path, message)
+                    .help(format!("read `steps.{composite}.output`"))
+            }
+            None => self.problems.report(Code::UnknownStep, place.path, format!("no step `{}` in scope", quote(id))),
+        };
+        problem.within(place.range.clone());
+        None
+    }
+
+    fn step(&mut self, id: &str, place: &Place<'_>, soft: bool) -> Option<StepIndex> {
+        let step = self.visible_step(id, place)?;
+        let waits =
+            self.view.reader.and_then(|reader| self.names.outline.lift(reader, self.names.outline.scope_of(step)));
+        if let Some(waits) = waits
+            && self.names.direct[waits.get()].binary_search(&step).is_err()
         {
-            self.note(Target::Step(step), place, soft);
+            self.note(Target::Step { step, waits }, place, soft);
         }
         Some(step)
     }
 
     fn note(&mut self, target: Target, place: &Place<'_>, soft: bool) {
         let (path, range) = (place.path.to_string(), place.whole.clone());
-        self.references.push(Reference { target, soft, path, range });
+        self.references.push(Reference { view: self.view, target, soft, path, range });
     }
 
-    fn field<const N: usize>(&mut self, known: [&str; N], field: &str, of: &str, place: &Place<'_>) -> Option<usize> {
+    fn field(&mut self, known: &[&str], field: &str, of: &str, place: &Place<'_>) -> Option<usize> {
         let found = known.iter().position(|name| *name == field);
         if found.is_none() {
-            let help =
-                self.problems.did_you_mean(field, known).unwrap_or_else(|| format!("{of} has {}", known.join(", ")));
+            let help = self
+                .problems
+                .did_you_mean(field, known.iter().copied())
+                .unwrap_or_else(|| format!("{of} has {}", known.join(", ")));
             let message = format!("{of} has no `{}`", quote(field));
             self.problems.report(Code::UnknownName, place.path, message).within(place.range.clone()).help(help);
         }
@@ -329,7 +448,7 @@ impl Compiler<'_> {
     }
 
     fn environment(&mut self, name: &str, place: &Place<'_>) -> Option<()> {
-        let workflow = self.visible.workflow;
+        let workflow = self.names.outline.workflow;
         if workflow.context.environment.contains_key(name)
             || workflow.allowed_env_vars.iter().any(|known| known == name)
         {
@@ -343,12 +462,19 @@ impl Compiler<'_> {
         None
     }
 
+    fn captured(&self, name: &str) -> Option<&Path> {
+        let seen = if self.view.steps == Shown::Inside { &self.seen.inside } else { &self.seen.outside };
+        seen.get(name).copied()
+    }
+
     fn variables(&mut self, place: &Place<'_>) -> Operand {
-        if !self.visible.captures.is_empty() {
+        let names = self.names;
+        if names.captures_any(&self.view) {
             self.note(Target::Variables, place, true);
         }
+        let seen = if self.view.steps == Shown::Inside { &self.seen.inside } else { &self.seen.outside };
         let mut captured: Vec<(String, Path)> =
-            self.captured.iter().map(|(name, path)| ((*name).to_owned(), Path::clone(path))).collect();
+            seen.iter().map(|(name, path)| ((*name).to_owned(), Path::clone(path))).collect();
         captured.sort_by(|(left, _), (right, _)| left.cmp(right));
         Operand::Variables(captured)
     }
@@ -361,19 +487,22 @@ impl Compiler<'_> {
         place: &Place<'_>,
         soft: bool,
     ) -> Option<Operand> {
-        if self.visible.captures.contains_key(name) {
+        let names = self.names;
+        let declared = &names.outline.workflow.context.variables;
+        if names.is_captured(name, &self.view) {
             self.note(Target::Variable(name.to_owned()), place, soft);
-        } else if !soft && !self.visible.workflow.context.variables.contains_key(name) {
-            let candidates = self.visible.workflow.context.variables.keys().map(String::as_str);
+        } else if !soft && !declared.contains_key(name) {
+            let captured = names.captures.keys().filter(|name| names.is_captured(name, &self.view));
+            let candidates = declared.keys().map(String::as_str).chain(captured.copied());
             let help = self
                 .problems
-                .did_you_mean(name, candidates.chain(self.visible.captures.keys().copied()))
+                .did_you_mean(name, candidates)
                 .unwrap_or_else(|| "declare it in `context.variables`, or give a default with `??`".to_owned());
             let message = format!("no variable `{}`", quote(name));
             self.problems.report(Code::UnknownName, place.path, message).within(place.range.clone()).help(help);
             return None;
         }
-        Some(Operand::Path(match self.captured.get(name) {
+        Some(Operand::Path(match self.captured(name) {
             Some(path) => Path { root: path.root, segments: path.segments.iter().chain(below).cloned().collect() },
             None => Path { root: Root::Variables, segments: rest.to_vec() },
         }))
@@ -397,7 +526,7 @@ pub(crate) struct Place<'a> {
     pub(crate) whole: Range<usize>,
 }
 
-fn name(segment: &Segment) -> std::borrow::Cow<'_, str> {
+pub(crate) fn name(segment: &Segment) -> std::borrow::Cow<'_, str> {
     match segment {
         Segment::Name(name) => (&**name).into(),
         Segment::Index(index) => index.to_string().into(),

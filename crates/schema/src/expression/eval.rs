@@ -8,7 +8,8 @@ use std::{
 use serde_json::{Map, Value};
 
 use super::{
-    ContextField, EvaluationError, Expression, MAX_VALUE_DEPTH, Operand, Path, Root, Scope, Segment, Template, TextPart,
+    ContextField, EvaluationError, Expression, LoopField, MAX_VALUE_DEPTH, Operand, Path, Root, Scope, Segment,
+    Template, TextPart,
 };
 
 impl Template {
@@ -71,7 +72,17 @@ impl Operand {
         match self {
             Self::Path(path) => path.evaluate(scope),
             Self::Variables(captures) => Some(Cow::Owned(variables(scope, captures))),
-            Self::Context => Some(Cow::Owned(context(scope))),
+            Self::Context => {
+                Some(object(scope, &ContextField::ALL.map(|field| (field.as_str(), Root::Context(field)))))
+            }
+            Self::Loop(step) => {
+                let root = |field: LoopField| (field.as_str(), Root::Loop { step: *step, field });
+                Some(object(scope, &LoopField::ALL.map(root)))
+            }
+            Self::Own(fields) => {
+                let roots: Vec<_> = fields.iter().map(|field| (field.as_str(), Root::Own(*field))).collect();
+                Some(object(scope, &roots))
+            }
             Self::Literal(value) => Some(Cow::Borrowed(value)),
         }
     }
@@ -112,12 +123,10 @@ fn variables(scope: &dyn Scope, captures: &[(String, Path)]) -> Value {
     Value::Object(map)
 }
 
-fn context(scope: &dyn Scope) -> Value {
-    let fields = ContextField::ALL.into_iter().filter_map(|field| {
-        let value = scope.root(Root::Context(field))?;
-        Some((field.as_str().to_owned(), value.into_owned()))
-    });
-    Value::Object(fields.collect())
+/// A root that is an object of other roots.
+fn object<'a>(scope: &dyn Scope, roots: &[(&str, Root)]) -> Cow<'a, Value> {
+    let fields = roots.iter().filter_map(|(name, root)| Some(((*name).to_owned(), scope.root(*root)?.into_owned())));
+    Cow::Owned(Value::Object(fields.collect()))
 }
 
 struct Evaluation<'a> {

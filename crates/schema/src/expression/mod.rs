@@ -39,7 +39,7 @@ pub(crate) mod compile;
 mod eval;
 pub(crate) mod parse;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 use serde_json::Value;
 
@@ -81,6 +81,8 @@ pub struct Expression {
     pub(crate) text: Box<str>,
     /// The operands, at least one.
     pub(crate) operands: Vec<Operand>,
+    /// Where each operand stands in the text that the expression was written in, in bytes.
+    pub(crate) ranges: Vec<Range<usize>>,
 }
 
 impl Expression {
@@ -107,6 +109,10 @@ pub enum Operand {
     Variables(Vec<(String, Path)>),
     /// The whole root `context`.
     Context,
+    /// The whole root `loop`, of this loop.
+    Loop(StepIndex),
+    /// The whole root `self`, with the fields that it has here.
+    Own(&'static [OwnField]),
     /// A literal.
     Literal(Value),
 }
@@ -131,7 +137,7 @@ pub enum Segment {
 
 /// Where a path begins. Steps are named by index.
 ///
-/// A capture needs no root: `variables.x`, captured from a dependency, is compiled to a path into that step's output.
+/// Those that belong to a composite name it, since maps and loops can stand in each other. A capture needs no root: `variables.x`, captured from a dependency, is compiled to a path into that step's output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Root {
@@ -152,6 +158,21 @@ pub enum Root {
     Context(ContextField),
     /// The workflow's metadata, an object.
     Metadata,
+    /// The item that the body of this map runs for.
+    Item(StepIndex),
+    /// The index of that item, from 0.
+    ItemIndex(StepIndex),
+    /// The running value of this map.
+    Accumulator(StepIndex),
+    /// A field of this loop.
+    Loop {
+        /// Which loop.
+        step: StepIndex,
+        /// Which of its fields.
+        field: LoopField,
+    },
+    /// What a hook, a compensation or `output.value` is about.
+    Own(OwnField),
 }
 
 /// What expressions may read of a step.
@@ -216,6 +237,70 @@ impl ContextField {
             Self::CorrelationId => "correlationId",
             Self::WorkflowId => "workflowId",
             Self::StepId => "stepId",
+        }
+    }
+}
+
+/// What expressions inside a loop may read of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LoopField {
+    /// The number of the iteration, from 0.
+    Index,
+    /// The value that the iteration began with; in `until`, the one that it ended with.
+    Value,
+}
+
+impl LoopField {
+    /// Every field.
+    pub const ALL: [Self; 2] = [Self::Index, Self::Value];
+
+    /// Returns the name as expressions write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Index => "index",
+            Self::Value => "value",
+        }
+    }
+}
+
+/// What `self` shows: the step, or the execution, that a hook, a compensation or `output.value` is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OwnField {
+    /// The step's id.
+    StepId,
+    /// The step's path.
+    StepPath,
+    /// The resolved input.
+    Input,
+    /// The output; in `output.value`, the default output.
+    Output,
+    /// The failure.
+    Error,
+    /// The hook's point, such as `before`.
+    Point,
+    /// The status of the step or the execution.
+    Status,
+}
+
+impl OwnField {
+    /// Every field.
+    pub const ALL: [Self; 7] =
+        [Self::StepId, Self::StepPath, Self::Input, Self::Output, Self::Error, Self::Point, Self::Status];
+
+    /// Returns the name as expressions write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::StepId => "stepId",
+            Self::StepPath => "stepPath",
+            Self::Input => "input",
+            Self::Output => "output",
+            Self::Error => "error",
+            Self::Point => "point",
+            Self::Status => "status",
         }
     }
 }

@@ -34,7 +34,7 @@ pub(crate) use self::{position::without_text, read::Broken};
 use crate::{
     Code, Diagnostic, InvalidWorkflow, ValidWorkflow, Workflow,
     problem::{Problems, quote},
-    validate::{self, AgentCatalog},
+    validate::{self, AgentCatalog, Family, WorkflowLoader},
 };
 
 /// What is expected of a document, and how strictly.
@@ -45,6 +45,9 @@ pub struct Options<'a> {
     pub(crate) strict: bool,
     pub(crate) limits: Limits,
     pub(crate) agents: Option<&'a dyn AgentCatalog>,
+    pub(crate) workflows: Option<&'a dyn WorkflowLoader>,
+    /// The name of the file, to which references are relative.
+    pub(crate) origin: Option<&'a str>,
 }
 
 /// The two ways to write a workflow.
@@ -92,8 +95,10 @@ impl<'a> Options<'a> {
         self
     }
 
-    /// Takes the format from a file's extension: `json`, `yaml` or `yml`; any other says nothing.
-    pub fn file_name(mut self, name: &str) -> Self {
+    /// Names the file. Its extension says the format: `json`, `yaml` or `yml`, any other says nothing; paths of
+    /// sub-workflows are relative to it.
+    pub fn file_name(mut self, name: &'a str) -> Self {
+        self.origin = Some(name);
         let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
         if extension.eq_ignore_ascii_case("json") {
             self.format = Some(Format::Json);
@@ -115,7 +120,13 @@ impl<'a> Options<'a> {
         self
     }
 
-    /// Checks agents' ids and versions against a catalogue; by default they are not looked up.
+    /// Loads sub-workflows; by default a workflow that has some cannot be loaded.
+    pub fn workflows(mut self, workflows: &'a dyn WorkflowLoader) -> Self {
+        self.workflows = Some(workflows);
+        self
+    }
+
+    /// Checks agents and tools against a catalogue; by default they are not looked up.
     pub fn agents(mut self, agents: &'a dyn AgentCatalog) -> Self {
         self.agents = Some(agents);
         self
@@ -138,16 +149,32 @@ impl std::fmt::Debug for Options<'_> {
 ///
 /// When there is at least one error; warnings come along.
 pub fn load(text: impl AsRef<[u8]>, options: &Options<'_>) -> Result<ValidWorkflow, InvalidWorkflow> {
+    let mut family = Family::new(options);
+    let (valid, mut found) = read_text(text.as_ref(), options, &mut family);
+    found.extend(family.into_diagnostics());
+    finish(valid, found)
+}
+
+/// Reads a sub-workflow.
+pub(crate) fn load_child(text: &[u8], name: &str, family: &mut Family<'_>) -> (Option<ValidWorkflow>, Vec<Diagnostic>) {
+    let options = Options { format: None, ..family.options }.file_name(name);
+    let (valid, mut found) = read_text(text, &options, family);
+    for diagnostic in &mut found {
+        diagnostic.file = Some(name.to_owned());
+    }
+    (valid, found)
+}
+
+fn read_text(text: &[u8], options: &Options<'_>, family: &mut Family<'_>) -> (Option<ValidWorkflow>, Vec<Diagnostic>) {
     let mut problems = Problems::new(options.strict);
-    let document = open(text.as_ref(), options.limits.text).and_then(|text| Document::parse(text, options));
+    let document = open(text, options.limits.text).and_then(|text| Document::parse(text, options));
     let document = match document.and_then(Document::expect_workflow) {
         Ok(document) => document,
-        Err(diagnostic) => return Err(InvalidWorkflow::new(vec![diagnostic])),
+        Err(diagnostic) => return (None, vec![diagnostic]),
     };
     document.duplicate_keys(&mut problems);
-    let (valid, found, renames) = check(&document.value, options, problems);
-    let mut found = position::to_diagnostics(found, &renames, &document);
-    finish(valid, &mut found)
+    let (valid, found, renames) = check(&document.value, family, problems);
+    (valid, position::to_diagnostics(found, &renames, &document))
 }
 
 /// Reads any document, such as an execution's input, under the same rules: JSON or YAML, no duplicate keys, the same limits.
@@ -172,9 +199,11 @@ pub fn parse(text: impl AsRef<[u8]>, options: &Options<'_>) -> Result<Value, Inv
 ///
 /// When there is at least one error; warnings come along.
 pub fn load_value(value: &Value, options: &Options<'_>) -> Result<ValidWorkflow, InvalidWorkflow> {
-    let (valid, found, renames) = check(value, options, Problems::new(options.strict));
+    let mut family = Family::new(options);
+    let (valid, found, renames) = check(value, &mut family, Problems::new(options.strict));
     let mut found = position::without_text(found, &renames, value);
-    finish(valid, &mut found)
+    found.extend(family.into_diagnostics());
+    finish(valid, found)
 }
 
 impl ValidWorkflow {
@@ -229,18 +258,17 @@ impl Workflow {
 
 type Checked = (Option<ValidWorkflow>, Vec<crate::problem::Problem>, Vec<(String, String)>);
 
-fn check(value: &Value, options: &Options<'_>, mut problems: Problems) -> Checked {
+fn check(value: &Value, family: &mut Family<'_>, mut problems: Problems) -> Checked {
     match read::workflow(value, &mut problems) {
         None => (None, problems.into_found(), Vec::new()),
         Some(read) => {
-            let valid = validate::check(read.workflow, &read.broken, options, &mut problems);
+            let valid = validate::check(read.workflow, &read.broken, family, &mut problems);
             (valid, problems.into_found(), read.renames)
         }
     }
 }
 
-fn finish(valid: Option<ValidWorkflow>, found: &mut Vec<Diagnostic>) -> Result<ValidWorkflow, InvalidWorkflow> {
-    let found = std::mem::take(found);
+fn finish(valid: Option<ValidWorkflow>, found: Vec<Diagnostic>) -> Result<ValidWorkflow, InvalidWorkflow> {
     match valid {
         Some(valid) => Ok(valid.with_warnings(found)),
         None => Err(InvalidWorkflow::new(found)),

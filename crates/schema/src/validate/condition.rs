@@ -7,7 +7,7 @@ use crate::{
     condition::{Condition, Kind, Needs, Test},
     expression::{
         Operand, Path, Root, Segment, StepField,
-        compile::{Compiler, Place, ROOTS, Reads},
+        compile::{Compiler, Place, Reads},
         parse::{self, Part},
     },
     jmespath::{Fault, InvalidJmesPath, JmesPath, children},
@@ -19,6 +19,12 @@ use crate::{
 const SHOWN_DEPTH: usize = 6;
 
 impl Compiler<'_> {
+    /// Compiles a condition that is one text: `when`, `while` and `until`.
+    pub(super) fn single(&mut self, text: &str, at: &At<'_>) -> Option<Condition> {
+        let if_ = Some(self.test(text, at)?);
+        Some(Condition(Kind::Predicates { if_, unless: None }))
+    }
+
     /// Compiles a condition; `None` if it has problems.
     pub(super) fn condition(&mut self, condition: &workflow::Condition, at: &At<'_>) -> Option<Condition> {
         Some(Condition(match condition {
@@ -41,11 +47,8 @@ impl Compiler<'_> {
     fn predicate(&mut self, text: &str, key: &str, at: &At<'_>) -> Option<Test> {
         let at = &at.key(key);
         let test = self.test(text, at)?;
-        if test.is_constant() {
-            let always = match test.is_true(&NoScope) {
-                Ok(true) => "is always true",
-                _ => "can never be true",
-            };
+        if let Some(constant) = test.constant() {
+            let always = if constant { "is always true" } else { "can never be true" };
             self.problems
                 .report(Code::ConstantCondition, at, format!("`{key}` {always}"))
                 .help("in JMESPath, literals stand in backticks and names of roots are bare");
@@ -124,7 +127,7 @@ impl Compiler<'_> {
                         // One reference is enough for the graph.
                         self.read(&path, &place, true)
                     } else {
-                        let step = self.visible.steps.get(id).copied();
+                        let step = self.names.ids.get(id).copied();
                         step.map(|step| Operand::Path(Path { root: Root::Step { step, field }, segments: Vec::new() }))
                     };
                     if let Some(operand) = operand {
@@ -132,19 +135,10 @@ impl Compiler<'_> {
                     }
                 }
             }
-            [root, ..] if ROOTS.contains(root) => {
+            [_, ..] => {
                 if let Some(operand) = self.read(&segments, &place, true) {
                     needs.insert(names, operand);
                 }
-            }
-            [root, ..] => {
-                let (code, message) = match *root {
-                    "loop" | "self" | "accumulator" => (Code::RootOutOfScope, format!("`{root}` does not exist here")),
-                    root => (Code::UnknownName, format!("no root `{}`", crate::problem::quote(root))),
-                };
-                let help = self.problems.did_you_mean(root, ROOTS);
-                let help = help.unwrap_or_else(|| format!("roots: {}; texts stand in single quotes", ROOTS.join(", ")));
-                self.problems.report(code, at, message).within(place.range).help(help);
             }
             [] => {}
         }
@@ -331,15 +325,6 @@ impl Quoted {
         // Spaces and quotes in the chain make this too short, never wrong.
         let length = used.names.iter().map(|name| name.len() + 1).sum::<usize>() - 1;
         start..start + length
-    }
-}
-
-/// Nothing is visible to a condition that names nothing.
-struct NoScope;
-
-impl crate::expression::Scope for NoScope {
-    fn root(&self, _: Root) -> Option<std::borrow::Cow<'_, serde_json::Value>> {
-        None
     }
 }
 

@@ -2,16 +2,21 @@
 //!
 //! A step with a fallback ends twice: it is *terminal* when it has failed, and *settled* when its fallback has ended too. Others
 //! wait for the second, its fallback for the first. So each step has two nodes, `2i` (terminal) and `2i + 1` (settled).
+//! No edge leaves a scope: what an inner step waits for outside, the composite that holds it waits for.
 //!
 //! Nothing here recurses over the graph, and every question is asked for many steps at once: a workflow may be one chain of
 //! ten thousand steps.
 
-use std::collections::VecDeque;
+use std::{
+    collections::{HashMap, VecDeque},
+    ops::Range,
+};
 
+use super::outline::{Outline, ScopeIndex, index};
 use crate::StepIndex;
 
 /// What each step waits for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Graph {
     /// Dependencies that exist, in the author's order.
     pub(super) hard: Vec<Vec<StepIndex>>,
@@ -19,6 +24,12 @@ pub(super) struct Graph {
     pub(super) soft: Vec<Vec<StepIndex>>,
     pub(super) fallback: Vec<Option<StepIndex>>,
     pub(super) serves: Vec<Option<StepIndex>>,
+    /// The scope of each step.
+    scopes: Vec<ScopeIndex>,
+    /// The composite that opens each scope.
+    parents: Vec<Option<StepIndex>>,
+    /// For each step the number of its chain of fallbacks, and its place in it.
+    chains: Vec<(u32, u32)>,
 }
 
 /// Which edges count.
@@ -31,9 +42,12 @@ pub(super) enum Edges {
 }
 
 /// An order in which every node comes behind all that it waits for; nodes on cycles and behind them are not in it.
+///
+/// Those of one scope stand together.
 pub(super) struct Order {
     nodes: Vec<u32>,
     rank: Vec<u32>,
+    scopes: Vec<Range<usize>>,
 }
 
 impl Order {
@@ -46,9 +60,49 @@ impl Order {
     pub(super) fn rank(&self, step: StepIndex) -> u32 {
         self.rank[2 * step.get()]
     }
+
+    /// Returns the steps; each comes behind what it waits for.
+    pub(super) fn steps(&self) -> impl Iterator<Item = StepIndex> {
+        self.nodes.iter().filter(|node| **node % 2 == 0).map(|node| StepIndex(node / 2))
+    }
+
+    fn of_scope(&self, scope: ScopeIndex) -> impl Iterator<Item = usize> {
+        self.nodes[self.scopes[scope.get()].clone()].iter().map(|node| *node as usize)
+    }
 }
 
 impl Graph {
+    /// Makes a graph without edges.
+    pub(super) fn new(outline: &Outline<'_>) -> Self {
+        let count = outline.steps.len();
+        Self {
+            hard: vec![Vec::new(); count],
+            soft: vec![Vec::new(); count],
+            fallback: vec![None; count],
+            serves: vec![None; count],
+            scopes: outline.steps.iter().map(|placed| placed.scope).collect(),
+            parents: outline.scopes.iter().map(|scope| scope.parent).collect(),
+            chains: Vec::new(),
+        }
+    }
+
+    /// Numbers the chains of fallbacks, which are known and free of cycles from now on.
+    pub(super) fn number_chains(&mut self) {
+        self.chains = vec![(u32::MAX, 0); self.len()];
+        for start in 0..self.len() {
+            if self.serves[start].is_some() {
+                continue;
+            }
+            let mut next = Some(StepIndex(index(start)));
+            let mut place = 0;
+            while let Some(step) = next {
+                self.chains[step.get()] = (index(start), place);
+                place += 1;
+                next = self.fallback[step.get()];
+            }
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.hard.len()
     }
@@ -101,16 +155,37 @@ impl Graph {
             });
         }
         let mut ready: VecDeque<usize> = (0..count).filter(|node| waiting[*node] == 0).collect();
-        let mut order = Order { nodes: Vec::with_capacity(count), rank: vec![u32::MAX; count] };
+        let mut sorted = Vec::with_capacity(count);
         while let Some(node) = ready.pop_front() {
-            order.rank[node] = index(order.nodes.len());
-            order.nodes.push(index(node));
+            sorted.push(node);
             for dependent in &dependents[starts[node]..starts[node + 1]] {
                 waiting[*dependent] -= 1;
                 if waiting[*dependent] == 0 {
                     ready.push_back(*dependent);
                 }
             }
+        }
+        self.by_scope(&sorted, count)
+    }
+
+    /// Groups sorted nodes by scope, and keeps their order.
+    fn by_scope(&self, sorted: &[usize], count: usize) -> Order {
+        let mut sizes = vec![0_usize; self.parents.len()];
+        for node in sorted {
+            sizes[self.scopes[node / 2].get()] += 1;
+        }
+        let mut end = 0;
+        let mut scopes: Vec<Range<usize>> = Vec::with_capacity(sizes.len());
+        for size in sizes {
+            scopes.push(end..end);
+            end += size;
+        }
+        let mut order = Order { nodes: vec![0; sorted.len()], rank: vec![u32::MAX; count], scopes };
+        for node in sorted {
+            let range = &mut order.scopes[self.scopes[node / 2].get()];
+            order.nodes[range.end] = index(*node);
+            order.rank[*node] = index(range.end);
+            range.end += 1;
         }
         order
     }
@@ -142,9 +217,11 @@ impl Graph {
                 .count();
             let (block, others) = rest.split_at(taken);
             rest = others;
-            masks.fill(0);
-            for node in &order.nodes {
-                let node = *node as usize;
+            // What a node waits for stands before it in the same scope, so masks of earlier blocks are never read.
+            let mut scopes: Vec<ScopeIndex> = targets.iter().map(|target| self.scopes[target.get()]).collect();
+            scopes.sort_unstable();
+            scopes.dedup();
+            for node in scopes.iter().flat_map(|scope| order.of_scope(*scope)) {
                 let mut mask = 0;
                 self.waits_for(node, edges, |other| mask |= masks[other]);
                 if node % 2 == 1
@@ -166,32 +243,30 @@ impl Graph {
         answers
     }
 
-    /// Returns, for each step, the first of `targets` that comes before it by dependencies.
-    pub(super) fn last_before(&self, targets: &[StepIndex], order: &Order) -> Vec<Option<StepIndex>> {
-        let mut preference = vec![usize::MAX; self.len()];
-        for (place, target) in targets.iter().enumerate() {
-            preference[target.get()] = place;
+    /// Returns, for the steps of a scope, the first of `targets` that comes before each by dependencies; for others nothing.
+    pub(super) fn last_before(
+        &self,
+        targets: &[StepIndex],
+        scope: ScopeIndex,
+        order: &Order,
+    ) -> HashMap<StepIndex, StepIndex> {
+        let preference: HashMap<StepIndex, usize> =
+            targets.iter().enumerate().map(|(place, target)| (*target, place)).collect();
+        let mut best: HashMap<StepIndex, usize> = HashMap::new();
+        for node in order.of_scope(scope).filter(|node| node % 2 == 0) {
+            let step = StepIndex(index(node / 2));
+            let before = self.hard[step.get()].iter().flat_map(|other| [best.get(other), preference.get(other)]);
+            if let Some(place) = before.flatten().min().copied() {
+                best.insert(step, place);
+            }
         }
-        let mut best = vec![usize::MAX; self.len()];
-        for node in order.nodes.iter().map(|node| *node as usize).filter(|node| node % 2 == 0) {
-            let step = node / 2;
-            let before = self.hard[step].iter().map(|other| best[other.get()].min(preference[other.get()]));
-            best[step] = before.min().unwrap_or(usize::MAX);
-        }
-        best.into_iter().map(|place| targets.get(place).copied()).collect()
+        best.into_iter().map(|(step, place)| (step, targets[place])).collect()
     }
 
     /// Whether a step stands in for another, directly or through other fallbacks.
     pub(super) fn is_fallback_of(&self, step: StepIndex, served: StepIndex) -> bool {
-        let mut next = self.serves[step.get()];
-        for _ in 0..self.len() {
-            match next {
-                Some(other) if other == served => return true,
-                Some(other) => next = self.serves[other.get()],
-                None => return false,
-            }
-        }
-        false
+        let ((chain, place), (other, before)) = (self.chains[step.get()], self.chains[served.get()]);
+        chain == other && chain != u32::MAX && place > before
     }
 
     /// Returns a cycle of each knot of steps that wait for each other, as the steps on it in the order of waiting, beginning
@@ -300,20 +375,24 @@ impl Graph {
         knot_of
     }
 
-    /// Returns how many steps the longest chain of waiting steps has.
+    /// Returns how many steps the longest chain of steps has that wait for each other or stand in each other.
     pub(super) fn depth(&self, order: &Order) -> usize {
         let mut depths = vec![0_usize; 2 * self.len()];
-        for node in &order.nodes {
-            let node = *node as usize;
-            let mut depth = 0;
-            self.waits_for(node, Edges::All, |other| depth = depth.max(depths[other]));
-            depths[node] = depth + usize::from(node.is_multiple_of(2));
+        let mut inside = vec![0_usize; self.len()];
+        // Inner scopes have greater numbers.
+        for (scope, parent) in self.parents.iter().enumerate().rev() {
+            let mut deepest = 0;
+            for node in order.of_scope(ScopeIndex(index(scope))) {
+                let mut depth = 0;
+                self.waits_for(node, Edges::All, |other| depth = depth.max(depths[other]));
+                depths[node] = depth + if node.is_multiple_of(2) { 1 + inside[node / 2] } else { 0 };
+                deepest = deepest.max(depths[node]);
+            }
+            match parent {
+                Some(parent) => inside[parent.get()] = inside[parent.get()].max(deepest),
+                None => return deepest,
+            }
         }
-        depths.into_iter().max().unwrap_or(0)
+        0
     }
-}
-
-/// Workflows have far fewer than four thousand million steps.
-fn index(place: usize) -> u32 {
-    u32::try_from(place).unwrap_or(u32::MAX)
 }

@@ -1,13 +1,24 @@
 //! Validation: from a [`Workflow`] that may be wrong to a [`ValidWorkflow`] that is not.
 //!
 //! All problems are reported at once. A step whose shape is wrong is left out of the later stages, which are: single values;
-//! ids, dependencies and fallbacks; expressions and conditions; the edges that follow from them, and cycles; agents, where a
-//! catalogue is given; policies.
+//! ids, dependencies and fallbacks; sub-workflows; expressions and conditions; the edges that follow from them, and cycles;
+//! what can never happen; agents and tools, where a catalogue is given; policies.
 
+mod captures;
+mod catalog;
+mod children;
+mod compile;
 mod condition;
 mod graph;
+mod input;
+mod kind;
+mod links;
+mod outline;
 mod policies;
+mod reach;
 mod references;
+pub(crate) mod scope;
+mod steps;
 mod structure;
 mod valid;
 
@@ -15,56 +26,34 @@ use std::{collections::HashMap, sync::Arc};
 
 use serde_json::Value;
 
-pub use self::valid::{ValidInput, ValidStep, ValidWorkflow};
+pub(crate) use self::children::Family;
+pub use self::{
+    catalog::AgentCatalog,
+    children::{LoadError, WorkflowLoader},
+    kind::{
+        LoopTest, ValidApproval, ValidBranch, ValidCase, ValidCompensation, ValidHook, ValidKind, ValidLoop, ValidMap,
+        ValidParallel, ValidWait,
+    },
+    outline::ScopeIndex,
+    valid::{ValidInput, ValidScope, ValidStep, ValidWorkflow},
+};
 use self::{
-    graph::{Edges, Graph},
-    references::{Captured, Compiled},
+    graph::{Edges, Graph, Order},
+    outline::Outline,
+    scope::Names,
     valid::Inner,
 };
 use crate::{
-    AgentId, Code, Diagnostic, InvalidWorkflow, Workflow,
+    Code, Diagnostic, InvalidWorkflow, StepIndex, Workflow,
     expression::{
-        Path, Template,
-        compile::{Compiler, Reference, Visible},
+        Template,
+        compile::{Reference, Seen},
     },
     json_schema::JsonValidator,
-    problem::{At, Problems, quote},
+    problem::{At, Problems},
     source::{self, Broken, Options},
-    workflow::{AgentStep, ExpressionSecurity, StepKind, VersionRange},
+    workflow::{Join, StepKind},
 };
-
-/// Which agents there are, for whoever validates with a registry at hand.
-///
-/// ```
-/// use orchestr8_schema::{AgentId, source::{Options, load}, validate::AgentCatalog};
-///
-/// struct OnlyHello;
-///
-/// impl AgentCatalog for OnlyHello {
-///     fn versions(&self, id: &AgentId) -> Option<Vec<[u64; 3]>> {
-///         (id.as_str() == "@orchestr8/hello-world").then(|| vec![[1, 0, 0]])
-///     }
-///
-///     fn ids(&self) -> Vec<AgentId> {
-///         vec!["@orchestr8/hello-world".parse().expect("well formed")]
-///     }
-/// }
-///
-/// let text = r#"{
-///     "version": "1.0.0",
-///     "metadata": { "id": "w", "name": "W" },
-///     "steps": [{ "id": "a", "agent": { "id": "@orchestr8/hallo-world" } }]
-/// }"#;
-/// let invalid = load(text, &Options::new().agents(&OnlyHello)).unwrap_err();
-/// assert_eq!(invalid.diagnostics()[0].help.as_deref(), Some("did you mean `@orchestr8/hello-world`?"));
-/// ```
-pub trait AgentCatalog {
-    /// Returns the released versions of an agent, without pre-releases, or `None` if the agent is unknown.
-    fn versions(&self, id: &AgentId) -> Option<Vec<[u64; 3]>>;
-
-    /// Returns every agent's id, for suggestions.
-    fn ids(&self) -> Vec<AgentId>;
-}
 
 /// Validates a workflow that was built in Rust. Diagnostics name places as the workflow's JSON has them.
 ///
@@ -73,9 +62,16 @@ pub trait AgentCatalog {
 /// When there is at least one error; warnings come along.
 pub fn validate(workflow: Workflow, options: &Options<'_>) -> Result<ValidWorkflow, InvalidWorkflow> {
     let mut problems = Problems::new(options.strict);
+    if Outline::new(&workflow, &[]).is_none() {
+        // Neither can it be written as JSON.
+        too_deep(&mut problems);
+        return Err(InvalidWorkflow::new(source::without_text(problems.into_found(), &[], &Value::Null)));
+    }
     let document = serde_json::to_value(&workflow).unwrap_or(Value::Null);
-    let valid = check(workflow, &Broken::default(), options, &mut problems);
-    let found = source::without_text(problems.into_found(), &[], &document);
+    let mut family = Family::new(options);
+    let valid = check(workflow, &Broken::default(), &mut family, &mut problems);
+    let mut found = source::without_text(problems.into_found(), &[], &document);
+    found.extend(family.into_diagnostics());
     match valid {
         Some(valid) => Ok(valid.with_warnings(found)),
         None => Err(InvalidWorkflow::new(found)),
@@ -93,8 +89,9 @@ impl ValidWorkflow {
 
 /// The stages that see the workflow as a whole.
 struct Checking<'a> {
-    visible: Visible<'a>,
+    names: Names<'a>,
     graph: Graph,
+    children: HashMap<StepIndex, ValidWorkflow>,
     problems: &'a mut Problems,
 }
 
@@ -102,52 +99,45 @@ struct Checking<'a> {
 pub(crate) fn check(
     workflow: Workflow,
     broken: &Broken,
-    options: &Options<'_>,
+    family: &mut Family<'_>,
     problems: &mut Problems,
 ) -> Option<ValidWorkflow> {
-    structure::root(&workflow, options, problems);
-    let count = workflow.steps.len();
-    if count == 0 && !broken.all_steps {
+    let options = family.options;
+    structure::root(&workflow, &options, problems);
+    if workflow.steps.is_empty() && !broken.all_steps {
         problems.report(Code::Empty, "/steps", "a workflow needs a step");
     }
+    let Some(outline) = Outline::new(&workflow, &broken.steps) else {
+        too_deep(problems);
+        return None;
+    };
+    let count = outline.steps.len();
     if count > options.limits.steps {
         let message = format!("the workflow has {count} steps, {} are allowed", options.limits.steps);
         problems.report(Code::TooManyNodes, "/steps", message).help("use sub-workflows");
         return None;
     }
     let inputs = inputs(&workflow, problems);
-    policies::check(&workflow, &broken.steps, problems);
+    steps::check(&outline, problems);
+    policies::check(&outline, problems);
     if let Some(agents) = options.agents {
-        check_agents(&workflow, &broken.steps, agents, problems);
+        catalog::check(&outline, agents, problems);
     }
-    let (steps, graph) = structure::steps(&workflow, &broken.steps, problems);
-    let captures = references::captures(&workflow.steps, &broken.steps, problems);
-    let visible = Visible { workflow: &workflow, steps, captures };
-    let mut checking = Checking { visible, graph, problems };
-    let (mut steps, mut outputs, references) = checking.compile(&broken.steps);
-
-    checking.step_references(&references);
-    let mut order = checking.graph.order(Edges::All);
-    if !order.is_complete() {
-        checking.report_cycles(&order);
-        return None;
-    }
-    if !checking.visible.captures.is_empty() {
-        let captured = checking.capture_references(&references, &order);
-        order = checking.graph.order(Edges::All);
-        if !order.is_complete() {
-            checking.report_cycles(&order);
-            return None;
-        }
-        checking.concurrent_captures(&order);
-        checking.compile_again(&captured, &mut steps, &mut outputs);
-    }
+    let (ids, graph) = links::check(&outline, problems);
+    let children = family.load(&outline, problems);
+    let nesting = 1 + children.values().map(|child| child.0.nesting).max().unwrap_or(0);
+    let captures = captures::captures(&outline, problems);
+    let names = Names::new(&outline, ids, captures, &graph.hard);
+    let mut checking = Checking { names, graph, children, problems };
+    let (order, parts) = checking.run()?;
     let depth = checking.graph.depth(&order);
     let graph = checking.graph;
     if problems.has_errors() {
         return None;
     }
     let Graph { soft, fallback, serves, .. } = graph;
+    let Parts { steps, outputs, hooks } = parts;
+    let mut steps = steps.into_iter().collect::<Option<Vec<ValidStep>>>()?;
     for (((step, mut soft), fallback), serves) in steps.iter_mut().zip(soft).zip(fallback).zip(serves) {
         soft.sort_unstable();
         soft.dedup();
@@ -155,105 +145,142 @@ pub(crate) fn check(
         step.fallback = fallback;
         step.serves = serves;
     }
-    let index = steps.iter().enumerate().map(|(place, step)| (step.id.clone(), references::index(place))).collect();
-    Some(ValidWorkflow(Arc::new(Inner { workflow, steps, index, inputs, outputs, depth, warnings: Vec::new() })))
+    let scopes = outline.into_scopes();
+    let index = steps.iter().enumerate().map(|(place, step)| (step.id.clone(), StepIndex(outline::index(place))));
+    let index = index.collect();
+    let warnings = Vec::new();
+    Some(ValidWorkflow(Arc::new(Inner {
+        workflow,
+        steps,
+        scopes,
+        index,
+        hooks,
+        inputs,
+        outputs,
+        depth,
+        nesting,
+        warnings,
+    })))
 }
 
-type Outputs = Option<Vec<(String, Template)>>;
+fn too_deep(problems: &mut Problems) {
+    problems.report(Code::TooDeep, "/steps", "steps are nested too deeply").help("use sub-workflows");
+}
 
-/// What each reader reads of other steps.
-type References = Vec<(usize, Vec<Reference>)>;
+/// What has been compiled.
+struct Parts {
+    /// Without those that could not be.
+    steps: Vec<Option<ValidStep>>,
+    outputs: Option<Vec<(String, Template)>>,
+    hooks: Vec<ValidHook>,
+}
 
 impl Checking<'_> {
-    /// Compiles all steps and the outputs. The outputs stand behind the last step.
-    fn compile(&mut self, broken: &[bool]) -> (Vec<ValidStep>, Outputs, References) {
-        let none = HashMap::new();
-        let workflow = self.visible.workflow;
-        let mut steps = Vec::with_capacity(workflow.steps.len());
-        let mut references = Vec::new();
-        for (place, step) in workflow.steps.iter().enumerate() {
-            if broken.get(place).copied().unwrap_or(false) {
-                continue;
-            }
-            let hard = &self.graph.hard[place];
-            let compiled = references::step(step, place, &self.visible, hard, &none, self.problems);
-            steps.push(compiled.value);
-            if !compiled.references.is_empty() {
-                references.push((place, compiled.references));
+    /// Compiles everything and finds out who waits for whom; `None` if that cannot be.
+    fn run(&mut self) -> Option<(Order, Parts)> {
+        let (mut parts, references) = self.compile();
+        self.step_references(&references);
+        let mut order = self.order()?;
+        if !self.names.captures.is_empty() {
+            let decided = self.capture_references(&references, &order);
+            order = self.order()?;
+            self.concurrent_captures(&order);
+            if !self.problems.has_errors() {
+                self.compile_again(&decided, &mut parts);
             }
         }
-        let outputs = self.outputs(&none);
-        references.push((workflow.steps.len(), outputs.references));
-        (steps, outputs.value, references)
+        self.joins(&mut parts.steps);
+        reach::check(self.names.outline, &self.graph, &order, &parts.steps, self.problems);
+        Some((order, parts))
     }
 
-    fn outputs(&mut self, captured: &HashMap<&str, &Path>) -> Compiled<Outputs> {
-        let root = At::ROOT;
-        let at = root.key("outputs");
-        let mut compiler = Compiler {
-            visible: &self.visible,
-            dependencies: None,
-            captured,
-            max_depth: ExpressionSecurity::default().max_expansion_depth as usize,
-            problems: self.problems,
-            references: Vec::new(),
-        };
-        let outputs = self.visible.workflow.outputs.as_ref();
-        let value = outputs.map(|outputs| {
-            let entries = outputs.iter().map(|(name, value)| (name.clone(), compiler.template(value, &at.key(name))));
-            entries.collect()
-        });
-        Compiled { value, references: compiler.references }
+    /// Orders all steps, or reports why that cannot be.
+    fn order(&mut self) -> Option<Order> {
+        let order = self.graph.order(Edges::All);
+        if order.is_complete() {
+            return Some(order);
+        }
+        self.report_cycles(&order);
+        None
+    }
+
+    fn compile(&mut self) -> (Parts, Vec<Reference>) {
+        let nothing = Seen::default();
+        let mut steps = Vec::with_capacity(self.names.outline.steps.len());
+        let mut references = Vec::new();
+        for (index, placed) in self.names.outline.iter() {
+            if placed.broken {
+                steps.push(None);
+                continue;
+            }
+            let child = self.children.get(&index);
+            let hard = &self.graph.hard[index.get()];
+            let compiled = compile::step(index, &self.names, child, hard, &nothing, self.problems);
+            steps.push(compiled.value);
+            references.extend(compiled.references);
+        }
+        let outputs = compile::outputs(&self.names, &nothing, self.problems);
+        let hooks = compile::hooks(&self.names, &nothing, self.problems);
+        references.extend(outputs.references);
+        references.extend(hooks.references);
+        (Parts { steps, outputs: outputs.value, hooks: hooks.value }, references)
     }
 
     /// Compiles once more what reads captures, now that it is known which ones.
-    fn compile_again(&mut self, captured: &Captured, steps: &mut [ValidStep], outputs: &mut Outputs) {
-        if self.problems.has_errors() {
-            return;
+    fn compile_again(&mut self, decided: &captures::Decided, parts: &mut Parts) {
+        // The first time has reported everything.
+        let mut silent = Problems::default();
+        let names = &self.names;
+        for reader in decided.readers() {
+            let seen = decided.seen(Some(reader), names.outline, &names.captures);
+            let hard = &self.graph.hard[reader.get()];
+            let child = self.children.get(&reader);
+            parts.steps[reader.get()] = compile::step(reader, names, child, hard, &seen, &mut silent).value;
         }
-        for (reader, names) in captured {
-            let paths: HashMap<&str, &Path> = names
-                .iter()
-                .filter_map(|(name, step)| {
-                    let (_, path) =
-                        self.visible.captures.get(name.as_str())?.iter().find(|(other, _)| other == step)?;
-                    Some((name.as_str(), path))
-                })
-                .collect();
-            // The first time has reported everything.
-            let mut silent = Problems::default();
-            match steps.get_mut(*reader) {
-                Some(step) => {
-                    let source = &self.visible.workflow.steps[*reader];
-                    let hard = &self.graph.hard[*reader];
-                    *step = references::step(source, *reader, &self.visible, hard, &paths, &mut silent).value;
-                }
-                None => {
-                    let mut again = Checking {
-                        visible: Visible {
-                            workflow: self.visible.workflow,
-                            steps: self.visible.steps.clone(),
-                            captures: self.visible.captures.clone(),
-                        },
-                        graph: Graph::default(),
-                        problems: &mut silent,
-                    };
-                    *outputs = again.outputs(&paths).value;
-                }
+        if !decided.is_empty() {
+            let seen = decided.seen(None, names.outline, &names.captures);
+            parts.outputs = compile::outputs(names, &seen, &mut silent).value;
+            parts.hooks = compile::hooks(names, &seen, &mut silent).value;
+        }
+    }
+
+    /// Finds out which steps a parallel group joins, and whether there are enough of them.
+    fn joins(&mut self, steps: &mut [Option<ValidStep>]) {
+        let outline = self.names.outline;
+        for (index, placed) in outline.iter() {
+            let (StepKind::Parallel(written), Some(step)) = (&placed.step.kind, &mut steps[index.get()]) else {
+                continue;
+            };
+            let ValidKind::Parallel(parallel) = &mut step.kind else { continue };
+            let inner = &outline.scopes[parallel.scope.get()].steps;
+            let needed: std::collections::HashSet<StepIndex> =
+                inner.iter().flat_map(|step| &self.graph.hard[step.get()]).copied().collect();
+            let ends = |step: &&StepIndex| !needed.contains(step) && self.graph.serves[step.get()].is_none();
+            parallel.joined = inner.iter().filter(ends).copied().collect();
+            let most = outline::index(parallel.joined.len());
+            if let Join::AtLeast(count) = written.join
+                && !(1..=most).contains(&count)
+            {
+                let path = format!("{}/parallel/join/atLeast", outline.pointer(index));
+                let range = if most == 1 { "1".to_owned() } else { format!("1 to {most}") };
+                self.problems
+                    .report(Code::OutOfRange, path, format!("atLeast is {range}"))
+                    .help("joined are the steps on which no other step of the group depends");
             }
         }
     }
 
     fn report_cycles(&mut self, order: &graph::Order) {
-        let steps = &self.visible.workflow.steps;
+        let outline = self.names.outline;
         for cycle in self.graph.cycles(order) {
             let Some(first) = cycle.first().copied() else { continue };
-            let names: Vec<_> = cycle.iter().chain([&first]).map(|step| steps[step.get()].id.as_str()).collect();
+            let names: Vec<_> = cycle.iter().chain([&first]).map(|step| outline.step(*step).id.as_str()).collect();
             let next = cycle.get(1).copied().unwrap_or(first);
-            let id = &steps[next.get()].id;
-            let path = match steps[first.get()].dependencies.iter().position(|dependency| dependency == id) {
-                Some(place) => format!("/steps/{}/dependencies/{place}", first.get()),
-                None => format!("/steps/{}/id", first.get()),
+            let id = &outline.step(next).id;
+            let pointer = outline.pointer(first);
+            let path = match outline.step(first).dependencies.iter().position(|dependency| dependency == id) {
+                Some(place) => format!("{pointer}/dependencies/{place}"),
+                None => format!("{pointer}/id"),
             };
             let message = format!("Circular dependency detected: {}", names.join(" → "));
             let is_read = self.graph.soft[first.get()].contains(&next);
@@ -275,45 +302,9 @@ fn inputs(workflow: &Workflow, problems: &mut Problems) -> Option<JsonValidator>
             .report(Code::BadSchema, at.key("type"), "an execution's input is always an object")
             .help("`type: object`");
     }
-    let validator = references::compile_schema(schema, &at, problems)?;
+    let validator = input::compile_schema(schema, &at, problems)?;
     for violation in validator.violated_defaults() {
         problems.report(Code::ConstantViolatesSchema, format!("{at}{}", violation.path()), violation.message());
     }
     Some(validator)
-}
-
-fn check_agents(workflow: &Workflow, broken: &[bool], agents: &dyn AgentCatalog, problems: &mut Problems) {
-    let root = At::ROOT;
-    let list = root.key("steps");
-    let mut known: HashMap<&AgentId, Option<Vec<[u64; 3]>>> = HashMap::new();
-    let mut ids: Option<Vec<AgentId>> = None;
-    for (place, step) in workflow.steps.iter().enumerate() {
-        if broken.get(place).copied().unwrap_or(false) {
-            continue;
-        }
-        let StepKind::Agent(AgentStep { agent, .. }) = &step.kind else { continue };
-        let at = list.index(place);
-        let at = at.key("agent");
-        match known.entry(&agent.id).or_insert_with(|| agents.versions(&agent.id)) {
-            None => {
-                let ids = ids.get_or_insert_with(|| agents.ids());
-                let help = problems.did_you_mean(agent.id.as_str(), ids.iter().map(AgentId::as_str));
-                let message = format!("no agent `{}`", quote(agent.id.as_str()));
-                let problem = problems.report(Code::UnknownAgent, at.key("id"), message);
-                if let Some(help) = help {
-                    problem.help(help);
-                }
-            }
-            // An agent of which there are only pre-releases is found by nothing but its exact version.
-            Some(versions) if !versions.iter().any(|version| agent.version.matches(*version)) => {
-                let have: Vec<_> =
-                    versions.iter().map(|[major, minor, patch]| format!("{major}.{minor}.{patch}")).collect();
-                let place = if agent.version == VersionRange::Latest { at.key("id") } else { at.key("version") };
-                problems.report(Code::AgentVersion, place, format!("no version matches {}", agent.version)).help(
-                    if have.is_empty() { "none is released".to_owned() } else { format!("have {}", have.join(", ")) },
-                );
-            }
-            Some(_) => {}
-        }
-    }
 }

@@ -1,12 +1,14 @@
 //! Ranges and contradictions of policies.
 
+use super::outline::Outline;
 use crate::{
-    Code, Millis, Workflow,
+    Code, Millis, StepIndex,
     policy::{
         BulkheadPolicy, CircuitBreakerPolicy, RateLimitPolicy, ResiliencePolicy, RetryPolicy, StepPolicies,
         WorkflowPolicies,
     },
     problem::{At, Problems},
+    workflow::{StepKind, WaitDuration, WaitStep},
 };
 
 const MINUTE: u64 = 60_000;
@@ -14,16 +16,77 @@ const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
 /// Checks the policies of the workflow and of all its steps.
-pub(super) fn check(workflow: &Workflow, broken: &[bool], problems: &mut Problems) {
+pub(super) fn check(outline: &Outline<'_>, problems: &mut Problems) {
     let root = At::ROOT;
-    let policies = &workflow.policies;
-    workflow_policies(policies, &root.key("policies"), problems);
-    let list = root.key("steps");
-    for (index, step) in workflow.steps.iter().enumerate() {
-        if step.policies != StepPolicies::default() && !broken.get(index).copied().unwrap_or(false) {
-            let at = list.index(index);
-            step_policies(&step.policies, policies, &at.key("policies"), problems);
+    let workflow = outline.workflow;
+    workflow_policies(&workflow.policies, &root.key("policies"), problems);
+    for (index, placed) in outline.iter() {
+        if placed.broken {
+            continue;
         }
+        let step = placed.step;
+        if step.policies != StepPolicies::default() {
+            let pointer = outline.pointer(index);
+            let at = At::pointer(&pointer);
+            step_policies(&step.policies, &workflow.policies, &at.key("policies"), problems);
+            if !step.kind.is_leaf() {
+                no_effect(&step.policies, step.kind.key(), step.kind.is_composite(), &at.key("policies"), problems);
+            }
+        }
+        if let Some(compensation) = &step.compensate
+            && compensation.policies != StepPolicies::default()
+        {
+            let pointer = outline.pointer(index);
+            let at = At::pointer(&pointer);
+            let at = at.key("compensate");
+            step_policies(&compensation.policies, &workflow.policies, &at.key("policies"), problems);
+        }
+        waits(index, outline, problems);
+    }
+}
+
+/// Reports what only calls have.
+fn no_effect(policies: &StepPolicies, kind: &str, is_composite: bool, at: &At<'_>, problems: &mut Problems) {
+    let layers = &policies.resilience;
+    let article = if kind.starts_with('a') { "an" } else { "a" };
+    let given = [
+        ("timeout", policies.timeout.is_some()),
+        ("idempotencyKey", policies.idempotency_key.is_some()),
+        ("retry", layers.retry.is_some()),
+        ("circuitBreaker", layers.circuit_breaker.is_some()),
+        ("rateLimit", layers.rate_limit.is_some()),
+        ("bulkhead", layers.bulkhead.is_some()),
+    ];
+    for (key, _) in given.into_iter().filter(|(_, given)| *given) {
+        let help = if is_composite { "put it on the inner step, or use `deadline`" } else { "use `deadline`" };
+        problems.report(Code::NoEffect, at.key(key), format!("`{key}` on {article} {kind}")).on_key().help(help);
+    }
+}
+
+/// Reports a wait that is longer than the time that there is for it.
+fn waits(index: StepIndex, outline: &Outline<'_>, problems: &mut Problems) {
+    let step = outline.step(index);
+    let (place, wait) = match &step.kind {
+        StepKind::Wait(WaitStep::Duration { duration: WaitDuration::Fixed(wait) }) => ("wait/duration", *wait),
+        StepKind::Wait(WaitStep::Signal { timeout: Some(wait), .. }) => ("wait/timeout", *wait),
+        StepKind::Approval(approval) => match approval.timeout {
+            Some(wait) => ("approval/timeout", wait),
+            None => return,
+        },
+        StepKind::Loop(looped) if looped.max_iterations > 1 => ("loop/delay", looped.delay),
+        _ => return,
+    };
+    let around = outline.composites(outline.scope_of(index)).map(|composite| outline.step(composite));
+    let deadlines = std::iter::once(step)
+        .chain(around)
+        .filter_map(|step| Some((step.policies.deadline?, format!("raise `deadline` of `{}`", step.id))));
+    let global = outline.workflow.policies.timeout.as_ref().and_then(|timeout| timeout.global);
+    let limits = deadlines.chain(global.map(|global| (global, "raise timeout.global".to_owned())));
+    if let Some((limit, help)) = limits.min_by_key(|(limit, _)| *limit)
+        && limit < wait
+    {
+        let path = format!("{}/{place}", outline.pointer(index));
+        problems.report(Code::ShortDeadline, path, format!("waits {wait}, limit {limit}")).help(help);
     }
 }
 
@@ -125,6 +188,11 @@ fn bulkhead(policy: &BulkheadPolicy, at: &At<'_>, problems: &mut Problems) {
 }
 
 fn key(key: Option<&str>, at: &At<'_>, problems: &mut Problems) {
+    if key.is_some_and(|key| key.contains("${")) {
+        problems
+            .report(Code::ExpressionNotEvaluated, at.key("key"), "`${` in `key` stays text")
+            .help("only `idempotencyKey` is a template");
+    }
     if key.is_some_and(|key| !(1..=255).contains(&key.chars().count())) {
         problems.report(Code::WrongForm, at.key("key"), "a key has 1 to 255 characters");
     }
@@ -152,7 +220,7 @@ fn count(value: Option<u32>, least: u32, most: u32, at: &At<'_>, problems: &mut 
     range(value.map(u64::from), u64::from(least), most, at, problems);
 }
 
-fn range(value: Option<u64>, least: u64, most: u64, at: &At<'_>, problems: &mut Problems) {
+pub(super) fn range(value: Option<u64>, least: u64, most: u64, at: &At<'_>, problems: &mut Problems) {
     if value.is_some_and(|value| !(least..=most).contains(&value)) {
         let range = if most == u64::MAX { format!("at least {least}") } else { format!("{least} to {most}") };
         out_of_range(&range, at, problems);

@@ -5,6 +5,7 @@ use std::{collections::HashMap, fmt, sync::Arc};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use super::{ScopeIndex, ValidCompensation, ValidHook, ValidKind};
 use crate::{
     Diagnostic, Step, StepId, StepIndex, Workflow,
     condition::Condition,
@@ -23,10 +24,14 @@ pub struct ValidWorkflow(pub(super) Arc<Inner>);
 pub(super) struct Inner {
     pub(super) workflow: Workflow,
     pub(super) steps: Vec<ValidStep>,
+    pub(super) scopes: Vec<ValidScope>,
     pub(super) index: HashMap<StepId, StepIndex>,
+    pub(super) hooks: Vec<ValidHook>,
     pub(super) inputs: Option<JsonValidator>,
     pub(super) outputs: Option<Vec<(String, Template)>>,
     pub(super) depth: usize,
+    /// How many workflows are nested, this one included.
+    pub(super) nesting: usize,
     pub(super) warnings: Vec<Diagnostic>,
 }
 
@@ -49,10 +54,44 @@ impl ValidWorkflow {
         &self.0.workflow.metadata.id
     }
 
-    /// Returns the compiled steps, in the order of their declaration.
+    /// Returns all compiled steps in the order of their declaration, inner steps behind the composite that holds them.
+    ///
+    /// Those of sub-workflows are not among them: a sub-workflow is a workflow of its own, in [`ValidKind::Workflow`].
     #[must_use]
     pub fn steps(&self) -> &[ValidStep] {
         &self.0.steps
+    }
+
+    /// Returns a step.
+    ///
+    /// # Panics
+    ///
+    /// When the index is none of this workflow's.
+    #[must_use]
+    pub fn step(&self, step: StepIndex) -> &ValidStep {
+        &self.0.steps[step.get()]
+    }
+
+    /// Returns the lists of steps: the workflow's own first, then those of composites in the order of declaration.
+    #[must_use]
+    pub fn scopes(&self) -> &[ValidScope] {
+        &self.0.scopes
+    }
+
+    /// Returns a list of steps.
+    ///
+    /// # Panics
+    ///
+    /// When the index is none of this workflow's.
+    #[must_use]
+    pub fn scope(&self, scope: ScopeIndex) -> &ValidScope {
+        &self.0.scopes[scope.get()]
+    }
+
+    /// Returns the compiled hooks of the workflow, point after point.
+    #[must_use]
+    pub fn hooks(&self) -> &[ValidHook] {
+        &self.0.hooks
     }
 
     /// Returns the step that an id names.
@@ -68,7 +107,13 @@ impl ValidWorkflow {
     /// When the index is none of this workflow's.
     #[must_use]
     pub fn declaration(&self, step: StepIndex) -> &Step {
-        &self.0.workflow.steps[step.get()]
+        let valid = self.step(step);
+        let scope = self.scope(valid.scope);
+        let list = match scope.parent {
+            None => Some(&*self.0.workflow.steps),
+            Some(composite) => self.declaration(composite).kind.scopes().nth(scope.number as usize),
+        };
+        &list.unwrap_or_default()[valid.position as usize]
     }
 
     /// Returns the compiled schema of the execution's input, where there is one.
@@ -152,6 +197,10 @@ impl Serialize for ValidWorkflow {
 pub struct ValidStep {
     /// The step's id.
     pub id: StepId,
+    /// The list that it stands in.
+    pub scope: ScopeIndex,
+    /// Its place in that list.
+    pub(super) position: u32,
     /// The steps that must be satisfied before, in the author's order.
     pub dependencies: Vec<StepIndex>,
     /// Further steps that must be settled before, however they ended; in ascending order, none of them a dependency.
@@ -162,15 +211,36 @@ pub struct ValidStep {
     pub serves: Option<StepIndex>,
     /// Whether it runs; `None` means it does.
     pub condition: Option<Condition>,
-    /// Its input.
+    /// What it resolves when it is ready: an agent's input, a tool's arguments, a sub-workflow's input, the fields of a wait,
+    /// the prompt of an approval; of other kinds the empty object.
     pub input: ValidInput,
+    /// What it does.
+    pub kind: ValidKind,
     /// The schema of its output.
     pub output_schema: Option<JsonValidator>,
+    /// What replaces the output of a composite; for parallel and branch it sees the steps inside, for others `self.output`.
+    pub output_value: Option<Template>,
     /// The variables that are set from its output, and the paths to read there. Readers need no such step: what they read is
     /// already compiled to the path.
     pub captures: Vec<(String, Path)>,
     /// The template of its idempotency key.
     pub idempotency_key: Option<Template>,
+    /// Its hooks, point after point.
+    pub hooks: Vec<ValidHook>,
+    /// How its effect is undone.
+    pub compensate: Option<Box<ValidCompensation>>,
+}
+
+/// A list of steps that run together: the workflow's own, the body of a composite, or a case of a branch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ValidScope {
+    /// The composite that opens it; none for the workflow itself.
+    pub parent: Option<StepIndex>,
+    /// The steps in the order of their declaration.
+    pub steps: Vec<StepIndex>,
+    /// Which one it is of those that the composite opens.
+    pub(super) number: u32,
 }
 
 /// The compiled input of a step.
@@ -180,9 +250,21 @@ pub struct ValidInput {
     pub(super) max_size: u64,
     pub(super) transform: Option<JmesPath>,
     pub(super) schema: Option<JsonValidator>,
+    pub(super) declared: bool,
 }
 
 impl ValidInput {
+    /// Makes an input without transformation and schema.
+    pub(super) fn plain(template: Template, declared: bool) -> Self {
+        Self { template, max_size: Template::MAX_INPUT_SIZE, transform: None, schema: None, declared }
+    }
+
+    /// Whether the author gave one; a fallback without takes that of the step it stands in for.
+    #[must_use]
+    pub fn is_declared(&self) -> bool {
+        self.declared
+    }
+
     /// Evaluates the template, applies the transformation, and checks the result against the input's own schema.
     ///
     /// # Errors
@@ -198,6 +280,10 @@ impl ValidInput {
                 let list: Vec<_> = violations.iter().take(5).map(ToString::to_string).collect();
                 EvaluationError::new(format!("checking the input against its schema: {}", list.join("; ")))
             })?;
+        }
+        // Of tools and sub-workflows the whole input can be one expression.
+        if matches!(self.template, Template::Expression(_)) && !input.is_object() {
+            return Err(EvaluationError::new("the input is not an object"));
         }
         Ok(input)
     }

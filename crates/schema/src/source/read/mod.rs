@@ -3,6 +3,10 @@
 //! Reading does not stop at a problem: a part that cannot be read is replaced by a stand-in, and the step that holds it is
 //! marked as broken, so that later stages leave it alone and still know that it is there.
 
+mod composite;
+mod hooks;
+mod leaf;
+mod pause;
 mod policies;
 mod step;
 mod workflow;
@@ -29,7 +33,7 @@ pub(crate) struct Read {
 /// What could not be read, and is only a stand-in.
 #[derive(Debug, Default)]
 pub(crate) struct Broken {
-    /// One mark for each step; empty if all could be read.
+    /// One mark for each step, inner ones behind the one that holds them; empty if all could be read.
     pub(crate) steps: Vec<bool>,
     /// The list of steps as a whole.
     pub(crate) all_steps: bool,
@@ -85,6 +89,18 @@ impl Field<'_> {
 struct Reader<'p> {
     problems: &'p mut Problems,
     renames: Vec<(String, String)>,
+    /// Which steps could not be read, in the order in which they begin.
+    broken: Vec<bool>,
+    /// Errors that stand inside a step that has been read.
+    inner_errors: usize,
+    /// How many lists of steps are open.
+    scopes: usize,
+}
+
+impl<'p> Reader<'p> {
+    fn new(problems: &'p mut Problems) -> Self {
+        Self { problems, renames: Vec::new(), broken: Vec::new(), inner_errors: 0, scopes: 0 }
+    }
 }
 
 impl Reader<'_> {

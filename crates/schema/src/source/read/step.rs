@@ -1,17 +1,17 @@
-//! A step of a workflow file.
+//! A step of a workflow file: what all kinds have in common.
 
 use serde_json::{Map, Value};
 
 use super::{Field, Object, Reader};
 use crate::{
-    AgentId, Code, Step, StepId,
+    Code, Step, StepId,
     policy::OnError,
     problem::quote,
-    workflow::{
-        AgentCall, AgentStep, Capture, Comparison, Condition, ExpressionSecurity, Input, Operator, Output, StepHooks,
-        StepKind, StructuredInput, VersionRange,
-    },
+    workflow::{AgentCall, AgentStep, Capture, Comparison, Condition, Input, Operator, Output, StepKind},
 };
+
+/// The deepest nesting of steps; the limit on the document's own depth is met first, so this is for values made in Rust.
+const MAX_SCOPES: usize = 32;
 
 const STEP: &[&str] = &[
     "id",
@@ -38,11 +38,35 @@ const STEP: &[&str] = &[
     "wait",
     "approval",
 ];
-const KINDS: &[&str] = &["agent", "tool", "parallel", "branch", "map", "loop", "workflow", "wait", "approval"];
-
 impl Reader<'_> {
+    /// Reads a list of steps, each of which is marked if it is broken.
+    pub(super) fn steps(&mut self, list: Option<Field<'_>>) -> Vec<Step> {
+        let Some(list) = self.list(list) else { return Vec::new() };
+        if self.scopes == MAX_SCOPES {
+            let message = format!("steps are nested more than {MAX_SCOPES} deep");
+            self.problems.report(Code::TooDeep, list.at, message).help("use sub-workflows");
+            return Vec::new();
+        }
+        self.scopes += 1;
+        let steps = list.items().map(|item| self.marked(item)).collect();
+        self.scopes -= 1;
+        steps
+    }
+
+    fn marked(&mut self, item: Field<'_>) -> Step {
+        let index = self.broken.len();
+        self.broken.push(false);
+        let (errors, inner) = (self.problems.errors(), self.inner_errors);
+        let step = self.step(item, index);
+        // What is wrong with a step inside does not make this one unreadable.
+        let found = self.problems.errors() - errors;
+        self.broken[index] = found > self.inner_errors - inner;
+        self.inner_errors = inner + found;
+        step
+    }
+
     /// Reads a step; what is wrong or missing in it is replaced by a stand-in.
-    pub(super) fn step(&mut self, field: Field<'_>, index: usize) -> Step {
+    fn step(&mut self, field: Field<'_>, index: usize) -> Step {
         let field = Field { name: "", ..field };
         let empty = Map::new();
         let step = self.object(Some(field));
@@ -52,44 +76,35 @@ impl Reader<'_> {
         let id: Option<StepId> = self.parse(id, "step id", "1 to 128 letters, digits, `-` and `_`");
         let dependencies = self.dependencies(&step);
         let kind = if readable { self.kind(&step) } else { None };
-        let result = Step {
-            id: id.unwrap_or_else(|| stand_in(&format!("-invalid-{index}"))),
-            name: self.owned(step.get("name")),
-            description: self.owned(step.get("description")),
-            dependencies,
-            condition: self.condition(step.get("condition")),
-            output: self.output(step.get("output")),
-            policies: self.step_policies(step.get("policies")),
-            on_error: self
-                .choice(
-                    step.get("onError"),
-                    &[
-                        ("fail", OnError::Fail),
-                        ("continue", OnError::Continue),
-                        ("retry", OnError::Retry),
-                        ("fallback", OnError::Fallback),
-                    ],
-                )
-                .unwrap_or_default(),
-            fallback_step_id: self.parse(step.get("fallbackStepId"), "step id", "the id of a step"),
-            kind: kind.unwrap_or_else(|| {
-                StepKind::Agent(AgentStep {
-                    agent: AgentCall { id: stand_in("@invalid/invalid"), version: VersionRange::Latest, config: None },
-                    input: Input::default(),
-                })
-            }),
-            compensate: None,
-            hooks: StepHooks::default(),
-        };
-        for key in ["hooks", "compensate"] {
-            if let Some(field) = step.get(key) {
-                let message = format!("this version does not run `{key}`");
-                self.problems.report(Code::KeyNotForKind, field.at, message).on_key().help("remove it");
-            }
-        }
+        let kind = kind.unwrap_or_else(|| {
+            StepKind::Agent(AgentStep { agent: AgentCall::new(stand_in("@invalid/invalid")), input: Input::default() })
+        });
+        let mut result = Step::new(id.unwrap_or_else(|| stand_in(&format!("-invalid-{index}"))), kind);
+        result.name = self.owned(step.get("name"));
+        result.description = self.owned(step.get("description"));
+        result.dependencies = dependencies;
+        result.condition = self.condition(step.get("condition"));
+        result.output = self.output(step.get("output"));
+        result.policies = self.step_policies(step.get("policies"));
+        result.on_error = self
+            .choice(
+                step.get("onError"),
+                &[
+                    ("fail", OnError::Fail),
+                    ("continue", OnError::Continue),
+                    ("retry", OnError::Retry),
+                    ("fallback", OnError::Fallback),
+                ],
+            )
+            .unwrap_or_default();
+        result.fallback_step_id = self.parse(step.get("fallbackStepId"), "step id", "the id of a step");
+        result.compensate = self.compensate(step.get("compensate"));
+        result.hooks = self.step_hooks(step.get("hooks"));
         if let Some(kind) = step.get("type") {
             match kind.value.as_str() {
-                Some("agent" | "sequential" | "parallel") => self.ignored(&step, "type", "`agent` says it already"),
+                Some("agent" | "sequential" | "parallel") => {
+                    self.ignored(&step, "type", "the kind's key says it already");
+                }
                 _ => {
                     self.choice::<()>(Some(kind), &[("agent", ()), ("sequential", ()), ("parallel", ())]);
                 }
@@ -106,69 +121,45 @@ impl Reader<'_> {
     }
 
     fn kind(&mut self, step: &Object<'_>) -> Option<StepKind> {
-        let given: Vec<Field<'_>> = KINDS.iter().filter_map(|kind| step.get(kind)).collect();
-        match &*given {
+        let given: Vec<Field<'_>> = StepKind::KEYS.iter().filter_map(|kind| step.get(kind)).collect();
+        let field = match &*given {
             [] => {
                 self.problems
                     .report(Code::StepKind, step.at, "the step does not say what it does")
-                    .help("give it an `agent`");
-                None
+                    .help(format!("give it one of {}", StepKind::KEYS.join(", ")));
+                return None;
             }
-            [agent] if agent.name == "agent" => Some(StepKind::Agent(AgentStep {
-                agent: self.agent(*agent)?,
-                input: self.input(step.get("input")).unwrap_or_default(),
-            })),
-            [other] => {
-                let message = format!("this version does not run `{}` steps", other.name);
-                self.problems.report(Code::StepKind, other.at, message).on_key().help("use an `agent`");
-                None
-            }
+            [field] => *field,
             [first, second, ..] => {
                 let message = format!("step has both `{}` and `{}`", first.name, second.name);
                 self.problems.report(Code::StepKind, second.at, message).on_key().help("keep one");
-                None
+                return None;
             }
+        };
+        if let Some(input) = step.get("input").filter(|_| field.name != "agent") {
+            let help = match field.name {
+                "tool" => "use `tool.arguments`",
+                "workflow" => "use `workflow.input`",
+                _ => "the steps inside read what they need themselves",
+            };
+            let article = if field.name == "approval" { "an" } else { "a" };
+            let message = format!("`input` on {article} {} step", field.name);
+            self.problems.report(Code::KeyNotForKind, input.at, message).on_key().help(help);
         }
-    }
-
-    fn agent(&mut self, field: Field<'_>) -> Option<AgentCall> {
-        if field.value.is_string() {
-            self.mismatch(field, "an object").help("`agent: {id: …}`");
-            return None;
-        }
-        let agent = self.object(Some(field))?;
-        let id = self.required(&agent, "id", "agent ids look like @scope/name");
-        let id: Option<AgentId> = self.parse(id, "agent id", "agent ids look like @scope/name");
-        let version = self.parse(agent.get("version"), "version range", "x.y.z, ^x.y.z, ~x.y.z or latest");
-        if let Some(config) = agent.get("config") {
-            self.no_expressions(config, "`config`", "use `input`");
-        }
-        let config = self.map(agent.get("config"));
-        self.unknown_keys(&agent, &["id", "version", "config"]);
-        Some(AgentCall { id: id?, version: version.unwrap_or_default(), config })
-    }
-
-    fn input(&mut self, field: Option<Field<'_>>) -> Option<Input> {
-        let object = self.object(field)?;
-        if !Input::looks_structured(object.map) {
-            return Some(Input::Plain(object.map.clone()));
-        }
-        let security = self.object(object.get("expressionSecurity")).map(|security| {
-            let default = ExpressionSecurity::default();
-            let depth = self.integer(security.get("maxExpansionDepth"));
-            let size = self.integer(security.get("maxExpansionSize"));
-            self.unknown_keys(&security, &["maxExpansionDepth", "maxExpansionSize"]);
-            ExpressionSecurity {
-                max_expansion_depth: depth.unwrap_or(default.max_expansion_depth),
-                max_expansion_size: size.unwrap_or(default.max_expansion_size),
-            }
-        });
-        Some(Input::Structured(StructuredInput {
-            schema: self.schema(object.get("schema")),
-            mapping: self.map(object.get("mapping")),
-            expression_security: security,
-            transform: self.owned(object.get("transform")),
-        }))
+        Some(match field.name {
+            "agent" => StepKind::Agent(AgentStep {
+                agent: self.agent(field)?,
+                input: self.input(step.get("input")).unwrap_or_default(),
+            }),
+            "tool" => StepKind::Tool(self.tool(field)?),
+            "parallel" => StepKind::Parallel(self.parallel(field)?),
+            "branch" => StepKind::Branch(self.branch(field)?),
+            "map" => StepKind::Map(Box::new(self.map_step(field)?)),
+            "loop" => StepKind::Loop(Box::new(self.loop_step(field)?)),
+            "workflow" => StepKind::Workflow(self.sub_workflow(field)?),
+            "wait" => StepKind::Wait(self.wait(field)?),
+            _ => StepKind::Approval(self.approval(field)?),
+        })
     }
 
     fn condition(&mut self, field: Option<Field<'_>>) -> Option<Condition> {
@@ -226,19 +217,16 @@ impl Reader<'_> {
     fn output(&mut self, field: Option<Field<'_>>) -> Option<Output> {
         let field = field?;
         if field.value.is_string() {
-            let message = "an agent's output cannot be replaced";
-            self.problems.report(Code::KeyNotForKind, field.at, message).on_key().help("`output: {schema, capture}`");
-            return None;
+            return Some(Output { value: Some(field.value.clone()), ..Output::default() });
         }
         let object = self.object(Some(field))?;
-        if let Some(value) = object.get("value") {
-            let message = "`output.value` on an agent step";
-            self.problems.report(Code::KeyNotForKind, value.at, message).on_key().help("only composites have one");
-        }
-        let schema = self.schema(object.get("schema"));
-        let capture = self.capture(object.get("capture"));
+        let result = Output {
+            schema: self.schema(object.get("schema")),
+            capture: self.capture(object.get("capture")),
+            value: object.get("value").map(|value| value.value.clone()),
+        };
         self.unknown_keys(&object, &["schema", "capture", "value"]);
-        Some(Output { schema, capture, value: None })
+        Some(result)
     }
 
     fn capture(&mut self, field: Option<Field<'_>>) -> Option<Capture> {
@@ -256,7 +244,7 @@ impl Reader<'_> {
 }
 
 /// Makes an identifier that is known to be well formed.
-fn stand_in<T: std::str::FromStr>(text: &str) -> T {
+pub(super) fn stand_in<T: std::str::FromStr>(text: &str) -> T {
     match text.parse() {
         Ok(id) => id,
         Err(_) => unreachable!("`{text}` is well formed"),

@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use super::{Broken, Field, Object, Read, Reader};
+use super::{Broken, Object, Read, Reader};
 use crate::{
     Code, Workflow,
     problem::{At, Problems},
-    workflow::{Context, Metadata, WorkflowHooks},
+    workflow::{Context, Metadata},
 };
 
 const ROOT: &[&str] = &[
@@ -28,7 +28,7 @@ const CONTEXT: &[&str] = &["environment", "variables", "secretRefs"];
 
 /// Reads a workflow; `None` if the document is not an object.
 pub(crate) fn workflow(document: &Value, problems: &mut Problems) -> Option<Read> {
-    let mut reader = Reader { problems, renames: Vec::new() };
+    let mut reader = Reader::new(problems);
     let Value::Object(map) = document else {
         let message = format!("expected an object, found {}", super::kind(document));
         reader.problems.report(Code::NotAnObject, At::ROOT, message);
@@ -44,21 +44,10 @@ pub(crate) fn workflow(document: &Value, problems: &mut Problems) -> Option<Read
     let outputs = reader.map(root.get("outputs")).map(|map| map.into_iter().collect());
     let context = reader.context(&root);
     let allowed_env_vars = reader.texts(root.get("allowedEnvVars"));
-    let mut broken = Broken::default();
     let list = reader.required(&root, "steps", "a list of steps");
-    let list = reader.list(list);
-    broken.all_steps = list.is_none();
-    let mut steps = Vec::new();
-    for item in list.iter().flat_map(Field::items) {
-        let errors = reader.problems.errors();
-        let step = reader.step(item, steps.len());
-        broken.steps.push(reader.problems.errors() > errors);
-        steps.push(step);
-    }
-    if let Some(hooks) = root.get("hooks") {
-        let message = "this version does not run `hooks`";
-        reader.problems.report(Code::KeyNotForKind, hooks.at, message).on_key().help("remove them");
-    }
+    let all_steps = list.is_none_or(|list| !list.value.is_array());
+    let steps = reader.steps(list);
+    let hooks = reader.workflow_hooks(root.get("hooks"));
     let policies = reader.workflow_policies(root.get("policies"));
     reader.unknown_keys(&root, ROOT);
     let workflow = Workflow {
@@ -71,9 +60,10 @@ pub(crate) fn workflow(document: &Value, problems: &mut Problems) -> Option<Read
         context,
         allowed_env_vars,
         steps,
-        hooks: WorkflowHooks::default(),
+        hooks,
         policies,
     };
+    let broken = Broken { steps: reader.broken, all_steps };
     Some(Read { workflow, broken, renames: reader.renames })
 }
 
@@ -94,14 +84,13 @@ impl Reader<'_> {
         };
         let id = self.required(&metadata, "id", "any text will do");
         let name = self.required(&metadata, "name", "any text will do");
-        let time = "times look like 2025-01-17T09:00:00Z";
         let result = Metadata {
             id: self.owned(id).unwrap_or_else(stand_in),
             name: self.owned(name).unwrap_or_else(stand_in),
             description: self.owned(metadata.get("description")),
             tags: self.texts(metadata.get("tags")),
-            created_at: self.parse(metadata.get("createdAt"), "time of RFC 3339", time),
-            updated_at: self.parse(metadata.get("updatedAt"), "time of RFC 3339", time),
+            created_at: self.time(metadata.get("createdAt")),
+            updated_at: self.time(metadata.get("updatedAt")),
         };
         self.unknown_keys(&metadata, METADATA);
         result
