@@ -1,7 +1,7 @@
 //! What is made of a step's result.
 
 use indexmap::IndexMap;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -22,6 +22,14 @@ pub struct Output {
     /// `self.output`, the default output.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<Value>,
+}
+
+impl Output {
+    /// The schema of an output as files may write it.
+    pub(super) fn or_text(generator: &mut SchemaGenerator) -> Schema {
+        let object = generator.subschema_for::<Self>();
+        json_schema!({ "anyOf": [object, { "type": "string" }] })
+    }
 }
 
 /// Which parts of an output become variables.

@@ -34,8 +34,9 @@ pub struct Step {
     /// Whether it runs at all; default it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub condition: Option<Condition>,
-    /// What is made of its result.
+    /// What is made of its result. Of a composite it may also be a text alone, which is its `value`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(default, schema_with = "Output::or_text")]
     pub output: Option<Output>,
     /// What it asks for beyond the workflow's policies.
     #[serde(skip_serializing_if = "is_default")]

@@ -216,10 +216,7 @@ pub(crate) fn table() -> Vec<(Code, String)> {
     add(Code::StepKind, one(&["hooks: { before: [{ ‸input: 1 }] }"]));
     add(Code::Empty, kind("parallel: { ‸steps: [] }"));
     add(Code::Empty, kind("branch: { ‸cases: [] }"));
-    add(
-        Code::Missing,
-        kind("loop: { until: inputs.x, steps: [INNER] }").replace("loop", "‸loop").replace("{ until", "{ until"),
-    );
+    add(Code::Missing, kind("loop: { until: inputs.x, steps: [INNER] }").replace("loop", "‸loop"));
     add(Code::WrongForm, kind("loop: { ‸until: inputs.x, while: inputs.x, maxIterations: 3, steps: [INNER] }"));
     add(Code::WrongForm, kind("wait: { duration: 5s, ‸signal: go }"));
     add(Code::WrongForm, kind("wait: { until: ‸tomorrow }"));
