@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use common::{VERTICAL_SLICE, codes, workflow};
 use orchestr8_schema::{
     ValidWorkflow, Workflow,
-    json_schema::{JsonValidator, fill_defaults, schema_hash, workflow_schema},
+    json_schema::{JsonValidator, PublishedSchema, fill_defaults, schema_hash, workflow_schema},
     source::{Limits, Options, load, load_value, parse},
     validate,
 };
@@ -180,7 +180,7 @@ fn the_format_has_a_schema_that_accepts_what_is_read() {
     lenient["steps"][1]["condition"] = Value::Null;
     assert_eq!(schema.validate(&lenient), Ok(()));
     assert!(ValidWorkflow::from_value(&lenient).is_ok());
-    let mutants: [fn(&mut Value); 8] = [
+    let mutants: [fn(&mut Value); 11] = [
         |document| {
             document.as_object_mut().unwrap().shift_remove("version");
         },
@@ -192,6 +192,9 @@ fn the_format_has_a_schema_that_accepts_what_is_read() {
             document["steps"][0].as_object_mut().unwrap().shift_remove("agent");
         },
         |document| document["steps"][0]["agent"]["id"] = json!("hello"),
+        |document| document["steps"][0]["wait"] = json!({ "duration": 5 }),
+        |document| document["steps"][0] = json!({ "id": "a", "parallel": { "steps": [{ "id": "b" }] } }),
+        |document| document["steps"][0]["hooks"] = json!({ "before": [{ "mode": "guard" }] }),
         |document| document["policies"]["timeout"] = json!({ "global": "1.5s" }),
     ];
     for (number, mutate) in mutants.iter().enumerate() {
@@ -201,6 +204,23 @@ fn the_format_has_a_schema_that_accepts_what_is_read() {
         assert!(ValidWorkflow::from_value(&mutant).is_err(), "mutant {number}");
     }
     assert_eq!(schema_hash().len(), 64);
+}
+
+/// Renew them with `ORCHESTR8_RENEW=1 cargo test -p orchestr8-schema --test documents`.
+#[test]
+fn published_schemas_are_current() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/schema");
+    for published in PublishedSchema::ALL {
+        let path = folder.join(format!("{}.json", published.name()));
+        let current = format!("{:#}\n", published.schema());
+        JsonValidator::compile(&published.schema()).unwrap();
+        if std::env::var_os("ORCHESTR8_RENEW").is_some() {
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(&path, &current).unwrap();
+        }
+        let written = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(written == current, "{} is not current: set ORCHESTR8_RENEW=1 and run this test", path.display());
+    }
 }
 
 #[test]

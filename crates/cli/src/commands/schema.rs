@@ -3,8 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use clap::{Args, ValueEnum};
-use orchestr8_schema::canonical;
-use serde_json::Value;
+use orchestr8_schema::{canonical, json_schema::PublishedSchema};
 
 use crate::{Error, Exit, ui::Ui};
 
@@ -12,7 +11,9 @@ use crate::{Error, Exit, ui::Ui};
 ///
 /// The schema is JSON Schema 2020-12.
 #[derive(Debug, Args)]
-#[command(after_long_help = "Examples:\n  orchestr8 schema > workflow.schema.json\n  orchestr8 schema workflow --hash")]
+#[command(
+    after_long_help = "Examples:\n  orchestr8 schema > workflow.schema.json\n  orchestr8 schema workflow --hash\n  orchestr8 schema event -o event.schema.json"
+)]
 pub struct SchemaArgs {
     /// Which format
     #[arg(value_enum, default_value_t, hide_default_value = true)]
@@ -31,12 +32,22 @@ enum SchemaName {
     /// Workflow files
     #[default]
     Workflow,
+    /// Events, as streams and journals show them
+    Event,
+    /// Error answers of the REST interface
+    Problem,
+    /// All bodies of the REST interface
+    Api,
 }
 
 pub(crate) fn schema(ui: Ui, args: &SchemaArgs) -> Result<Exit, Error> {
-    let schema: Value = match args.name {
-        SchemaName::Workflow => orchestr8_schema::json_schema::workflow_schema(),
+    let published = match args.name {
+        SchemaName::Workflow => PublishedSchema::Workflow,
+        SchemaName::Event => PublishedSchema::Event,
+        SchemaName::Problem => PublishedSchema::Problem,
+        SchemaName::Api => PublishedSchema::Api,
     };
+    let schema = published.schema();
     let text = if args.hash {
         canonical::digest(&schema)
     } else if ui.is_json() {

@@ -1,13 +1,13 @@
-//! JSON Schema (2020-12): validation of values, defaults, and the schema of the workflow format itself.
+//! JSON Schema (2020-12): validation of values, defaults, and the schemas of the formats themselves.
 
-use std::{
-    fmt,
-    sync::{Arc, LazyLock},
-};
+mod published;
+
+use std::{fmt, sync::Arc};
 
 use serde_json::Value;
 
-use crate::{Workflow, problem::quote};
+pub use self::published::{PublishedSchema, schema_hash, workflow_schema};
+use crate::problem::quote;
 
 /// How deep defaults are filled in; it ends schemas that refer to themselves.
 const MAX_DEPTH: usize = 64;
@@ -282,69 +282,6 @@ fn fill(root: &Value, schema: &Value, value: &mut Value, depth: usize) {
             for item in items {
                 fill(root, each, item, depth);
             }
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
-}
-
-/// Returns the JSON Schema of the workflow format, for editors and other programs.
-///
-/// It accepts whatever [`load`](crate::source::load) accepts; rules that reach over several values, such as unique ids, are
-/// beyond it.
-#[must_use]
-pub fn workflow_schema() -> Value {
-    let mut schema = schemars::schema_for!(Workflow).to_value();
-    accept_old_spellings(&mut schema);
-    accept_null(&mut schema);
-    schema
-}
-
-/// Returns the SHA-256 of [`workflow_schema`] in canonical form: what `schemaHash` is compared with in strict mode.
-#[must_use]
-pub fn schema_hash() -> &'static str {
-    static HASH: LazyLock<String> = LazyLock::new(|| crate::canonical::digest(&workflow_schema()));
-    &HASH
-}
-
-/// Adds the values that are read as aliases.
-fn accept_old_spellings(schema: &mut Value) {
-    let aliases: [(&str, &[&str]); 3] = [
-        ("JitterStrategy", &["full", "none"]),
-        ("HalfOpenPolicy", &["single-trial", "gradual"]),
-        ("RetryableError", &["TIMEOUT", "RETRYABLE", "NETWORK", "RATE_LIMITED"]),
-    ];
-    for (name, values) in aliases {
-        let Some(definition) = schema.pointer_mut(&format!("/$defs/{name}")).and_then(Value::as_object_mut) else {
-            continue;
-        };
-        let known = definition.clone();
-        definition.clear();
-        definition.insert("anyOf".to_owned(), serde_json::json!([known, { "enum": values, "deprecated": true }]));
-    }
-}
-
-/// Lets null stand for an absent field, as the reader does.
-fn accept_null(schema: &mut Value) {
-    match schema {
-        Value::Array(items) => items.iter_mut().for_each(accept_null),
-        Value::Object(map) => {
-            let required: Vec<String> = map
-                .get("required")
-                .and_then(Value::as_array)
-                .into_iter()
-                .flatten()
-                .filter_map(|name| name.as_str().map(str::to_owned))
-                .collect();
-            if let Some(Value::Object(properties)) = map.get_mut("properties") {
-                for (name, property) in properties.iter_mut() {
-                    let optional = !required.contains(name);
-                    if optional && property.is_object() {
-                        let inner = property.take();
-                        *property = serde_json::json!({ "anyOf": [inner, { "type": "null" }] });
-                    }
-                }
-            }
-            map.values_mut().for_each(accept_null);
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
