@@ -72,6 +72,7 @@ fn nested(steps: usize) -> Value {
                 "input": { "item": "${item}", "value": "${loop.value.x ?? inputs.x}" }
             })
         };
+        let leaves = ["a", "b", "c", "d", "e", "f", "g"].map(leaf);
         let dependencies: Vec<_> = index.checked_sub(1).map(|before| format!("m{before}")).into_iter().collect();
         json!({
             "id": format!("m{index}"),
@@ -85,7 +86,7 @@ fn nested(steps: usize) -> Value {
                         "maxIterations": 3,
                         "steps": [{
                             "id": format!("p{index}"),
-                            "parallel": { "steps": ["a", "b", "c", "d", "e", "f", "g"].map(leaf) }
+                            "parallel": { "steps": leaves }
                         }]
                     }
                 }]

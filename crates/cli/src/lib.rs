@@ -27,6 +27,7 @@ pub mod telemetry;
 pub mod ui;
 pub mod wording;
 pub mod workflow_file;
+mod workflow_folder;
 
 pub use self::{
     error::{Error, ErrorKind, Exit},

@@ -13,7 +13,7 @@
 //! Tabs are drawn as spaces up to the next of every 4 columns, wide characters count twice, and of a line over 160 columns only
 //! the surroundings of the place are drawn.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use anstyle::{AnsiColor, Style};
 use orchestr8_schema::{Diagnostic, Severity, Span};
@@ -37,6 +37,8 @@ pub struct Report {
     file: String,
     text: String,
     diagnostics: Vec<Diagnostic>,
+    /// The texts of further files, by name.
+    others: BTreeMap<String, String>,
     max: usize,
 }
 
@@ -44,7 +46,14 @@ impl Report {
     /// Puts a report together; the text may be empty where there is none to show.
     #[must_use]
     pub fn new(file: impl Into<String>, text: impl Into<String>, diagnostics: Vec<Diagnostic>) -> Self {
-        Self { file: file.into(), text: text.into(), diagnostics, max: 50 }
+        Self { file: file.into(), text: text.into(), diagnostics, others: BTreeMap::new(), max: 50 }
+    }
+
+    /// Adds the texts of further files that problems are about, by name.
+    #[must_use]
+    pub fn with(mut self, others: BTreeMap<String, String>) -> Self {
+        self.others = others;
+        self
     }
 
     /// Sets how many problems are drawn at most; default 50.
@@ -102,8 +111,12 @@ impl Report {
         let (style, word) = severity(diagnostic.severity);
         let message = visible(&diagnostic.message);
         let _ = writeln!(out, "{style}{word}[{}]{style:#}{BOLD}: {message}{BOLD:#}", diagnostic.code);
-        let file = visible(&self.file);
-        let excerpt = diagnostic.span.and_then(|span| Some((span, self.line(span)?)));
+        let (file, text) = match &diagnostic.file {
+            None => (&self.file, Some(&self.text)),
+            Some(other) => (other, self.others.get(other)),
+        };
+        let file = visible(file);
+        let excerpt = diagnostic.span.and_then(|span| Some((span, line(text?, span)?)));
         let digits = diagnostic.span.map_or(1, |span| span.line.to_string().len());
         let margin = " ".repeat(digits);
         let place = match (diagnostic.span, diagnostic.path.as_str()) {
@@ -124,11 +137,11 @@ impl Report {
             let _ = writeln!(out, "{margin} {FRAME}={FRAME:#} help: {}", visible(help));
         }
     }
+}
 
-    fn line(&self, span: Span) -> Option<&str> {
-        let index = usize::try_from(span.line).ok()?.checked_sub(1)?;
-        self.text.lines().nth(index)
-    }
+fn line(text: &str, span: Span) -> Option<&str> {
+    let index = usize::try_from(span.line).ok()?.checked_sub(1)?;
+    text.lines().nth(index)
 }
 
 fn severity(severity: Severity) -> (Style, &'static str) {

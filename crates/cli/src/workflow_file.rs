@@ -11,16 +11,18 @@ use orchestr8_schema::{
     source::{Options, load},
 };
 
-use crate::{Error, render::Report};
+use crate::{Error, render::Report, workflow_folder::WorkflowFolder};
 
 /// The most bytes of text that a workflow may have.
-const MAX_SIZE: u64 = 10_000_000;
+pub(crate) const MAX_SIZE: u64 = 10_000_000;
 
 /// The text of a workflow and the name under which people know it.
 #[derive(Clone, Debug)]
 pub struct WorkflowFile {
     name: String,
     bytes: Vec<u8>,
+    /// Where its sub-workflows are.
+    folder: WorkflowFolder,
 }
 
 impl WorkflowFile {
@@ -68,22 +70,23 @@ impl WorkflowFile {
             let diagnostic = Diagnostic::new(Code::TooLong, "", message).with_help("pass large data as input");
             return Err(Error::invalid_file(Report::new(name, "", vec![diagnostic])));
         }
-        Ok(Self { name, bytes })
+        Ok(Self { name, bytes, folder: WorkflowFolder::default() })
     }
 
-    /// Checks the workflow. The options' format is that of the file's name.
+    /// Checks the workflow and its sub-workflows. The options' format is that of the file's name.
     ///
     /// # Errors
     ///
     /// The report of all problems, if one of them is an error.
     pub fn check(&self, options: Options<'_>) -> Result<ValidWorkflow, Report> {
-        load(&self.bytes, &options.file_name(&self.name)).map_err(|invalid| self.report(invalid.diagnostics().to_vec()))
+        let options = options.file_name(&self.name).workflows(&self.folder);
+        load(&self.bytes, &options).map_err(|invalid| self.report(invalid.diagnostics().to_vec()))
     }
 
     /// Puts problems together with the text that they are about.
     #[must_use]
     pub fn report(&self, diagnostics: Vec<Diagnostic>) -> Report {
-        Report::new(self.name.clone(), String::from_utf8_lossy(&self.bytes), diagnostics)
+        Report::new(self.name.clone(), String::from_utf8_lossy(&self.bytes), diagnostics).with(self.folder.texts())
     }
 
     /// Returns the file's name.

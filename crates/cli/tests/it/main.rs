@@ -6,6 +6,7 @@ mod help;
 mod inspect;
 #[cfg(unix)]
 mod interrupt;
+mod mistakes;
 mod run;
 #[cfg(feature = "server")]
 mod server;

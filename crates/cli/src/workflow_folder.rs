@@ -1,0 +1,96 @@
+//! The files that sub-workflows are read from.
+
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    fs::File,
+    io::{self, Read},
+    path::{Component, Path, PathBuf},
+};
+
+use orchestr8_schema::validate::{LoadError, WorkflowLoader};
+
+use crate::workflow_file::MAX_SIZE;
+
+/// Finds sub-workflows by paths relative to the file in which they are referred to, and keeps their texts for drawing problems.
+///
+/// Only files whose names end in `.json`, `.yaml` or `.yml` are read, so that a workflow cannot make the program open anything
+/// else.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct WorkflowFolder {
+    texts: RefCell<BTreeMap<String, Vec<u8>>>,
+}
+
+impl WorkflowFolder {
+    /// Returns the texts that have been read, by the files' names.
+    pub(crate) fn texts(&self) -> BTreeMap<String, String> {
+        let texts = self.texts.borrow();
+        texts.iter().map(|(name, text)| (name.clone(), String::from_utf8_lossy(text).into_owned())).collect()
+    }
+}
+
+impl WorkflowLoader for WorkflowFolder {
+    fn resolve(&self, reference: &str, from: Option<&str>) -> Result<String, LoadError> {
+        if !(reference.starts_with("./") || reference.starts_with("../")) {
+            return Err(LoadError::new("no workflow with this id is known here"));
+        }
+        let folder = from.and_then(|from| Path::new(from).parent()).unwrap_or(Path::new(""));
+        let path = normalize(&folder.join(reference));
+        let known = path
+            .extension()
+            .is_some_and(|extension| ["json", "yaml", "yml"].iter().any(|known| extension.eq_ignore_ascii_case(known)));
+        if !known {
+            return Err(LoadError::new("a workflow file ends in .json, .yaml or .yml"));
+        }
+        Ok(path.display().to_string())
+    }
+
+    fn read(&self, name: &str) -> Result<Vec<u8>, LoadError> {
+        let failed = |error: io::Error| LoadError::new(error.to_string());
+        let file = File::open(name).map_err(failed)?;
+        if !file.metadata().map_err(failed)?.is_file() {
+            return Err(LoadError::new("it is not a file"));
+        }
+        let mut text = Vec::new();
+        file.take(MAX_SIZE + 1).read_to_end(&mut text).map_err(failed)?;
+        if text.len() as u64 > MAX_SIZE {
+            return Err(LoadError::new("the file has more than 10 MB"));
+        }
+        self.texts.borrow_mut().insert(name.to_owned(), text.clone());
+        Ok(text)
+    }
+}
+
+/// Takes `.` and `..` out of a path as far as its text allows, so that one file has one name.
+fn normalize(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir if matches!(normal.components().next_back(), Some(Component::Normal(_))) => {
+                normal.pop();
+            }
+            other => normal.push(other),
+        }
+    }
+    normal
+}
+
+#[cfg(test)]
+mod tests {
+    use orchestr8_schema::validate::WorkflowLoader;
+
+    use super::WorkflowFolder;
+
+    #[test]
+    fn references_are_relative_to_the_file_that_holds_them() {
+        let resolve =
+            |reference, from| WorkflowFolder::default().resolve(reference, from).map_err(|error| error.to_string());
+        assert_eq!(resolve("./b.yaml", Some("flows/a.yaml")), Ok("flows/b.yaml".to_owned()));
+        assert_eq!(resolve("../c/./b.json", Some("flows/a.yaml")), Ok("c/b.json".to_owned()));
+        assert_eq!(resolve("../../b.yml", Some("flows/a.yaml")), Ok("../b.yml".to_owned()));
+        assert_eq!(resolve("./b.yaml", None), Ok("b.yaml".to_owned()));
+        assert!(resolve("./passwd", Some("/etc/a.yaml")).is_err());
+        assert!(resolve("onboarding", Some("a.yaml")).is_err());
+    }
+}
