@@ -19,7 +19,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const SIZES: [usize; 4] = [10, 100, 1_000, 10_000];
 
-fn document(steps: Vec<Value>) -> Value {
+fn document(steps: &[Value]) -> Value {
     json!({ "version": "1.0.0", "metadata": { "id": "bench", "name": "Bench" }, "steps": steps })
 }
 
@@ -38,7 +38,7 @@ fn chain(steps: usize) -> Value {
             }
         }),
     };
-    document((0..steps).map(step).collect())
+    document(&(0..steps).map(step).collect::<Vec<_>>())
 }
 
 /// One step, then all others, and one that waits for all of them.
@@ -59,7 +59,7 @@ fn wide(steps: usize) -> Value {
             "policies": { "retry": { "maxAttempts": 2 } }
         }),
     };
-    document((0..steps).map(step).collect())
+    document(&(0..steps).map(step).collect::<Vec<_>>())
 }
 
 /// Maps of loops of parallel groups, ten steps to each map.
@@ -93,7 +93,7 @@ fn nested(steps: usize) -> Value {
             }
         })
     };
-    document((0..steps / 10).map(map).collect())
+    document(&(0..steps / 10).map(map).collect::<Vec<_>>())
 }
 
 fn read(criterion: &mut Criterion) {
@@ -136,7 +136,7 @@ impl Scope for Shown {
 }
 
 fn evaluate(criterion: &mut Criterion) {
-    let workflow = ValidWorkflow::from_value(&document(vec![
+    let workflow = ValidWorkflow::from_value(&document(&[
         json!({ "id": "a", "agent": { "id": "@bench/noop" } }),
         json!({
             "id": "b", "agent": { "id": "@bench/noop" }, "dependencies": ["a"],
@@ -158,7 +158,7 @@ fn evaluate(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("evaluate");
     group.bench_function("expression", |bencher| bencher.iter(|| black_box(expression).evaluate(&scope).is_some()));
     group.bench_function("input", |bencher| {
-        bencher.iter(|| black_box(reader).input.resolve(&scope).expect("it has a value"))
+        bencher.iter(|| black_box(reader).input.resolve(&scope).expect("it has a value"));
     });
     group.bench_function("condition", |bencher| bencher.iter(|| black_box(condition).holds(&scope).expect("it holds")));
     group.finish();
