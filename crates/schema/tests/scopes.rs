@@ -311,3 +311,20 @@ fn sub_workflows_are_validated_once_and_nest_sixteen_deep() {
     let (first, second) = (child(&twice, 0), child(&twice, 1));
     assert!(child(&first, 0).is_same(&child(&first, 1)) && child(&first, 0).is_same(&second));
 }
+
+#[test]
+fn a_bundle_holds_all_sub_workflows_once() {
+    let steps = json!([{ "id": "s", "workflow": { "ref": "twice" } }, { "id": "t", "workflow": { "ref": "2" } }]);
+    let document = json!({ "version": "1.0.0", "metadata": { "id": "w", "name": "W" }, "steps": steps });
+    let workflow = load_value(&document, &Options::new().workflows(&Numbers)).unwrap();
+    let bundle = workflow.to_bundle();
+    assert_eq!(bundle["x-workflows"].as_object().unwrap().len(), 4, "twice, 0, 2 and 1");
+    let again = ValidWorkflow::from_bundle(&bundle, &Options::new().strict(true)).unwrap();
+    assert_eq!((&again, again.to_bundle()), (&workflow, bundle.clone()));
+
+    let mut incomplete = bundle;
+    incomplete["x-workflows"].as_object_mut().unwrap().shift_remove("2.json");
+    assert_eq!(codes(ValidWorkflow::from_bundle(&incomplete, &Options::new()))[0], "O8208");
+    let plain = ValidWorkflow::from_value(&common::workflow(json!([{ "id": "a" }]))).unwrap();
+    assert_eq!(plain.to_bundle(), serde_json::to_value(&plain).unwrap());
+}

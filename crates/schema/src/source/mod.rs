@@ -19,6 +19,7 @@
 //!
 //! Positions in the text need the feature `yaml`, whose parser reads JSON too; without it diagnostics have a path only.
 
+mod bundle;
 mod json;
 mod position;
 mod read;

@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt, sync::Arc};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::{ScopeIndex, ValidCompensation, ValidHook, ValidKind};
+use super::{ScopeIndex, ValidCompensation, ValidHook, ValidKind, outline::index};
 use crate::{
     Diagnostic, Step, StepId, StepIndex, Workflow,
     condition::Condition,
@@ -17,7 +17,8 @@ use crate::{
 /// A workflow without errors: ids are unique, references are resolved, expressions, conditions and schemas are compiled.
 ///
 /// It is made by [`load`](crate::load), [`validate`](crate::validate::validate) and the constructors here, and by nothing
-/// else. It does not change, and cloning it is cheap. As JSON it is the workflow it was made from.
+/// else. It does not change, and cloning it is cheap. As JSON it is the workflow it was made from, without its sub-workflows;
+/// [`to_bundle`](Self::to_bundle) has them too.
 #[derive(Clone)]
 pub struct ValidWorkflow(pub(super) Arc<Inner>);
 
@@ -92,6 +93,14 @@ impl ValidWorkflow {
     #[must_use]
     pub fn hooks(&self) -> &[ValidHook] {
         &self.0.hooks
+    }
+
+    /// Returns the sub-workflows, each with the step that includes it.
+    pub fn sub_workflows(&self) -> impl Iterator<Item = (StepIndex, &Self)> {
+        self.0.steps.iter().enumerate().filter_map(|(place, step)| match &step.kind {
+            ValidKind::Workflow(child) => Some((StepIndex(index(place)), child)),
+            _ => None,
+        })
     }
 
     /// Returns the step that an id names.
@@ -181,7 +190,7 @@ impl fmt::Debug for ValidWorkflow {
 
 impl PartialEq for ValidWorkflow {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0) || self.0.workflow == other.0.workflow
+        self.is_same(other) || (self.0.workflow == other.0.workflow && self.sub_workflows().eq(other.sub_workflows()))
     }
 }
 
