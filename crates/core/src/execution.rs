@@ -13,7 +13,7 @@ use orchestr8_agent_base::context::ExecutionIdentity;
 use orchestr8_schema::{
     CorrelationId, ExecutionId, Failure, StepPath,
     api::{self, ExecutionStatus},
-    event::Event,
+    event::{ApprovalAnswer, Event, Signal},
 };
 use serde_json::{Map, Value};
 use tokio::sync::{Notify, oneshot};
@@ -25,7 +25,7 @@ use crate::{
         mailbox::{Mailbox, Request},
     },
     journal::Journal,
-    machine::{self, Phase, Refusal, State},
+    machine::{self, Phase, Refusal, RefusalKind, State, StepState},
     plan::Plan,
     store::StoreError,
     view,
@@ -144,6 +144,44 @@ impl ExecutionHandle {
         }
     }
 
+    /// Tells the execution something. When this returns, the signal is in the journal; a step that waits for it goes on. A signal
+    /// whose id was received before is taken for told.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`] if the payload is too large, too many signals wait for somebody to take them, or the execution is ending or
+    /// has ended.
+    pub async fn signal(&self, signal: Signal) -> Result<(), RequestError> {
+        let size = signal.payload.to_string().len();
+        if size > Signal::MAX_PAYLOAD {
+            return Err(RequestError::TooLarge { size });
+        }
+        let (answer, heard) = oneshot::channel();
+        self.shared.mailbox.send(Request::Signal { signal, answer });
+        match heard.await {
+            Ok(Err(refusal)) if refusal.kind == RefusalKind::Repeated => Ok(()),
+            Ok(answer) => answer.map_err(RequestError::Refused),
+            Err(_) => Err(RequestError::Ended),
+        }
+    }
+
+    /// Answers an approval that a step waits for. When this returns, the answer is in the journal. The same answer again changes
+    /// nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`] if no step of this path waits for an approval, the answer does not fit its schema (it stays open then), or
+    /// the execution has ended.
+    pub async fn answer(&self, step_path: &str, approval: ApprovalAnswer) -> Result<(), RequestError> {
+        let (answer, heard) = oneshot::channel();
+        self.shared.mailbox.send(Request::Approval { step_path: step_path.to_owned(), approval, answer });
+        match heard.await {
+            Ok(Err(refusal)) if refusal.kind == RefusalKind::Repeated => Ok(()),
+            Ok(answer) => answer.map_err(RequestError::Refused),
+            Err(_) => Err(RequestError::Ended),
+        }
+    }
+
     /// Returns what is known of the execution now.
     ///
     /// # Errors
@@ -166,6 +204,7 @@ impl ExecutionHandle {
             behind: true,
             stored: VecDeque::new(),
             sequence: 0,
+            state: State::new(self.plan()),
             ended: false,
             abandoned: false,
         })
@@ -221,6 +260,24 @@ pub enum CancelError {
     Store(#[from] StoreError),
 }
 
+/// Why a signal or an answer was not taken.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// The state of the execution forbids it.
+    #[error(transparent)]
+    Refused(Refusal),
+    /// The payload is too large.
+    #[error("the payload has {size} bytes of JSON, and {limit} are allowed", limit = Signal::MAX_PAYLOAD)]
+    TooLarge {
+        /// Its size in bytes of JSON.
+        size: usize,
+    },
+    /// It has ended.
+    #[error("the execution has ended")]
+    Ended,
+}
+
 /// The error of an execution that this engine no longer drives. Its journal is whole; whoever holds the store can take it up.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("the execution is no longer driven here: {reason}")]
@@ -271,12 +328,12 @@ impl Outcome {
         view::outputs(&self.plan, &self.state)
     }
 
-    /// Returns the output of a step that completed.
+    /// Returns the output of a step of the workflow's own list that completed.
     #[must_use]
     pub fn output(&self, step: &str) -> Option<&Value> {
-        let step = self.plan.workflow().step_index(step)?;
-        let step = self.state.steps().get(step.get())?;
-        step.output.as_deref().filter(|_| step.phase == Phase::Completed)
+        let of_id = |known: &StepState| self.plan.steps()[known.step.get()].id.as_str() == step;
+        let known = self.state.own_steps().iter().find(|known| of_id(known))?;
+        known.output.as_deref().filter(|_| known.phase == Phase::Completed)
     }
 
     /// Returns the failure that the execution ended with.
@@ -394,6 +451,8 @@ pub struct EventStream {
     stored: VecDeque<Event>,
     /// The sequence of the last event given out.
     sequence: u64,
+    /// What the events given out fold to.
+    state: State,
     /// Whether the terminal event was given out.
     ended: bool,
     /// Whether the driver is known to be gone, so that only the journal is left to read.
@@ -445,11 +504,10 @@ impl EventStream {
         }
     }
 
-    /// Returns the step path that an event is about.
+    /// Returns the step path that an event is about, of one that the stream has given out.
     #[must_use]
-    pub fn step_path(&self, event: &Event) -> Option<&StepPath> {
-        let activation = event.body.activation()?;
-        Some(&self.execution.plan().steps().get(activation.get())?.identity.step_path)
+    pub fn step_path(&self, event: &Event) -> Option<StepPath> {
+        self.state.step_path(self.execution.plan(), event.body.activation()?)
     }
 
     /// Waits for what the bus delivers; `None` once the driver is gone and all was delivered.
@@ -462,6 +520,7 @@ impl EventStream {
     }
 
     fn give(&mut self, sequence: u64, event: Event) -> (u64, Event) {
+        machine::fold(self.execution.plan(), &mut self.state, &event);
         self.sequence = sequence;
         self.ended = event.body.is_terminal();
         (sequence, event)
@@ -474,13 +533,11 @@ pub(crate) fn variables(plan: &Plan, state: &State) -> Map<String, Value> {
         Some(Value::Object(variables)) => variables.clone(),
         _ => Map::new(),
     };
-    for (valid, step) in plan.workflow().steps().iter().zip(state.steps()) {
-        if step.phase == Phase::Completed {
-            let scope = machine::scope::StepScope::of_execution(plan, state);
-            for (name, path) in &valid.captures {
-                if let Some(value) = path.evaluate(&scope) {
-                    variables.insert(name.clone(), value.into_owned());
-                }
+    let scope = machine::scope::StepScope::of_execution(plan, state);
+    for step in state.own_steps().iter().filter(|step| step.phase == Phase::Completed) {
+        for (name, path) in &plan.valid_step(step.step).captures {
+            if let Some(value) = path.evaluate(&scope) {
+                variables.insert(name.clone(), value.into_owned());
             }
         }
     }

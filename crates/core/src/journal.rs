@@ -4,16 +4,19 @@ use std::{borrow::Cow, collections::HashSet};
 
 use orchestr8_agent_base::context::{ExecutionIdentity, structural_key};
 use orchestr8_schema::{
-    Timestamp,
+    StepIndex, Timestamp,
     api::{Entry, JournalExport, JournalSummary, Level},
     canonical,
-    event::{Activation, CircuitStateName, Event, EventBody, TimeoutScope, Timer},
+    event::{Activation, CircuitStateName, Event, EventBody, LoopVerdict, TimeoutScope, Timer},
     expression::{Root, Scope, StepField},
+    json_schema::JsonValidator,
+    validate::{ValidKind, ValidWait},
+    workflow::DefaultCase,
 };
 use serde_json::{Map, Value, json};
 
 use crate::{
-    machine::{State, fold},
+    machine::{State, decide::composite::default_output, fold},
     plan::Plan,
     view,
 };
@@ -119,10 +122,13 @@ impl<'a> Renderer<'a> {
         self.latest = self.latest.max(event.at);
         entry.message = message;
         entry.data = data;
-        if let Some(step) = event.body.activation().and_then(|activation| self.plan.steps().get(activation.get())) {
-            entry.step_id = Some(step.identity.step_id.to_string());
-            entry.step_path = Some(step.identity.step_path.to_string());
-            entry.visit = Some(step.identity.visit);
+        if let Some(activation) =
+            event.body.activation().filter(|activation| self.state.activation(*activation).is_some())
+        {
+            let identity = self.state.identity(self.plan, activation);
+            entry.step_id = Some(identity.step_id.to_string());
+            entry.step_path = Some(identity.step_path.to_string());
+            entry.visit = Some(identity.visit);
         }
         entry.attempt = attempt(&event.body);
         Some(entry)
@@ -130,9 +136,13 @@ impl<'a> Renderer<'a> {
 
     /// Says what an event means, for people and as data, against the state before it.
     fn describe(&self, event: &Event) -> (String, Map<String, Value>) {
-        let step =
-            |activation: Activation| (self.plan.steps().get(activation.get()), self.state.activation(activation));
-        let path = |activation| step(activation).0.map_or_else(String::new, |step| step.identity.step_path.to_string());
+        let state = |activation: Activation| self.state.activation(activation);
+        let planned = |activation| state(activation).map(|step| &self.plan.steps()[step.step.get()]);
+        let kind = |activation| state(activation).map(|step| self.plan.declaration(step.step).kind.key());
+        let id = |step: StepIndex| self.plan.steps().get(step.get()).map(|step| step.id.to_string());
+        let id_of = |activation| planned(activation).map(|step| step.id.to_string());
+        let path =
+            |activation| self.state.step_path(self.plan, activation).map_or_else(String::new, |path| path.to_string());
         let call = |activation| json!(format!("{}/step", path(activation)));
         let (message, data) = match &event.body {
             EventBody::ExecutionQueued(queued) => (
@@ -190,11 +200,12 @@ impl<'a> Renderer<'a> {
                 )
             }
             EventBody::StepScheduled { activation, input, idempotency_key } => {
-                let agent = step(*activation).0.map(|step| step.agent.manifest().id.to_string());
+                let leaf = planned(*activation).and_then(|step| step.leaf.as_ref());
+                let agent = leaf.map(|leaf| leaf.agent.manifest().id.to_string());
                 (
                     format!("{} scheduled", path(*activation)),
                     json!({
-                        "kind": "agent",
+                        "kind": kind(*activation),
                         "agentId": agent,
                         "input": input,
                         "inputDigest": canonical::digest(input),
@@ -203,32 +214,52 @@ impl<'a> Renderer<'a> {
                 )
             }
             EventBody::StepStarted { activation } => {
-                let dependencies: Vec<_> = self
-                    .plan
-                    .workflow()
-                    .steps()
-                    .get(activation.get())
-                    .into_iter()
-                    .flat_map(|step| &step.dependencies)
-                    .filter_map(|step| Some(self.plan.steps().get(step.get())?.identity.step_id.as_str()))
-                    .collect();
-                (format!("{} started", path(*activation)), json!({ "kind": "agent", "dependencies": dependencies }))
+                let dependencies: Option<Vec<_>> = state(*activation).map(|step| {
+                    let unit = self.plan.unit_of(step.step);
+                    let valid = self.plan.valid_step(step.step);
+                    valid.dependencies.iter().filter_map(|step| id(unit.global(*step))).collect()
+                });
+                let data = json!({ "kind": kind(*activation), "dependencies": dependencies });
+                (format!("{} started", path(*activation)), data)
+            }
+            EventBody::StepWaiting { activation, due_at } => {
+                let valid = state(*activation).map(|step| &self.plan.valid_step(step.step).kind);
+                let (what, signal) = match valid {
+                    Some(ValidKind::Wait(ValidWait::Signal { name, .. })) => ("signal", Some(name.as_str())),
+                    Some(ValidKind::Approval(_)) => ("approval", None),
+                    _ => ("timer", None),
+                };
+                (
+                    format!(
+                        "{} waits for {}",
+                        path(*activation),
+                        signal.map_or(what.to_owned(), |name| format!("signal {name}"))
+                    ),
+                    json!({ "waitingFor": what, "dueAt": due_at, "signal": signal }),
+                )
             }
             EventBody::StepCompleted { activation, output } => {
-                let known = step(*activation).1;
+                let known = state(*activation);
                 let duration = known.and_then(|step| step.started_at).map(|start| millis(event.at.since(start)));
+                let output = match output {
+                    Some(output) => Value::clone(output),
+                    None => default_output(self.plan, &self.state, *activation),
+                };
+                let serves = planned(*activation).and_then(|step| step.serves);
                 (
                     format!("{} completed", path(*activation)),
                     json!({
-                        "output": output,
                         "attempts": known.map(|step| step.attempts),
                         "duration": duration,
-                        "captures": self.captures(*activation, output),
+                        "aliasFor": serves.and_then(id),
+                        "case": self.state.case_of(self.plan, *activation),
+                        "captures": self.captures(*activation, &output),
+                        "output": output,
                     }),
                 )
             }
             EventBody::StepFailed { activation, error, fatal } => {
-                let known = step(*activation).1;
+                let known = state(*activation);
                 let duration = known.and_then(|step| step.started_at).map(|start| millis(event.at.since(start)));
                 (
                     format!("{} failed: {error}", path(*activation)),
@@ -236,8 +267,7 @@ impl<'a> Renderer<'a> {
                 )
             }
             EventBody::StepSkipped { activation, reason, dependency } => {
-                let dependency = dependency.and_then(|step| self.plan.steps().get(step.get()));
-                let dependency = dependency.map(|step| step.identity.step_id.as_str());
+                let dependency = dependency.and_then(id);
                 (
                     format!("{} skipped: {}", path(*activation), reason.as_str()),
                     json!({ "skipReason": reason.as_str(), "dependency": dependency }),
@@ -247,6 +277,107 @@ impl<'a> Renderer<'a> {
                 let reason = self.state.cancelling().map_or("the workflow failed", |request| request.reason.as_str());
                 (format!("{} cancelled", path(*activation)), json!({ "reason": reason, "forced": forced }))
             }
+            EventBody::StepFallback { activation, fallback } => (
+                format!("{} stands in for {}", path(*fallback), path(*activation)),
+                json!({ "fallbackStepId": id_of(*fallback) }),
+            ),
+            EventBody::StepRecovered { activation, fallback } => (
+                format!("{} was recovered by {}", path(*activation), path(*fallback)),
+                json!({ "fallbackStepId": id_of(*fallback) }),
+            ),
+            EventBody::StepFallbackFailed { activation, fallback } => (
+                format!("{} was not recovered by {}", path(*activation), path(*fallback)),
+                json!({ "fallbackStepId": id_of(*fallback), "error": state(*fallback).and_then(|step| step.error.as_ref()) }),
+            ),
+            EventBody::BranchDecided { activation, case } => {
+                let name = match state(*activation).map(|step| &self.plan.valid_step(step.step).kind) {
+                    Some(ValidKind::Branch(branch)) => {
+                        branch.cases.get(*case as usize).map_or(DefaultCase::NAME, |case| &*case.name)
+                    }
+                    _ => DefaultCase::NAME,
+                };
+                (format!("{} takes {name}", path(*activation)), json!({ "case": name }))
+            }
+            EventBody::ParallelJoined { activation, completed } => {
+                (format!("{} joined: {completed} have completed", path(*activation)), json!({ "completed": completed }))
+            }
+            EventBody::MapOpened { activation, items } => (
+                format!("{} runs for {} items", path(*activation), items.items.len()),
+                json!({ "items": items.items, "keys": items.keys }),
+            ),
+            EventBody::MapItemFinished { activation, index, result } => {
+                let key = self.state.item_key(*activation, *index);
+                let mut data = json!({ "index": index, "key": key, "accumulator": result.accumulator });
+                let status = match &result.outcome {
+                    Ok(value) => {
+                        data["value"] = Value::clone(value);
+                        "completed"
+                    }
+                    Err(error) => {
+                        data["error"] = json!(error);
+                        "failed"
+                    }
+                };
+                data["status"] = json!(status);
+                (format!("item {index} of {} {status}", path(*activation)), data)
+            }
+            EventBody::LoopDecided { activation, decision } => {
+                let (goes_on, reason, due_at) = match decision.verdict {
+                    LoopVerdict::Continue { due_at } => (true, None, due_at),
+                    LoopVerdict::Condition => (false, Some("condition"), None),
+                    LoopVerdict::Limit => (false, Some("limit"), None),
+                };
+                let what = if goes_on { "goes on" } else { "ends" };
+                (
+                    format!("{} {what} at iteration {}", path(*activation), decision.index),
+                    json!({
+                        "index": decision.index,
+                        "continue": goes_on,
+                        "reason": reason,
+                        "value": decision.value,
+                        "dueAt": due_at,
+                    }),
+                )
+            }
+            EventBody::SignalReceived(signal) => (
+                format!("signal {} received", signal.name),
+                json!({
+                    "name": signal.name,
+                    "payload": signal.payload,
+                    "signalId": signal.signal_id,
+                    "path": signal.step_path,
+                }),
+            ),
+            EventBody::SignalDelivered { activation, signal_sequence } => {
+                let name = match state(*activation).map(|step| &self.plan.valid_step(step.step).kind) {
+                    Some(ValidKind::Wait(ValidWait::Signal { name, .. })) => Some(name.as_str()),
+                    _ => None,
+                };
+                (
+                    format!("{} takes signal {}", path(*activation), name.unwrap_or_default()),
+                    json!({ "name": name, "signalSequence": signal_sequence }),
+                )
+            }
+            EventBody::ApprovalRequested { activation, expires_at } => {
+                let input = state(*activation).and_then(|step| step.input.as_deref());
+                let schema = match state(*activation).map(|step| &self.plan.valid_step(step.step).kind) {
+                    Some(ValidKind::Approval(approval)) => approval.schema.as_ref().map(JsonValidator::schema),
+                    _ => None,
+                };
+                (
+                    format!("{} asks for approval", path(*activation)),
+                    json!({ "prompt": input.map(|input| &input["prompt"]), "schema": schema, "expiresAt": expires_at }),
+                )
+            }
+            EventBody::ApprovalAnswered { activation, answer } => (
+                format!("{} was answered: {}", path(*activation), answer.decision.as_str()),
+                json!({
+                    "decision": answer.decision.as_str(),
+                    "answer": answer.answer,
+                    "comment": answer.comment,
+                    "by": answer.by,
+                }),
+            ),
             EventBody::AttemptStarted { activation, attempt, restart, timeout } => (
                 format!("attempt {attempt} of {} started", path(*activation)),
                 json!({ "callId": call(*activation), "restart": restart, "timeoutMs": timeout.map(millis) }),
@@ -277,6 +408,7 @@ impl<'a> Renderer<'a> {
                 let name = match timer {
                     Timer::ExecutionDeadline => "execution-deadline".to_owned(),
                     Timer::StepDeadline(activation) => format!("{}/deadline", path(*activation)),
+                    Timer::Wait(activation) => format!("{}/wait", path(*activation)),
                     Timer::Grace => "grace".to_owned(),
                 };
                 (format!("timer {name} fired"), json!({ "timerId": name }))
@@ -316,19 +448,19 @@ impl<'a> Renderer<'a> {
             return Some(explicit.to_owned());
         }
         let queued = self.state.queued()?;
-        let step = self.plan.steps().get(activation.get())?;
+        let path = self.state.step_path(self.plan, activation)?;
         let identity = ExecutionIdentity::new(
             queued.execution_id,
             queued.workflow.id(),
             queued.correlation_id.clone(),
             self.queued_at,
         );
-        Some(structural_key(&identity, &step.identity.step_path, input))
+        Some(structural_key(&identity, &path, input))
     }
 
     /// The variables that a step sets with this output; absent if it sets none.
     fn captures(&self, activation: Activation, output: &Value) -> Option<Map<String, Value>> {
-        let captures = &self.plan.workflow().steps().get(activation.get())?.captures;
+        let captures = &self.plan.valid_step(self.state.activation(activation)?.step).captures;
         let scope = OutputScope(output);
         let values =
             captures.iter().filter_map(|(name, path)| Some((name.clone(), path.evaluate(&scope)?.into_owned())));
@@ -381,8 +513,8 @@ fn digest(workflow: &orchestr8_schema::ValidWorkflow) -> Option<String> {
 }
 
 fn agent_versions(plan: &Plan, versions: &[std::sync::Arc<str>]) -> Map<String, Value> {
-    let steps = plan.steps().iter().map(|step| step.agent.manifest().id.to_string());
-    steps.zip(versions).map(|(agent, version)| (agent, Value::from(&**version))).collect()
+    let leaves = plan.steps().iter().zip(versions).filter_map(|(step, version)| Some((step.leaf.as_ref()?, version)));
+    leaves.map(|(leaf, version)| (leaf.agent.manifest().id.to_string(), Value::from(&**version))).collect()
 }
 
 fn millis(duration: std::time::Duration) -> u64 {

@@ -70,7 +70,7 @@ pub use orchestr8_schema as schema;
 #[doc(inline)]
 pub use self::{
     engine::{Engine, EngineBuilder, StartError, StartRequest},
-    execution::{Cancellation, ExecutionHandle, Outcome, Snapshot},
+    execution::{Cancellation, ExecutionHandle, Outcome, RequestError, Snapshot},
     journal::Journal,
     plan::Plan,
     store::{MemoryStore, Store},

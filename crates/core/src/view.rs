@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use orchestr8_schema::{
-    Failure,
+    Failure, StepIndex, StepPath,
     api::{Execution, ExecutionStatus, Progress, StepResult, WaitingFor, WorkflowSummary},
     event::Activation,
     policy::OnError,
+    validate::{ValidKind, ValidWait},
 };
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::{
     execution::variables,
-    machine::{Phase, State, Status, StepState},
+    machine::{Phase, Rescue, State, Status, StepState, decide::composite::outputs_by_id},
     plan::Plan,
 };
 
@@ -43,11 +44,7 @@ pub(crate) fn outputs(plan: &Plan, state: &State) -> Option<Value> {
     if let Some(outputs) = state.outputs() {
         return Some(Value::clone(outputs));
     }
-    let completed = plan.steps().iter().zip(state.steps()).filter(|(_, step)| step.phase == Phase::Completed);
-    let outputs: Map<_, _> = completed
-        .filter_map(|(planned, step)| Some((planned.identity.step_id.to_string(), Value::clone(step.output.as_ref()?))))
-        .collect();
-    Some(Value::Object(outputs))
+    Some(outputs_by_id(plan, state, 0))
 }
 
 /// Renders an execution.
@@ -76,48 +73,69 @@ pub(crate) fn execution(plan: &Plan, state: &State) -> Execution {
     }
     body.errors = errors(plan, state).map(|error| Failure::clone(error)).collect();
 
-    let mut steps: Vec<_> = (0..plan.steps().len()).collect();
-    steps.sort_by(|&one, &other| plan.steps()[one].identity.step_path.cmp(&plan.steps()[other].identity.step_path));
+    let mut steps: Vec<_> = (0..state.steps().len() as u32)
+        .map(|index| (state.path_of(plan, Activation(index)), Activation(index)))
+        .collect();
+    steps.sort_unstable();
     body.steps_truncated = steps.len() > MAX_STEPS;
-    for &index in &steps {
-        let step = &state.steps()[index];
-        if step.phase == Phase::Backoff && body.waiting_for.len() < MAX_WAITING {
-            let path = plan.steps()[index].identity.step_path.to_string();
-            body.waiting_for.push(WaitingFor::backoff(path, step.due_at));
+    for (path, activation) in &steps {
+        let step = &state.steps()[activation.get()];
+        if let Some(kind) = waiting_for(plan, step)
+            && body.waiting_for.len() < MAX_WAITING
+        {
+            body.waiting_for.push(WaitingFor::new(kind, path.as_str(), step.due_at));
         }
     }
-    body.steps =
-        steps.into_iter().take(MAX_STEPS).map(|index| self::step(plan, state, Activation(index as u32))).collect();
+    let shown = steps.into_iter().take(MAX_STEPS);
+    body.steps = shown.map(|(path, activation)| self::step(plan, state, activation, &path)).collect();
     body
 }
 
-/// The fatal failures of a failed execution: its own, then those of steps in the order of declaration.
+/// What a step waits for, if it waits.
+fn waiting_for(plan: &Plan, step: &StepState) -> Option<&'static str> {
+    match step.phase {
+        Phase::Backoff => Some("backoff"),
+        Phase::Waiting => Some(match plan.valid_step(step.step).kind {
+            ValidKind::Approval(_) => "approval",
+            ValidKind::Wait(ValidWait::Signal { .. }) => "signal",
+            _ => "timer",
+        }),
+        _ => None,
+    }
+}
+
+/// The fatal failures of a failed execution: its own, then those of its own steps in the order of declaration.
 pub(crate) fn errors<'a>(plan: &'a Plan, state: &'a State) -> impl Iterator<Item = &'a Arc<Failure>> {
     let own = state.error();
-    let fatal = plan.steps().iter().zip(state.steps()).filter_map(|(planned, step)| {
-        let is_fatal = step.phase == Phase::Failed && planned.on_error != OnError::Continue;
-        step.error.as_ref().filter(|_| is_fatal)
+    let fatal = state.own_steps().iter().filter_map(|step| {
+        let planned = &plan.steps()[step.step.get()];
+        let is_fatal = planned.on_error != OnError::Continue && planned.serves.is_none();
+        step.error.as_ref().filter(|_| step.phase == Phase::Failed && is_fatal && !step.is_satisfied())
     });
     let others = fatal.filter(move |error| own.is_some_and(|own| !Arc::ptr_eq(own, error)));
     own.into_iter().chain(others)
 }
 
 /// Renders a step without its input and output.
-fn step(plan: &Plan, state: &State, activation: Activation) -> StepResult {
-    let planned = &plan.steps()[activation.get()];
-    let declared = &plan.workflow().workflow().steps[activation.get()];
+fn step(plan: &Plan, state: &State, activation: Activation, path: &StepPath) -> StepResult {
     let known = &state.steps()[activation.get()];
+    let planned = &plan.steps()[known.step.get()];
+    let declared = plan.declaration(known.step);
+    let id_of = |step: StepIndex| plan.steps()[step.get()].id.to_string();
     let mut result = StepResult::default();
-    result.step_id = planned.identity.step_id.to_string();
-    result.step_path = planned.identity.step_path.to_string();
-    result.visit = planned.identity.visit;
+    result.step_id = planned.id.to_string();
+    result.step_path = path.to_string();
+    result.visit = state.visit_of(plan, activation);
     result.name = declared.name.clone().unwrap_or_else(|| result.step_id.clone());
-    result.kind = "agent".to_owned();
-    result.agent_id = Some(planned.agent.manifest().id.to_string());
+    result.kind = declared.kind.key().to_owned();
+    result.agent_id = planned.leaf.as_ref().map(|leaf| leaf.agent.manifest().id.to_string());
     result.status = known.phase.status().to_owned();
-    result.waiting_for = (known.phase == Phase::Backoff).then(|| "backoff".to_owned());
+    result.waiting_for = waiting_for(plan, known).map(str::to_owned);
     result.error = known.error.as_deref().filter(|_| known.phase == Phase::Failed).cloned();
     result.skip_reason = known.skip_reason.map(|reason| reason.as_str().to_owned());
+    result.alias_for = planned.serves.filter(|_| known.phase == Phase::Completed).map(id_of);
+    result.recovered_by = planned.fallback.filter(|_| known.rescue == Rescue::Recovered).map(id_of);
+    result.case = state.case_of(plan, activation).map(str::to_owned);
     result.attempts = known.attempts;
     result.started_at = known.started_at;
     result.completed_at = known.ended_at;
@@ -134,10 +152,16 @@ fn progress(steps: &[StepState]) -> Progress {
             Phase::Failed => progress.failed += 1,
             Phase::Skipped => progress.skipped += 1,
             Phase::Cancelled => progress.cancelled += 1,
-            Phase::Starting | Phase::Running | Phase::Between | Phase::Backoff | Phase::Answered => {
-                progress.running += 1;
-            }
-            Phase::Blocked | Phase::Ready | Phase::Scheduled => {}
+            Phase::Starting
+            | Phase::Running
+            | Phase::Between
+            | Phase::Backoff
+            | Phase::Deciding
+            | Phase::Open
+            | Phase::Closing
+            | Phase::Waiting
+            | Phase::Answered => progress.running += 1,
+            Phase::Blocked | Phase::Ready | Phase::Scheduled | Phase::Opening => {}
         }
     }
     let terminal = progress.completed + progress.failed + progress.skipped + progress.cancelled;

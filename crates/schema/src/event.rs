@@ -11,7 +11,9 @@ use std::{sync::Arc, time::Duration};
 
 use serde_json::Value;
 
-use crate::{CorrelationId, ErrorKind, ExecutionId, Failure, IdempotencyKey, StepIndex, Timestamp, ValidWorkflow};
+use crate::{
+    CorrelationId, ErrorKind, ExecutionId, Failure, IdempotencyKey, StepIndex, StepPath, Timestamp, ValidWorkflow,
+};
 
 /// An event: when, and what.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,12 +92,19 @@ pub enum EventBody {
         /// Which step.
         activation: Activation,
     },
+    /// `step.waiting`: for a time, a signal or a person; it holds nothing meanwhile.
+    StepWaiting {
+        /// Which step.
+        activation: Activation,
+        /// When the wait is over in any case; absent if nothing limits it.
+        due_at: Option<Timestamp>,
+    },
     /// `step.completed`.
     StepCompleted {
         /// Which step.
         activation: Activation,
-        /// Its output.
-        output: Arc<Value>,
+        /// Its output; absent for the default output of a composite, which follows from what is inside.
+        output: Option<Arc<Value>>,
     },
     /// `step.failed`: finally.
     StepFailed {
@@ -121,6 +130,87 @@ pub enum EventBody {
         activation: Activation,
         /// Whether it was dropped rather than left to end.
         forced: bool,
+    },
+    /// `step.fallback`: the step that stands in for a failed one is called for.
+    StepFallback {
+        /// The step that failed.
+        activation: Activation,
+        /// The one that stands in for it.
+        fallback: Activation,
+    },
+    /// `step.recovered`: the fallback completed, so the failure is not fatal.
+    StepRecovered {
+        /// The step that failed.
+        activation: Activation,
+        /// The one that stood in for it.
+        fallback: Activation,
+    },
+    /// `step.fallback-failed`: the failure stands, and is fatal.
+    StepFallbackFailed {
+        /// The step that failed.
+        activation: Activation,
+        /// The one that was to stand in for it.
+        fallback: Activation,
+    },
+    /// `branch.decided`.
+    BranchDecided {
+        /// Which step.
+        activation: Activation,
+        /// The place of the case that is taken; behind the last case stands the default.
+        case: u32,
+    },
+    /// `parallel.joined`: enough of the group has completed.
+    ParallelJoined {
+        /// Which step.
+        activation: Activation,
+        /// How many of the joined steps have.
+        completed: u32,
+    },
+    /// `map.opened`.
+    MapOpened {
+        /// Which step.
+        activation: Activation,
+        /// What it runs for.
+        items: Arc<MapItems>,
+    },
+    /// `map.item-finished`: an item has a value, or has failed; with an accumulator in the order of the items.
+    MapItemFinished {
+        /// Which step.
+        activation: Activation,
+        /// Which item, from 0.
+        index: u32,
+        /// How it ended.
+        result: Arc<ItemResult>,
+    },
+    /// `loop.decided`: another iteration begins, or the loop ends.
+    LoopDecided {
+        /// Which step.
+        activation: Activation,
+        /// What was decided.
+        decision: Arc<LoopDecision>,
+    },
+    /// `signal.received`.
+    SignalReceived(Arc<Signal>),
+    /// `signal.delivered`: a waiting step takes a signal.
+    SignalDelivered {
+        /// Which step.
+        activation: Activation,
+        /// The sequence of the `signal.received`.
+        signal_sequence: u64,
+    },
+    /// `approval.requested`: the prompt is the step's input.
+    ApprovalRequested {
+        /// Which step.
+        activation: Activation,
+        /// Until when it can be answered.
+        expires_at: Option<Timestamp>,
+    },
+    /// `approval.answered`.
+    ApprovalAnswered {
+        /// Which step.
+        activation: Activation,
+        /// What was answered.
+        answer: Arc<ApprovalAnswer>,
     },
     /// `attempt.started`: the agent is about to be called.
     AttemptStarted {
@@ -230,6 +320,104 @@ impl Queued {
     }
 }
 
+/// What a map runs for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MapItems {
+    /// The items.
+    pub items: Vec<Value>,
+    /// The items' names in step paths, one each; absent if they are counted.
+    pub keys: Option<Vec<Arc<str>>>,
+    /// What the accumulator starts with, if there is one.
+    pub accumulator: Option<Arc<Value>>,
+}
+
+/// How an item of a map ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ItemResult {
+    /// Its value, or why it has none.
+    pub outcome: Result<Arc<Value>, Arc<Failure>>,
+    /// What the accumulator is from then on, if there is one.
+    pub accumulator: Option<Arc<Value>>,
+}
+
+/// Whether a loop goes on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoopDecision {
+    /// The number of the iteration that begins, or would have.
+    pub index: u32,
+    /// What was decided, and why.
+    pub verdict: LoopVerdict,
+    /// The loop's value from then on.
+    pub value: Arc<Value>,
+}
+
+/// What is decided about a loop before each iteration and at its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoopVerdict {
+    /// Another iteration begins.
+    Continue {
+        /// When, if not at once.
+        due_at: Option<Timestamp>,
+    },
+    /// It ends: the condition says so.
+    Condition,
+    /// It ends: there are no iterations left.
+    Limit,
+}
+
+/// Something told to a running execution.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Signal {
+    /// Its name.
+    pub name: Arc<str>,
+    /// What it says, at most [`Signal::MAX_PAYLOAD`] bytes of JSON.
+    pub payload: Value,
+    /// A name of its own, so that it can be sent again without being told twice.
+    pub signal_id: Option<Arc<str>>,
+    /// The one step that it is for; absent means any that waits for its name.
+    pub step_path: Option<StepPath>,
+}
+
+impl Signal {
+    /// The most bytes of JSON of a payload: 64 KB.
+    pub const MAX_PAYLOAD: usize = 64 * 1024;
+    /// The most signals that an execution keeps until somebody waits for them.
+    pub const MAX_UNDELIVERED: usize = 1000;
+}
+
+/// The answer of a person who was asked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ApprovalAnswer {
+    /// What they decided.
+    pub decision: ApprovalDecision,
+    /// What they answered, as the step's schema asks.
+    pub answer: Value,
+    /// What they remarked.
+    pub comment: Option<String>,
+    /// Who it was, if known.
+    pub by: Option<String>,
+}
+
+/// What a person decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ApprovalDecision {
+    /// It may go on.
+    Approve,
+    /// It may not.
+    Reject,
+}
+
+impl ApprovalDecision {
+    /// Returns the decision as it stands in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Approve => "approve",
+            Self::Reject => "reject",
+        }
+    }
+}
+
 /// A request for the end of an execution.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cancelling {
@@ -250,6 +438,8 @@ pub enum SkipReason {
     ConditionNotMet,
     /// The workflow failed before its turn.
     WorkflowFailed,
+    /// It stands in for a step that did not fail.
+    FallbackNotNeeded,
 }
 
 impl SkipReason {
@@ -260,6 +450,7 @@ impl SkipReason {
             Self::DependencyNotCompleted => "dependency-not-completed",
             Self::ConditionNotMet => "condition-not-met",
             Self::WorkflowFailed => "workflow-failed",
+            Self::FallbackNotNeeded => "fallback-not-needed",
         }
     }
 }
@@ -271,6 +462,8 @@ pub enum Timer {
     ExecutionDeadline,
     /// One step has taken too long, all attempts and waits included.
     StepDeadline(Activation),
+    /// A wait is over, a signal or an answer is late, or the next iteration of a loop is due.
+    Wait(Activation),
     /// Running attempts have had their grace.
     Grace,
 }
@@ -326,10 +519,23 @@ impl EventBody {
             Self::ExecutionCancelled { .. } => "execution.cancelled",
             Self::StepScheduled { .. } => "step.scheduled",
             Self::StepStarted { .. } => "step.started",
+            Self::StepWaiting { .. } => "step.waiting",
             Self::StepCompleted { .. } => "step.completed",
             Self::StepFailed { .. } => "step.failed",
             Self::StepSkipped { .. } => "step.skipped",
             Self::StepCancelled { .. } => "step.cancelled",
+            Self::StepFallback { .. } => "step.fallback",
+            Self::StepRecovered { .. } => "step.recovered",
+            Self::StepFallbackFailed { .. } => "step.fallback-failed",
+            Self::BranchDecided { .. } => "branch.decided",
+            Self::ParallelJoined { .. } => "parallel.joined",
+            Self::MapOpened { .. } => "map.opened",
+            Self::MapItemFinished { .. } => "map.item-finished",
+            Self::LoopDecided { .. } => "loop.decided",
+            Self::SignalReceived(_) => "signal.received",
+            Self::SignalDelivered { .. } => "signal.delivered",
+            Self::ApprovalRequested { .. } => "approval.requested",
+            Self::ApprovalAnswered { .. } => "approval.answered",
             Self::AttemptStarted { .. } => "attempt.started",
             Self::AttemptFinished { .. } => "attempt.finished",
             Self::AttemptRejected { .. } => "attempt.rejected",
@@ -355,6 +561,8 @@ impl EventBody {
             | Self::AttemptFinished { .. }
             | Self::AttemptRejected { .. }
             | Self::RetryScheduled { .. }
+            | Self::SignalReceived(_)
+            | Self::ApprovalAnswered { .. }
             | Self::TimerFired { .. } => EventSort::External,
             Self::ExecutionFailing { .. }
             | Self::ExecutionCompleted { .. }
@@ -362,10 +570,21 @@ impl EventBody {
             | Self::ExecutionCancelled { .. }
             | Self::StepScheduled { .. }
             | Self::StepStarted { .. }
+            | Self::StepWaiting { .. }
             | Self::StepCompleted { .. }
             | Self::StepFailed { .. }
             | Self::StepSkipped { .. }
-            | Self::StepCancelled { .. } => EventSort::Derived,
+            | Self::StepCancelled { .. }
+            | Self::StepFallback { .. }
+            | Self::StepRecovered { .. }
+            | Self::StepFallbackFailed { .. }
+            | Self::BranchDecided { .. }
+            | Self::ParallelJoined { .. }
+            | Self::MapOpened { .. }
+            | Self::MapItemFinished { .. }
+            | Self::LoopDecided { .. }
+            | Self::SignalDelivered { .. }
+            | Self::ApprovalRequested { .. } => EventSort::Derived,
             Self::TimeoutExceeded { .. } | Self::CircuitChanged(_) => EventSort::Informational,
         }
     }
@@ -376,6 +595,18 @@ impl EventBody {
         match self {
             Self::StepScheduled { activation, .. }
             | Self::StepStarted { activation }
+            | Self::StepWaiting { activation, .. }
+            | Self::StepFallback { activation, .. }
+            | Self::StepRecovered { activation, .. }
+            | Self::StepFallbackFailed { activation, .. }
+            | Self::BranchDecided { activation, .. }
+            | Self::ParallelJoined { activation, .. }
+            | Self::MapOpened { activation, .. }
+            | Self::MapItemFinished { activation, .. }
+            | Self::LoopDecided { activation, .. }
+            | Self::SignalDelivered { activation, .. }
+            | Self::ApprovalRequested { activation, .. }
+            | Self::ApprovalAnswered { activation, .. }
             | Self::StepCompleted { activation, .. }
             | Self::StepFailed { activation, .. }
             | Self::StepSkipped { activation, .. }
@@ -384,7 +615,7 @@ impl EventBody {
             | Self::AttemptFinished { activation, .. }
             | Self::AttemptRejected { activation, .. }
             | Self::RetryScheduled { activation, .. }
-            | Self::TimerFired { timer: Timer::StepDeadline(activation) }
+            | Self::TimerFired { timer: Timer::StepDeadline(activation) | Timer::Wait(activation) }
             | Self::TimeoutExceeded {
                 scope: TimeoutScope::Attempt(activation, _) | TimeoutScope::Step(activation),
                 ..
@@ -397,6 +628,7 @@ impl EventBody {
             | Self::ExecutionCompleted { .. }
             | Self::ExecutionFailed
             | Self::ExecutionCancelled { .. }
+            | Self::SignalReceived(_)
             | Self::TimerFired { timer: Timer::ExecutionDeadline | Timer::Grace }
             | Self::TimeoutExceeded { scope: TimeoutScope::Execution, .. } => None,
         }

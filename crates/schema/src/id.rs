@@ -335,6 +335,30 @@ impl StepPath {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Returns the path of a step inside the item of a map, which is this path's: `reviews[3].score`.
+    #[must_use]
+    pub fn in_item(&self, index: u32, step: &StepId) -> Self {
+        Self(format!("{self}[{index}].{step}").into())
+    }
+
+    /// Returns the path of a step inside an item that has a key: `reviews["a.md"].score`.
+    #[must_use]
+    pub fn in_keyed_item(&self, key: &str, step: &StepId) -> Self {
+        Self(format!("{self}[{}].{step}", serde_json::Value::from(key)).into())
+    }
+
+    /// Returns the path of a step inside an iteration of a loop, which is this path's: `refine#2.critic`.
+    #[must_use]
+    pub fn in_iteration(&self, index: u32, step: &StepId) -> Self {
+        Self(format!("{self}#{index}.{step}").into())
+    }
+
+    /// Returns the path of a step inside any other composite, which is this path's: `onboard.create-user`.
+    #[must_use]
+    pub fn inside(&self, step: &StepId) -> Self {
+        Self(format!("{self}.{step}").into())
+    }
 }
 
 impl From<&StepId> for StepPath {

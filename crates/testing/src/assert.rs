@@ -9,20 +9,21 @@ macro_rules! assert_completed {
     };
 }
 
-/// Asserts that an execution failed with a kind of failure.
+/// Asserts that an execution failed with a kind of failure, and gives the failure.
 #[macro_export]
 macro_rules! assert_failed {
-    ($run:expr, $kind:expr) => {
+    ($run:expr, $kind:expr) => {{
         let run: &$crate::Run = &$run;
-        let error = run.outcome().error().map(|error| error.code);
-        let expected = Some($kind);
+        let error = run.outcome().error().cloned();
+        let (code, expected) = (error.as_ref().map(|error| error.code), Some($kind));
         assert!(
-            run.status().as_str() == "failed" && error == expected,
-            "expected failed with {expected:?}, got {} with {error:?}\n{}",
+            run.status().as_str() == "failed" && code == expected,
+            "expected failed with {expected:?}, got {} with {code:?}\n{}",
             run.status(),
             run.journal_text()
         );
-    };
+        error.expect("a failed execution has a failure")
+    }};
 }
 
 /// Asserts that a journal has these entries in this order, with others in between. An entry is written as its type, step path

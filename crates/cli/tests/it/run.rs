@@ -35,6 +35,18 @@ fn json_is_the_execution_and_nothing_else() {
 }
 
 #[test]
+fn steps_that_hold_steps_are_told_by_their_places() {
+    let said = say(run("greet-team.yaml").args(["--input", r#"team=["Ada", "Grace"]"#, "--input", "formal=true"]));
+    assert_eq!(said.code, Some(0));
+    let outputs: Value = serde_json::from_str(&said.stdout).expect("one line of JSON");
+    let greetings = json!(["Hello, Ada! This is formal.", "Hello, Grace! This is formal."]);
+    assert_eq!(outputs, json!({ "greetings": greetings, "rounds": 3, "tone": "formal" }));
+    for place in [r#"greetings["Grace"].greet"#, "rounds#2.knock", "tone.bow", "either.patient  cancelled"] {
+        assert!(said.stderr.contains(place), "{place} in\n{}", said.stderr);
+    }
+}
+
+#[test]
 fn events_tell_of_attempts_retries_and_delays() {
     let said = say(run("flaky.yaml").args(["--events", "--quiet"]));
     assert_eq!((said.code, said.stderr.as_str()), (Some(0), ""));

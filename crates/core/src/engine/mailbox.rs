@@ -11,6 +11,7 @@ use std::{
 };
 
 use futures_util::task::AtomicWaker;
+use orchestr8_schema::event::{ApprovalAnswer, Signal};
 use tokio::sync::oneshot;
 
 use crate::machine::Refusal;
@@ -37,6 +38,10 @@ pub(crate) enum Request {
         requested_by: Option<String>,
         answer: oneshot::Sender<Result<(), Refusal>>,
     },
+    /// Tell the execution something.
+    Signal { signal: Signal, answer: oneshot::Sender<Result<(), Refusal>> },
+    /// Answer the approval of the step at this path.
+    Approval { step_path: String, approval: ApprovalAnswer, answer: oneshot::Sender<Result<(), Refusal>> },
 }
 
 impl Default for Mailbox {

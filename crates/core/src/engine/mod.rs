@@ -18,7 +18,7 @@ use std::{
 use orchestr8_agent_base::{AgentRegistry, Clock, context::ExecutionIdentity};
 use orchestr8_resilience::{CircuitRegistry, circuit_breaker::CircuitState};
 use orchestr8_schema::{
-    ExecutionId, ValidWorkflow,
+    ExecutionId, StepIndex, ValidWorkflow,
     event::{Event, EventBody},
 };
 use serde_json::Value;
@@ -99,6 +99,9 @@ pub(crate) struct Program {
     /// By step.
     stack_of: Box<[u32]>,
 }
+
+/// The stack of steps that call nothing.
+const NO_STACK: u32 = u32::MAX;
 
 impl Engine {
     /// Compiled workflows that an engine keeps at hand; others are compiled again.
@@ -321,17 +324,21 @@ impl Program {
         let plan = Plan::compile(workflow, agents)?;
         let mut stacks: Vec<LeafStack> = Vec::new();
         let mut stack_of = Vec::with_capacity(plan.steps().len());
-        for (step, valid) in plan.steps().iter().zip(workflow.steps()) {
-            let schema = valid.output_schema.as_ref();
+        for (index, step) in plan.steps().iter().enumerate() {
+            let Some(leaf) = &step.leaf else {
+                stack_of.push(NO_STACK);
+                continue;
+            };
+            let schema = plan.valid_step(StepIndex(index as u32)).output_schema.as_ref();
             let recent = stacks.len().saturating_sub(Plan::SHARED);
-            let alike = stacks[recent..].iter().position(|stack| stack.serves(step, schema));
+            let alike = stacks[recent..].iter().position(|stack| stack.serves(leaf, schema));
             stack_of.push(match alike {
                 Some(place) => recent + place,
                 None => {
-                    stacks.push(LeafStack::new(step, schema, circuits).map_err(|error| PlanError::Policy {
-                        step: step.identity.step_id.clone(),
-                        message: error.to_string(),
-                    })?);
+                    stacks.push(
+                        LeafStack::new(leaf, schema, circuits)
+                            .map_err(|error| PlanError::Policy { step: step.id.clone(), message: error.to_string() })?,
+                    );
                     stacks.len() - 1
                 }
             } as u32);
@@ -339,9 +346,9 @@ impl Program {
         Ok(Self { plan: Arc::new(plan), stacks, stack_of: stack_of.into() })
     }
 
-    /// Returns the layers around a step.
-    fn stack(&self, step: usize) -> &LeafStack {
-        &self.stacks[self.stack_of[step] as usize]
+    /// Returns the layers around a step; absent for one that calls nothing.
+    fn stack(&self, step: StepIndex) -> Option<&LeafStack> {
+        self.stacks.get(self.stack_of[step.get()] as usize)
     }
 }
 

@@ -21,7 +21,7 @@ use orchestr8_resilience::{
     RetryPolicy, Stack, TimeoutLayer,
 };
 use orchestr8_schema::{
-    ErrorKind,
+    ErrorKind, StepIndex,
     json_schema::{JsonValidator, Violations},
 };
 use pin_project_lite::pin_project;
@@ -32,7 +32,7 @@ use tower_service::Service;
 use tracing::Instrument;
 
 use super::{Program, call::CallState};
-use crate::plan::{CircuitKey, CircuitPolicy, LeafPolicy, PlanStep};
+use crate::plan::{CircuitKey, CircuitPolicy, Leaf, LeafPolicy};
 
 /// A call as the driver polls it: all attempts, layers included.
 pub(super) type CallFuture = Pin<Box<dyn Future<Output = Result<Value, AgentError>> + Send>>;
@@ -68,11 +68,11 @@ pub(super) struct CallLimits {
 
 impl LeafStack {
     pub(super) fn new(
-        step: &PlanStep,
+        leaf: &Leaf,
         output_schema: Option<&JsonValidator>,
         circuits: &CircuitRegistry,
     ) -> Result<Self, InvalidPolicy> {
-        let circuit = match &step.policy.circuit_breaker {
+        let circuit = match &leaf.policy.circuit_breaker {
             None => None,
             Some(policy) => Some(LeafCircuit {
                 policy: circuit_policy(policy)?,
@@ -81,19 +81,19 @@ impl LeafStack {
             }),
         };
         Ok(Self {
-            agent: Arc::clone(&step.agent),
+            agent: Arc::clone(&leaf.agent),
             output_schema: output_schema.cloned(),
-            made_of: Arc::clone(&step.policy),
-            retry: retry_policy(&step.policy)?,
+            made_of: Arc::clone(&leaf.policy),
+            retry: retry_policy(&leaf.policy)?,
             circuit,
-            timeout: step.policy.timeout,
+            timeout: leaf.policy.timeout,
         })
     }
 
     /// Whether these layers are those of another step, too.
-    pub(super) fn serves(&self, step: &PlanStep, output_schema: Option<&JsonValidator>) -> bool {
-        Arc::ptr_eq(&self.agent, &step.agent)
-            && Arc::ptr_eq(&self.made_of, &step.policy)
+    pub(super) fn serves(&self, leaf: &Leaf, output_schema: Option<&JsonValidator>) -> bool {
+        Arc::ptr_eq(&self.agent, &leaf.agent)
+            && Arc::ptr_eq(&self.made_of, &leaf.policy)
             && self.output_schema.is_none()
             && output_schema.is_none()
     }
@@ -125,13 +125,15 @@ impl LeafStack {
 /// The layers borrow from the future that they live in, so they share nothing that would have to be counted.
 pub(super) fn call(
     program: Arc<Program>,
-    step: usize,
+    step: StepIndex,
     state: Arc<CallState>,
     circuit: Option<Circuit>,
     limits: CallLimits,
 ) -> CallFuture {
     Box::pin(async move {
-        let leaf = program.stack(step);
+        let Some(leaf) = program.stack(step) else {
+            return Err(AgentError::internal("the step calls nothing"));
+        };
         let (state, circuit) = (&*state, circuit.as_ref());
         let breaker = circuit
             .zip(leaf.circuit.as_ref())

@@ -2,9 +2,13 @@
 
 use std::borrow::Cow;
 
-use orchestr8_schema::event::{Activation, EventBody, TimeoutScope, Timer};
+use orchestr8_schema::{
+    event::{Activation, ApprovalAnswer, ApprovalDecision, EventBody, TimeoutScope, Timer},
+    json_schema::Violations,
+    validate::{ValidKind, ValidWait},
+};
 
-use super::{Phase, State, Status, StepState, fold::timer_due};
+use super::{Phase, Rescue, State, Status, StepState, composite::Progress, fold::approval_result, fold::timer_due};
 use crate::plan::Plan;
 
 /// Why an event was refused.
@@ -12,13 +16,33 @@ use crate::plan::Plan;
 #[error("{message}")]
 #[non_exhaustive]
 pub struct Refusal {
+    /// What kind of misfit it is.
+    pub kind: RefusalKind,
     /// What does not fit, for people.
     pub message: Cow<'static, str>,
 }
 
+/// Why an event does not fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RefusalKind {
+    /// The state forbids it.
+    Conflict,
+    /// What it says is not valid.
+    Invalid,
+    /// There is no room for it.
+    Full,
+    /// It was told before, so there is nothing to do.
+    Repeated,
+}
+
 impl Refusal {
     fn new(message: impl Into<Cow<'static, str>>) -> Self {
-        Self { message: message.into() }
+        Self { kind: RefusalKind::Conflict, message: message.into() }
+    }
+
+    fn of_kind(kind: RefusalKind, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { kind, message: message.into() }
     }
 }
 
@@ -55,18 +79,122 @@ pub fn accept(plan: &Plan, state: &State, body: &EventBody) -> Result<(), Refusa
         EventBody::StepScheduled { activation, .. } => {
             running(state) && is(state, *activation, |phase| phase == Phase::Ready)
         }
-        EventBody::StepStarted { activation } => is(state, *activation, |phase| phase == Phase::Starting),
-        EventBody::StepCompleted { activation, .. } => {
-            step(state, *activation).is_some_and(|step| step.phase == Phase::Answered && step.output.is_some())
+        EventBody::StepStarted { activation } => step(state, *activation).is_some_and(|step| match step.phase {
+            Phase::Starting => true,
+            Phase::Opening => running(state) && is_composite(&plan.valid_step(step.step).kind),
+            _ => false,
+        }),
+        EventBody::StepWaiting { activation, .. } => {
+            running(state)
+                && step(state, *activation).is_some_and(|step| {
+                    step.phase == Phase::Opening
+                        && matches!(plan.valid_step(step.step).kind, ValidKind::Wait(_) | ValidKind::Approval(_))
+                })
+        }
+        EventBody::StepCompleted { activation, output } => {
+            step(state, *activation).is_some_and(|step| match step.phase {
+                Phase::Answered => step.output.is_some() && output.is_some(),
+                Phase::Closing => running(state) && is_empty(step),
+                _ => false,
+            })
         }
         EventBody::StepFailed { activation, .. } => {
-            running(state) && is(state, *activation, |phase| matches!(phase, Phase::Ready | Phase::Answered))
+            running(state)
+                && step(state, *activation).is_some_and(|step| match step.phase {
+                    Phase::Ready | Phase::Opening | Phase::Answered => true,
+                    phase => phase.is_open() && is_empty(step),
+                })
         }
-        EventBody::StepSkipped { activation, .. } => {
-            is(state, *activation, |phase| matches!(phase, Phase::Blocked | Phase::Ready | Phase::Scheduled))
+        EventBody::StepSkipped { activation, .. } => is(state, *activation, |phase| {
+            matches!(phase, Phase::Blocked | Phase::Ready | Phase::Scheduled | Phase::Opening)
+        }),
+        EventBody::StepCancelled { activation, .. } => step(state, *activation).is_some_and(|step| {
+            !step.phase.is_terminal() && is_empty(step) && (state.status.is_ending() || state.is_aborted(*activation))
+        }),
+
+        EventBody::StepFallback { activation, fallback } => {
+            running(state)
+                && step(state, *activation).is_some_and(|step| step.rescue == Rescue::Wanted)
+                && state.fallback_of(plan, *activation) == Some(*fallback)
         }
-        EventBody::StepCancelled { activation, .. } => {
-            state.status.is_ending() && is(state, *activation, |phase| !phase.is_terminal())
+        EventBody::StepRecovered { activation, fallback } | EventBody::StepFallbackFailed { activation, fallback } => {
+            running(state)
+                && step(state, *activation).is_some_and(|step| step.rescue == Rescue::Called)
+                && state.fallback_of(plan, *activation) == Some(*fallback)
+        }
+        EventBody::BranchDecided { activation, case } => {
+            deciding(state, *activation, |progress| matches!(progress, Progress::Branch { .. }))
+                && match &plan.valid_step(state.steps[activation.get()].step).kind {
+                    ValidKind::Branch(branch) => *case as usize <= branch.cases.len(),
+                    _ => false,
+                }
+        }
+        EventBody::ParallelJoined { activation, .. } => {
+            running(state)
+                && step(state, *activation).is_some_and(|step| {
+                    let group = step.composite.as_ref().map(|composite| &composite.progress);
+                    step.phase == Phase::Open && matches!(group, Some(Progress::Group { joined: false, .. }))
+                })
+        }
+        EventBody::MapOpened { activation, items } => {
+            deciding(state, *activation, |progress| matches!(progress, Progress::Map(_)))
+                && items.keys.as_ref().is_none_or(|keys| keys.len() == items.items.len())
+        }
+        EventBody::MapItemFinished { activation, index, .. } => {
+            running(state)
+                && step(state, *activation).is_some_and(|step| {
+                    let map = step.composite.as_ref().map(|composite| &composite.progress);
+                    step.phase == Phase::Open && matches!(map, Some(Progress::Map(map)) if map.is_open(*index))
+                })
+        }
+        EventBody::LoopDecided { activation, .. } => {
+            deciding(state, *activation, |progress| matches!(progress, Progress::Loop(_)))
+        }
+        EventBody::SignalReceived(signal) => {
+            if !matches!(state.status, Status::Queued | Status::Running) {
+                return Err(Refusal::new("the execution is ending"));
+            }
+            if state.signals.has_seen(signal) {
+                return Err(Refusal::of_kind(RefusalKind::Repeated, "the signal was received before"));
+            }
+            if state.signals.is_full() {
+                return Err(Refusal::of_kind(RefusalKind::Full, "too many signals wait for somebody to take them"));
+            }
+            true
+        }
+        EventBody::SignalDelivered { activation, signal_sequence } => {
+            running(state)
+                && step(state, *activation).is_some_and(|step| match &plan.valid_step(step.step).kind {
+                    ValidKind::Wait(ValidWait::Signal { name, .. }) => {
+                        step.phase == Phase::Waiting && state.signals.get(name.as_str(), *signal_sequence).is_some()
+                    }
+                    _ => false,
+                })
+        }
+        EventBody::ApprovalRequested { activation, .. } => {
+            running(state)
+                && step(state, *activation).is_some_and(|step| {
+                    step.phase == Phase::Waiting
+                        && step.started_at.is_none()
+                        && matches!(plan.valid_step(step.step).kind, ValidKind::Approval(_))
+                })
+        }
+        EventBody::ApprovalAnswered { activation, answer } => {
+            let Some(step) = step(state, *activation).filter(|step| running(state) && step.phase == Phase::Waiting)
+            else {
+                return Err(Refusal::new("nobody waits for this answer"));
+            };
+            let ValidKind::Approval(approval) = &plan.valid_step(step.step).kind else {
+                return Err(Refusal::new("the step asks for no approval"));
+            };
+            if answer.decision == ApprovalDecision::Approve
+                && let Some(schema) = &approval.schema
+                && let Err(violations) = schema.validate(&answer.answer)
+            {
+                let message = format!("the answer does not fit the approval's schema: {}", Violations(&violations));
+                return Err(Refusal::of_kind(RefusalKind::Invalid, message));
+            }
+            true
         }
 
         EventBody::AttemptStarted { activation, attempt, .. } => {
@@ -102,6 +230,82 @@ fn refusal(body: &EventBody) -> Refusal {
     match body {
         EventBody::TimerFired { timer: Timer::Grace } => Refusal::new("nothing waits for the end of the grace"),
         body => Refusal::new(format!("{} does not fit the state", body.name())),
+    }
+}
+
+/// Finds the approval that an answer is for.
+///
+/// # Errors
+///
+/// [`Refusal`] if no step at this place waits for an answer; of kind [`RefusalKind::Repeated`] if this very answer was given.
+pub fn approval_at(
+    plan: &Plan,
+    state: &State,
+    step_path: &str,
+    answer: &ApprovalAnswer,
+) -> Result<Activation, Refusal> {
+    let found = state.steps.iter().enumerate().filter_map(|(index, step)| {
+        let activation = Activation(index as u32);
+        let asks = matches!(plan.valid_step(step.step).kind, ValidKind::Approval(_));
+        (asks && state.path_of(plan, activation).as_str() == step_path).then_some((activation, step))
+    });
+    match found.into_iter().next() {
+        Some((activation, step)) if step.phase == Phase::Waiting => Ok(activation),
+        Some((_, step)) if gives(answer, step) => {
+            Err(Refusal::of_kind(RefusalKind::Repeated, "the answer was given before"))
+        }
+        Some(_) => Err(Refusal::new(format!("`{step_path}` waits for no answer"))),
+        None => Err(Refusal::new(format!("there is no approval at `{step_path}`"))),
+    }
+}
+
+/// Whether a step has ended as this answer has it end.
+fn gives(answer: &ApprovalAnswer, step: &StepState) -> bool {
+    match (approval_result(answer), &step.output, &step.error) {
+        (Ok(output), Some(given), _) => output == **given,
+        (Err(error), None, Some(given)) => error.code == given.code && error.message == given.message,
+        _ => false,
+    }
+}
+
+fn is_composite(kind: &ValidKind) -> bool {
+    match kind {
+        ValidKind::Parallel(_)
+        | ValidKind::Branch(_)
+        | ValidKind::Map(_)
+        | ValidKind::Loop(_)
+        | ValidKind::Workflow(_) => true,
+        ValidKind::Agent | ValidKind::Tool | ValidKind::Wait(_) | ValidKind::Approval(_) => false,
+        _ => false,
+    }
+}
+
+/// Whether nothing inside of it is open.
+fn is_empty(step: &StepState) -> bool {
+    step.composite.as_ref().is_none_or(|composite| composite.open.is_empty())
+}
+
+fn deciding(state: &State, activation: Activation, is_of: impl Fn(&Progress) -> bool) -> bool {
+    running(state)
+        && step(state, activation).is_some_and(|step| {
+            step.phase == Phase::Deciding && step.composite.as_ref().is_some_and(|composite| is_of(&composite.progress))
+        })
+}
+
+impl State {
+    /// Whether something around an activation is ending, so that it ends with it.
+    pub(super) fn is_aborted(&self, activation: Activation) -> bool {
+        self.around(self.steps[activation.get()].scope).any(|place| {
+            let scope = &self.scopes[place as usize];
+            scope.aborting
+                || scope.opened_by.is_some_and(|composite| self.steps[composite.get()].phase == Phase::Closing)
+        })
+    }
+
+    /// The activation that stands in for another when that fails.
+    pub(super) fn fallback_of(&self, plan: &Plan, activation: Activation) -> Option<Activation> {
+        let fallback = plan.steps()[self.steps[activation.get()].step.get()].fallback?;
+        Some(self.sibling(plan, activation, fallback))
     }
 }
 

@@ -40,6 +40,18 @@ pub enum Command {
         /// Which timer.
         timer: Timer,
     },
+    /// Ask a person: the prompt is the step's input.
+    RequestApproval {
+        /// Which step asks.
+        activation: Activation,
+        /// Until when it can be answered.
+        expires_at: Option<Timestamp>,
+    },
+    /// Ask no longer.
+    WithdrawApproval {
+        /// Which step asked.
+        activation: Activation,
+    },
     /// The execution has ended; nothing follows.
     Finish(Status),
 }

@@ -17,30 +17,33 @@
 //!
 //! | question | file |
 //! |---|---|
-//! | what is known of an execution? | [`mod@state`] |
+//! | what is known of an execution? | [`mod@state`]; of scopes that opened, `instance`; of open composites, `composite`; of signals, `signals` |
 //! | when is an event refused? | [`mod@accept`] |
-//! | what does an event change, and what is to be done then? | [`mod@fold`] |
-//! | what is decided next, and in what order? | [`mod@decide`], fed by [`mod@agenda`] |
+//! | what does an event change, and what is to be done then? | [`mod@fold`]: steps, composites, the end of an execution |
+//! | what is decided next, and in what order? | [`mod@decide`]: steps, composites, waits; fed by [`mod@agenda`] |
 //! | what do expressions see? | [`mod@scope`] |
 //! | what is still open, for a driver with nothing in hand? | [`mod@outstanding`] |
 
 pub mod accept;
 pub mod agenda;
 pub mod command;
+mod composite;
 pub mod decide;
 pub mod fold;
+mod instance;
 pub mod outstanding;
 pub mod scope;
+mod signals;
 pub mod state;
 
 use orchestr8_schema::event::{Event, EventSort};
 
 pub use self::{
-    accept::Refusal,
+    accept::{Refusal, RefusalKind, approval_at},
     command::{Call, Command, Commands},
     fold::fold,
     outstanding::outstanding,
-    state::{Phase, State, Status, StepState},
+    state::{Phase, Rescue, State, Status, StepState},
 };
 use crate::plan::Plan;
 

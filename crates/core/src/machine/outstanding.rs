@@ -4,11 +4,11 @@ use orchestr8_schema::event::{Activation, Timer};
 
 use super::{
     Command, Commands, State,
-    fold::{open_call, timer_due},
+    fold::{is_asked, open_call, timer_due},
 };
 use crate::plan::Plan;
 
-/// Puts out the effects that are still open: the calls that steps wait for, and the timers. A driver that takes an execution up
+/// Puts out the effects that are still open: the calls that steps wait for, the timers, and the approvals. A driver that takes an execution up
 /// carries these out and nothing else.
 ///
 /// At the end of every batch they are what the commands opened and did not close.
@@ -22,6 +22,10 @@ pub fn outstanding(plan: &Plan, state: &State, out: &mut Commands) {
     for (index, step) in state.steps.iter().enumerate() {
         let activation = Activation(index as u32);
         out.extend(timer(Timer::StepDeadline(activation)));
+        out.extend(timer(Timer::Wait(activation)));
+        if is_asked(plan, state, activation) {
+            out.push(Command::RequestApproval { activation, expires_at: step.due_at });
+        }
         out.extend(open_call(plan, state, activation).map(Command::Call));
         if told && step.phase.is_in_flight() {
             out.push(Command::AbortCall { activation, reason: "the execution is ending".into(), force: false });

@@ -3,12 +3,17 @@
 use std::sync::Arc;
 
 use orchestr8_schema::{
-    Failure, StepIndex, Timestamp,
+    Failure, StepIndex, StepPath, Timestamp,
     event::{Activation, Cancelling, Queued, SkipReason},
 };
 use serde_json::Value;
 
-use super::agenda::Agenda;
+use super::{
+    agenda::Agenda,
+    composite::Composite,
+    instance::{Place, ScopeInstance},
+    signals::Signals,
+};
 use crate::plan::Plan;
 
 /// The state of one execution.
@@ -24,13 +29,16 @@ pub struct State {
     pub(super) ended_at: Option<Timestamp>,
     /// When the last event happened.
     pub(super) latest: Timestamp,
-    /// One per step; composite steps will add theirs as they open.
+    /// By activation. The steps of a scope instance stand side by side.
     pub(super) steps: Vec<StepState>,
+    /// In the order in which they opened; that of the workflow itself is the first.
+    pub(super) scopes: Vec<ScopeInstance>,
     pub(super) agenda: Agenda,
-    /// Steps that are not terminal.
+    /// Activations that are not terminal.
     pub(super) live: u32,
     /// Attempts in progress.
     pub(super) in_flight: u32,
+    pub(super) signals: Signals,
     /// The first fatal failure.
     pub(super) fatal: Option<Arc<Failure>>,
     pub(super) cancelling: Option<Arc<Cancelling>>,
@@ -79,6 +87,10 @@ impl Status {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct StepState {
+    /// Which step of the plan.
+    pub step: StepIndex,
+    /// The scope instance that it stands in.
+    pub(super) scope: Place,
     /// How far it has come.
     pub phase: Phase,
     /// Dependencies that have not been settled.
@@ -99,6 +111,10 @@ pub struct StepState {
     pub output: Option<Arc<Value>>,
     /// The final failure, or that of the last attempt.
     pub error: Option<Arc<Failure>>,
+    /// What has become of its fallback.
+    pub rescue: Rescue,
+    /// What a composite holds while it is open, and knows when it has ended.
+    pub(super) composite: Option<Box<Composite>>,
     /// Why it did not run.
     pub skip_reason: Option<SkipReason>,
     /// When its turn came.
@@ -131,6 +147,16 @@ pub enum Phase {
     Between,
     /// The next attempt waits for its time.
     Backoff,
+    /// A composite is about to open, or a wait to begin.
+    Opening,
+    /// A composite has opened, and the way it takes next is about to be decided.
+    Deciding,
+    /// A composite is open.
+    Open,
+    /// A composite is about to end, once all that is open inside has ended.
+    Closing,
+    /// It waits for a time, a signal or a person.
+    Waiting,
     /// The final answer is in; the end of the step is about to be decided.
     Answered,
     /// Ended well.
@@ -156,8 +182,25 @@ impl Phase {
             | Self::Running
             | Self::Between
             | Self::Backoff
+            | Self::Opening
+            | Self::Deciding
+            | Self::Open
+            | Self::Closing
+            | Self::Waiting
             | Self::Answered => false,
         }
+    }
+
+    /// Whether a composite is open.
+    #[must_use]
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Deciding | Self::Open | Self::Closing)
+    }
+
+    /// Whether the step's deadline counts.
+    #[must_use]
+    pub fn has_deadline(self) -> bool {
+        self.has_call() || matches!(self, Self::Opening | Self::Deciding | Self::Open | Self::Waiting)
     }
 
     /// Whether an attempt is in progress.
@@ -176,9 +219,9 @@ impl Phase {
     #[must_use]
     pub fn status(self) -> &'static str {
         match self {
-            Self::Blocked | Self::Ready | Self::Scheduled => "pending",
-            Self::Starting | Self::Running | Self::Answered => "running",
-            Self::Between | Self::Backoff => "waiting",
+            Self::Blocked | Self::Ready | Self::Scheduled | Self::Opening => "pending",
+            Self::Starting | Self::Running | Self::Deciding | Self::Open | Self::Closing | Self::Answered => "running",
+            Self::Between | Self::Backoff | Self::Waiting => "waiting",
             Self::Completed => "completed",
             Self::Failed => "failed",
             Self::Skipped => "skipped",
@@ -187,11 +230,31 @@ impl Phase {
     }
 }
 
-/// An execution's end in progress: a sweep over all steps, in the order of their numbers.
+/// What has become of the step that stands in for a failed one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Rescue {
+    /// It was not needed, or there is none.
+    #[default]
+    None,
+    /// It is about to be called for.
+    Wanted,
+    /// It was called for.
+    Called,
+    /// It completed.
+    Recovered,
+    /// It did not.
+    Lost,
+}
+
+/// An execution's end in progress: a sweep over all that is not a composite, in the order of the numbers, and then, when
+/// nothing of it is left, one over the composites, the inner ones first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Ending {
-    /// The next step to look at.
+    /// The next activation to look at.
     pub(super) cursor: u32,
+    /// The activation behind the next composite to look at.
+    pub(super) composites: u32,
     /// Until when running attempts may end; absent if nothing limits them.
     pub(super) grace_until: Option<Timestamp>,
     /// Whether the tokens of running attempts have fired.
@@ -206,25 +269,26 @@ impl State {
     /// Makes the state before any event.
     #[must_use]
     pub fn new(plan: &Plan) -> Self {
-        let steps: Vec<_> = (0..plan.steps().len())
-            .map(|index| StepState::new(plan.graph().incoming(StepIndex(index as u32))))
-            .collect();
-        Self {
+        let mut state = Self {
             status: Status::Queued,
             sequence: 0,
             queued: None,
             started_at: None,
             ended_at: None,
             latest: Timestamp::default(),
-            live: steps.len() as u32,
-            steps,
+            live: 0,
+            steps: Vec::new(),
+            scopes: Vec::new(),
             agenda: Agenda::default(),
             in_flight: 0,
+            signals: Signals::default(),
             fatal: None,
             cancelling: None,
             ending: None,
             outputs: None,
-        }
+        };
+        state.open_root(plan);
+        state
     }
 
     /// Returns the status.
@@ -263,10 +327,23 @@ impl State {
         &self.steps
     }
 
+    /// Returns the steps of the workflow's own list, in the order of declaration.
+    #[must_use]
+    pub fn own_steps(&self) -> &[StepState] {
+        let range = self.activations(0);
+        &self.steps[range.start as usize..range.end as usize]
+    }
+
     /// Returns an activation; absent if there is none of that number.
     #[must_use]
     pub fn activation(&self, activation: Activation) -> Option<&StepState> {
         self.steps.get(activation.get())
+    }
+
+    /// Returns an activation's place in the workflow; absent if there is none of that number.
+    #[must_use]
+    pub fn step_path(&self, plan: &Plan, activation: Activation) -> Option<StepPath> {
+        self.steps.get(activation.get()).map(|_| self.path_of(plan, activation))
     }
 
     /// Returns the number of attempts in progress.
@@ -295,10 +372,14 @@ impl State {
 }
 
 impl StepState {
-    fn new(waits_for: u32) -> Self {
+    pub(super) fn new(plan: &Plan, step: StepIndex, scope: Place) -> Self {
+        // A fallback waits to be called for, too.
+        let on_demand = u32::from(plan.steps()[step.get()].serves.is_some());
         Self {
+            step,
+            scope,
             phase: Phase::Blocked,
-            waits_for,
+            waits_for: plan.graph().incoming(step) + on_demand,
             attempts: 0,
             rejected: 0,
             restarts: 0,
@@ -307,12 +388,25 @@ impl StepState {
             idempotency_key: None,
             output: None,
             error: None,
+            rescue: Rescue::None,
+            composite: None,
             skip_reason: None,
             scheduled_at: None,
             started_at: None,
             attempt_at: None,
             ended_at: None,
             due_at: None,
+        }
+    }
+
+    /// Whether those that depend on it may run: it completed, its fallback recovered it, or it is a fallback that was not needed.
+    #[must_use]
+    pub fn is_satisfied(&self) -> bool {
+        match self.phase {
+            Phase::Completed => true,
+            Phase::Failed => self.rescue == Rescue::Recovered,
+            Phase::Skipped => self.skip_reason == Some(SkipReason::FallbackNotNeeded),
+            _ => false,
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The edges between steps, in compressed sparse rows.
 
-use orchestr8_schema::{StepIndex, ValidStep};
+use orchestr8_schema::StepIndex;
+
+use super::Unit;
 
 /// Who waits for whom: one flat list of edges, sliced by the step that they leave.
 #[derive(Debug, PartialEq, Eq)]
@@ -24,14 +26,17 @@ pub struct Edge {
 }
 
 impl Graph {
-    pub(super) fn new(steps: &[ValidStep]) -> Self {
-        let entering = |step: &ValidStep| {
-            let hard = step.dependencies.iter().map(|&from| (from, true));
-            let soft = step.soft.iter().map(|&from| (from, false));
+    pub(super) fn new(units: &[Unit]) -> Self {
+        let steps: Vec<_> =
+            units.iter().flat_map(|unit| unit.workflow.steps().iter().map(move |step| (unit, step))).collect();
+        let entering = |&(unit, step): &(&Unit, &_)| {
+            let step: &orchestr8_schema::ValidStep = step;
+            let hard = step.dependencies.iter().map(|&from| (unit.global(from), true));
+            let soft = step.soft.iter().map(|&from| (unit.global(from), false));
             hard.chain(soft).collect::<Vec<_>>()
         };
         let mut offsets = vec![0_u32; steps.len() + 1];
-        for step in steps {
+        for step in &steps {
             for (from, _) in entering(step) {
                 offsets[from.get() + 1] += 1;
             }
@@ -51,8 +56,8 @@ impl Graph {
         Self {
             offsets: offsets.into(),
             edges: edges.into(),
-            incoming: steps.iter().map(|step| (step.dependencies.len() + step.soft.len()) as u32).collect(),
-            dependencies: steps.iter().map(|step| step.dependencies.len() as u32).collect(),
+            incoming: steps.iter().map(|(_, step)| (step.dependencies.len() + step.soft.len()) as u32).collect(),
+            dependencies: steps.iter().map(|(_, step)| step.dependencies.len() as u32).collect(),
         }
     }
 

@@ -1,70 +1,78 @@
 //! A workflow compiled for execution: names become dense numbers, policies are merged, agents are looked up.
 //!
-//! A [`Plan`] is made once and shared by all executions of its workflow. It holds no state.
+//! A [`Plan`] is made once and shared by all executions of its workflow. It holds no state. A workflow and the workflows that it
+//! runs as steps are its [`Unit`]s; their steps and scopes are numbered through, unit after unit, so that a number names a
+//! step of the whole plan.
 
 mod graph;
 mod policy;
+mod step;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use orchestr8_agent_base::{AgentRegistry, context::StepIdentity, registry::RegisteredAgent};
+use orchestr8_agent_base::AgentRegistry;
 use orchestr8_schema::{
-    AgentId, StepId, StepIndex, StepPath, ValidStep, ValidWorkflow,
-    policy::{OnError, OnFailure},
-    workflow::{AgentStep, Step, StepHooks, StepKind, VersionRange},
+    AgentId, StepId, StepIndex, ValidStep, ValidWorkflow,
+    policy::OnFailure,
+    validate::{ScopeIndex, ValidKind},
+    workflow::{Step, VersionRange},
 };
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use self::step::Shared;
 pub use self::{
     graph::{Edge, Graph},
     policy::{CircuitKey, CircuitPolicy, LeafPolicy},
+    step::{Leaf, PlanStep},
 };
 
 /// A workflow compiled for execution.
 pub struct Plan {
-    workflow: ValidWorkflow,
+    units: Box<[Unit]>,
     steps: Box<[PlanStep]>,
+    scopes: Box<[PlanScope]>,
     graph: Graph,
-    /// The step that stands at each rank.
-    by_rank: Box<[StepIndex]>,
     limits: Limits,
-    /// What the root `metadata` shows.
-    metadata: Value,
     agent_versions: Arc<[Arc<str>]>,
 }
 
-/// What a plan knows of one step.
+/// A workflow of a plan: the one that is executed, or one that it runs as a step.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct PlanStep {
-    /// The agent that the step calls.
-    pub agent: Arc<RegisteredAgent>,
-    /// The agent's merged configuration.
-    pub config: Arc<Map<String, Value>>,
-    /// The step's identity, as its agent sees it.
-    pub identity: Arc<StepIdentity>,
-    /// How its calls are made; shared by steps that are called alike.
-    pub policy: Arc<LeafPolicy>,
-    /// What its final failure means.
-    pub on_error: OnError,
-    /// The place in the order in which ready steps are scheduled: number of dependencies, then declaration index.
-    pub rank: u32,
+pub struct Unit {
+    /// The workflow.
+    pub workflow: ValidWorkflow,
+    first_step: u32,
+    first_scope: u32,
+    metadata: Value,
+    /// What a fatal failure does to the rest of its steps.
+    pub on_failure: OnFailure,
+}
+
+/// A list of steps that run together.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct PlanScope {
+    /// The workflow that it stands in.
+    pub unit: usize,
+    /// Whether it is the list of a workflow rather than of a composite.
+    pub is_root: bool,
+    /// The steps in the order of their declaration.
+    pub steps: Box<[StepIndex]>,
 }
 
 /// What holds for a whole execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// The longest that an execution may take.
-    pub timeout: Duration,
+    /// The longest that an execution may take; absent if nothing limits it.
+    pub timeout: Option<Duration>,
     /// Attempts in progress at most; absent leaves it to the engine.
     pub max_concurrent_steps: Option<u32>,
     /// How long running attempts may take to end.
     pub grace_period: Duration,
     /// Whether running attempts are told of a cancellation.
     pub propagate: bool,
-    /// What a fatal failure does to the rest.
-    pub on_failure: OnFailure,
 }
 
 /// The error of a workflow that this engine cannot run.
@@ -110,7 +118,7 @@ pub enum PlanError {
     /// The workflow asks for something that this version of the engine does not do.
     #[error("{place} uses `{what}`, which this version does not run")]
     Unsupported {
-        /// The step, `policies`, or the workflow.
+        /// The step, or `policies`.
         place: String,
         /// What it uses.
         what: &'static str,
@@ -128,39 +136,41 @@ impl Plan {
     /// [`PlanError`] if an agent is missing, its configuration does not fit, or the workflow asks for something that this
     /// version does not do.
     pub fn compile(workflow: &ValidWorkflow, agents: &AgentRegistry) -> Result<Self, PlanError> {
-        let policies = &workflow.workflow().policies;
-        if policies.budget.is_some() {
-            return Err(PlanError::Unsupported { place: "policies".into(), what: "budget" });
-        }
-        if !workflow.hooks().is_empty() {
-            return Err(PlanError::Unsupported { place: "the workflow".into(), what: "hooks" });
-        }
-        let valid = workflow.steps();
-        let graph = Graph::new(valid);
-        let mut by_rank: Vec<_> = (0..valid.len()).map(|index| StepIndex(index as u32)).collect();
+        let units = Unit::all_of(workflow);
+        let graph = Graph::new(&units);
+        let count = units.iter().map(|unit| unit.workflow.steps().len()).sum();
+        let mut by_rank: Vec<_> = (0..count).map(|index| StepIndex(index as u32)).collect();
         by_rank.sort_by_key(|&step| (graph.dependencies(step), step));
-        let mut ranks = vec![0; valid.len()];
+        let mut ranks = vec![0; count];
         for (rank, step) in by_rank.iter().enumerate() {
             ranks[step.get()] = rank as u32;
         }
         let mut shared = Shared::default();
-        let steps = workflow
-            .workflow()
-            .steps
-            .iter()
-            .zip(ranks)
-            .map(|(step, rank)| PlanStep::compile(step, rank, workflow, agents, &mut shared))
-            .collect::<Result<Box<[_]>, _>>()?;
-        let agent_versions =
-            steps.iter().map(|step: &PlanStep| step.agent.manifest().version.to_string().into()).collect();
-        let metadata = serde_json::to_value(&workflow.workflow().metadata).unwrap_or_default();
+        let mut steps = Vec::with_capacity(count);
+        let mut scopes = Vec::new();
+        for (number, unit) in units.iter().enumerate() {
+            unit.supported()?;
+            scopes.extend(unit.workflow.scopes().iter().map(|scope| PlanScope {
+                unit: number,
+                is_root: scope.parent.is_none(),
+                steps: scope.steps.iter().map(|&step| unit.global(step)).collect(),
+            }));
+            for local in (0..unit.workflow.steps().len()).map(|index| StepIndex(index as u32)) {
+                let rank = ranks[unit.global(local).get()];
+                steps.push(PlanStep::compile(&units, number, local, rank, agents, &mut shared)?);
+            }
+            step::place(unit, &mut steps);
+        }
+        let version = |step: &PlanStep| {
+            step.leaf.as_ref().map_or_else(Arc::default, |leaf| leaf.agent.manifest().version.to_string().into())
+        };
+        let agent_versions = steps.iter().map(version).collect();
         Ok(Self {
-            workflow: workflow.clone(),
-            steps,
+            limits: Limits::new(&units),
+            units,
+            steps: steps.into(),
+            scopes: scopes.into(),
             graph,
-            by_rank: by_rank.into(),
-            limits: Limits::new(workflow),
-            metadata,
             agent_versions,
         })
     }
@@ -168,19 +178,46 @@ impl Plan {
     /// Returns the workflow that the plan was compiled from.
     #[must_use]
     pub fn workflow(&self) -> &ValidWorkflow {
-        &self.workflow
+        &self.units[0].workflow
     }
 
-    /// Returns all steps in the order of declaration.
+    /// Returns the workflow and those that it runs as steps.
+    #[must_use]
+    pub fn units(&self) -> &[Unit] {
+        &self.units
+    }
+
+    /// Returns all steps: those of the workflow in the order of declaration, inner ones behind the composite that holds them,
+    /// then those of the workflows that it runs.
     #[must_use]
     pub fn steps(&self) -> &[PlanStep] {
         &self.steps
     }
 
+    /// Returns all scopes; that of the workflow itself is the first.
+    #[must_use]
+    pub fn scopes(&self) -> &[PlanScope] {
+        &self.scopes
+    }
+
     /// Returns what the verifier made of a step: its templates, conditions and schemas.
     #[must_use]
     pub fn valid_step(&self, step: StepIndex) -> &ValidStep {
-        &self.workflow.steps()[step.get()]
+        let unit = self.unit_of(step);
+        &unit.workflow.steps()[(step.0 - unit.first_step) as usize]
+    }
+
+    /// Returns a step as its author wrote it.
+    #[must_use]
+    pub fn declaration(&self, step: StepIndex) -> &Step {
+        let unit = self.unit_of(step);
+        unit.workflow.declaration(StepIndex(step.0 - unit.first_step))
+    }
+
+    /// Returns the workflow that a step stands in.
+    #[must_use]
+    pub fn unit_of(&self, step: StepIndex) -> &Unit {
+        &self.units[self.steps[step.get()].unit]
     }
 
     /// Returns the edges between steps.
@@ -189,25 +226,13 @@ impl Plan {
         &self.graph
     }
 
-    /// Returns the step that stands at a rank.
-    #[must_use]
-    pub fn at_rank(&self, rank: u32) -> StepIndex {
-        self.by_rank[rank as usize]
-    }
-
-    /// Returns the workflow's metadata, as expressions see it.
-    #[must_use]
-    pub fn metadata(&self) -> &Value {
-        &self.metadata
-    }
-
     /// Returns what holds for a whole execution.
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// Returns the versions of the agents that the steps were resolved to.
+    /// Returns the versions of the agents that the steps were resolved to, by step; empty for steps that call none.
     #[must_use]
     pub fn agent_versions(&self) -> &Arc<[Arc<str>]> {
         &self.agent_versions
@@ -217,93 +242,103 @@ impl Plan {
 impl fmt::Debug for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Plan")
-            .field("workflow", &self.workflow.id())
+            .field("workflow", &self.workflow().id())
             .field("steps", &self.steps.len())
             .finish_non_exhaustive()
     }
 }
 
-impl PlanStep {
-    fn compile(
-        step: &Step,
-        rank: u32,
-        workflow: &ValidWorkflow,
-        agents: &AgentRegistry,
-        shared: &mut Shared,
-    ) -> Result<Self, PlanError> {
-        let StepKind::Agent(AgentStep { agent: call, .. }) = &step.kind else {
-            return Err(PlanError::Unsupported { place: format!("step `{}`", step.id), what: step.kind.key() });
-        };
-        let unsupported = |what| PlanError::Unsupported { place: format!("step `{}`", step.id), what };
-        if step.hooks != StepHooks::default() {
-            return Err(unsupported("hooks"));
+impl Unit {
+    /// Finds the workflow and all that it runs, each once.
+    fn all_of(workflow: &ValidWorkflow) -> Box<[Self]> {
+        let mut units = vec![Self::new(workflow, 0, 0)];
+        let mut next = 0;
+        while let Some(unit) = units.get(next) {
+            next += 1;
+            let children: Vec<_> = unit
+                .workflow
+                .steps()
+                .iter()
+                .filter_map(|step| match &step.kind {
+                    ValidKind::Workflow(child) => Some(child.clone()),
+                    _ => None,
+                })
+                .collect();
+            for child in children {
+                if units.iter().all(|unit| !unit.workflow.is_same(&child)) {
+                    let (mut first_step, mut first_scope) = (0, 0);
+                    if let Some(last) = units.last() {
+                        first_step = last.first_step + last.workflow.steps().len() as u32;
+                        first_scope = last.first_scope + last.workflow.scopes().len() as u32;
+                    }
+                    units.push(Self::new(&child, first_step, first_scope));
+                }
+            }
         }
-        if step.compensate.is_some() {
-            return Err(unsupported("compensate"));
-        }
-        let Some(agent) = agents.get(&call.id, &call.version) else {
-            let (step, agent) = (step.id.clone(), call.id.clone());
-            let registered: Vec<_> = agents.versions(&agent).map(ToString::to_string).collect();
-            return Err(if registered.is_empty() {
-                PlanError::UnknownAgent { step, agent }
-            } else {
-                PlanError::NoVersion { step, agent, range: call.version.clone(), registered: registered.join(", ") }
-            });
-        };
-        let config = agent
-            .configure(call.config.as_ref())
-            .map_err(|error| PlanError::Config { step: step.id.clone(), message: error.to_string() })?;
-        if step.on_error == OnError::Fallback {
-            return Err(unsupported("onError: fallback"));
-        }
-        Ok(Self {
-            agent: Arc::clone(agent),
-            config: share(&mut shared.configs, config),
-            identity: Arc::new(StepIdentity::new(step.id.clone(), StepPath::from(&step.id), 0)),
-            policy: share(&mut shared.policies, LeafPolicy::resolve(step, workflow, agent.manifest())?),
-            on_error: step.on_error,
-            rank,
-        })
+        units.into()
     }
-}
 
-/// What steps have in common, so that the many steps of a large workflow are near each other in memory.
-#[derive(Default)]
-struct Shared {
-    policies: Vec<Arc<LeafPolicy>>,
-    configs: Vec<Arc<Map<String, Value>>>,
-}
-
-/// Finds an equal value among the latest ones, or adds this one to them.
-fn share<T: PartialEq>(values: &mut Vec<Arc<T>>, value: T) -> Arc<T> {
-    if let Some(found) = values.iter().rev().take(Plan::SHARED).find(|found| ***found == value) {
-        return Arc::clone(found);
+    fn new(workflow: &ValidWorkflow, first_step: u32, first_scope: u32) -> Self {
+        let declared = workflow.workflow();
+        Self {
+            workflow: workflow.clone(),
+            first_step,
+            first_scope,
+            metadata: serde_json::to_value(&declared.metadata).unwrap_or_default(),
+            on_failure: declared.policies.on_failure.unwrap_or_default(),
+        }
     }
-    let value = Arc::new(value);
-    values.push(Arc::clone(&value));
-    value
+
+    /// Returns the number that a step of this workflow has in the plan.
+    #[must_use]
+    pub fn global(&self, step: StepIndex) -> StepIndex {
+        StepIndex(self.first_step + step.0)
+    }
+
+    /// Returns the number that a scope of this workflow has in the plan.
+    #[must_use]
+    pub fn global_scope(&self, scope: ScopeIndex) -> ScopeIndex {
+        ScopeIndex(self.first_scope + scope.0)
+    }
+
+    /// Returns the workflow's metadata, as expressions see it.
+    #[must_use]
+    pub fn metadata(&self) -> &Value {
+        &self.metadata
+    }
+
+    fn supported(&self) -> Result<(), PlanError> {
+        let unsupported = |what| Err(PlanError::Unsupported { place: "the workflow".into(), what });
+        if self.workflow.workflow().policies.budget.is_some() {
+            return unsupported("budget");
+        }
+        if !self.workflow.hooks().is_empty() {
+            return unsupported("hooks");
+        }
+        Ok(())
+    }
 }
 
 impl Limits {
-    fn new(workflow: &ValidWorkflow) -> Self {
+    fn new(units: &[Unit]) -> Self {
         use orchestr8_schema::policy::{CancellationPolicy, WorkflowTimeout};
 
-        let policies = &workflow.workflow().policies;
+        let policies = &units[0].workflow.workflow().policies;
         let cancellation = policies.cancellation.clone().unwrap_or_default();
+        let asked = policies.timeout.as_ref().and_then(|timeout| timeout.global);
+        let waits = units
+            .iter()
+            .flat_map(|unit| unit.workflow.steps())
+            .any(|step| matches!(step.kind, ValidKind::Wait(_) | ValidKind::Approval(_)));
+        let default = (!waits).then_some(WorkflowTimeout::DEFAULT_GLOBAL);
         Self {
-            timeout: policies
-                .timeout
-                .as_ref()
-                .and_then(|timeout| timeout.global)
-                .unwrap_or(WorkflowTimeout::DEFAULT_GLOBAL)
-                .as_duration(),
+            timeout: asked.or(default).map(orchestr8_schema::Millis::as_duration),
             max_concurrent_steps: policies
                 .concurrency
                 .as_ref()
                 .and_then(|concurrency| concurrency.max_concurrent_steps),
             grace_period: cancellation.grace_period.unwrap_or(CancellationPolicy::DEFAULT_GRACE_PERIOD).as_duration(),
             propagate: cancellation.propagate.unwrap_or(true),
-            on_failure: policies.on_failure.unwrap_or_default(),
         }
     }
 }

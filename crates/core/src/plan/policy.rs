@@ -17,8 +17,6 @@ use super::PlanError;
 pub struct LeafPolicy {
     /// How long one attempt may take.
     pub timeout: Duration,
-    /// How long the whole step may take, all attempts and waits included.
-    pub deadline: Option<Duration>,
     /// Attempts in all, the first included.
     pub max_attempts: u32,
     /// The delay after the first failure; it doubles with each further one.
@@ -95,7 +93,6 @@ impl LeafPolicy {
 
         Ok(Self {
             timeout,
-            deadline: own.deadline.map(|deadline| deadline.as_duration()),
             max_attempts: if manifest.retryable {
                 retry.max_attempts.unwrap_or(RetryPolicy::DEFAULT_MAX_ATTEMPTS)
             } else {

@@ -1,11 +1,14 @@
 //! What the engine does, seen through its public face.
 
 mod cancellation;
+mod composites;
 mod execution;
 mod failure;
+mod fallback;
 mod faulty_store;
 mod hostile_agents;
 mod limits;
+mod pauses;
 mod watching;
 
 use serde_json::{Value, json};

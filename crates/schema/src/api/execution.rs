@@ -197,10 +197,10 @@ pub struct WaitingFor {
 }
 
 impl WaitingFor {
-    /// Makes an entry for a step that waits for its next attempt.
+    /// Makes an entry for a step that waits for a thing of this kind.
     #[must_use]
-    pub fn backoff(step_path: impl Into<String>, until: Option<Timestamp>) -> Self {
-        Self { kind: "backoff".to_owned(), step_path: step_path.into(), until }
+    pub fn new(kind: impl Into<String>, step_path: impl Into<String>, until: Option<Timestamp>) -> Self {
+        Self { kind: kind.into(), step_path: step_path.into(), until }
     }
 }
 
@@ -236,6 +236,15 @@ pub struct StepResult {
     /// Why it did not run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skip_reason: Option<String>,
+    /// The id of the step that this one stood in for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alias_for: Option<String>,
+    /// The id of the step that stood in for this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovered_by: Option<String>,
+    /// The case that a branch took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub case: Option<String>,
     /// Calls that reached the agent.
     pub attempts: u32,
     /// When its first attempt began.

@@ -24,7 +24,7 @@ use crate::{
     clock::mix,
     engine::{
         call::{CallState, InFlight, Need, Returned, Signal},
-        stack::{self, CallFuture, CallLimits},
+        stack::{self, CallFuture, CallLimits, LeafStack},
     },
     machine::{Call, Phase},
     telemetry,
@@ -44,23 +44,27 @@ pub(super) struct Entry {
 }
 
 impl Driver {
-    /// Makes the future of a call. Nothing happens before it is polled.
-    pub(super) fn open(&mut self, call: Call, circuit: Option<Circuit>, has_slot: bool) -> usize {
-        let index = call.activation.get();
-        let step = &self.program.plan.steps()[index];
-        let known = &self.state.steps()[index];
-        let input = known.input.clone().unwrap_or_else(|| Arc::new(Value::Null));
+    /// Makes the future of a call. Nothing happens before it is polled. Absent for a step that calls nothing.
+    pub(super) fn open(&mut self, call: Call, circuit: Option<Circuit>, has_slot: bool) -> Option<usize> {
+        let known = &self.state.steps()[call.activation.get()];
+        let step = known.step;
+        let planned = &self.program.plan.steps()[step.get()];
+        let leaf = planned.leaf.as_ref()?;
+        let identity = match &planned.identity {
+            Some(identity) => Arc::clone(identity),
+            None => Arc::new(self.state.identity(&self.program.plan, call.activation)),
+        };
+        let span = telemetry::step_span(&self.span, &identity, &leaf.agent.manifest().id);
         let mut context = AgentContext::builder(
             Arc::clone(&self.origin.identity),
-            Arc::clone(&step.identity),
+            identity,
             Arc::clone(&self.engine.clock),
-            input,
+            known.input.clone().unwrap_or_default(),
         )
-        .config(Arc::clone(&step.config));
+        .config(Arc::clone(&leaf.config));
         if let Some(key) = &known.idempotency_key {
             context = context.idempotency_key(&**key);
         }
-        let span = telemetry::step_span(&self.span, &step.identity, &step.agent.manifest().id);
         let state = Arc::new(CallState::new(context.build(), call.deadline_at, span, call.attempt, has_slot));
         let instant = |at: Timestamp| self.timeline.instant(at);
         let limits = CallLimits {
@@ -69,7 +73,7 @@ impl Driver {
             not_before: call.not_before.map(instant),
             deadline: call.deadline_at.map(instant),
         };
-        let future = stack::call(Arc::clone(&self.program), index, Arc::clone(&state), circuit, limits);
+        let future = stack::call(Arc::clone(&self.program), step, Arc::clone(&state), circuit, limits);
         let key = self.calls.insert(Entry {
             activation: call.activation,
             state,
@@ -79,15 +83,18 @@ impl Driver {
             in_attempt: false,
             told: false,
         });
+        let index = call.activation.get();
+        if self.call_of.len() <= index {
+            self.call_of.resize(self.state.steps().len(), NO_CALL);
+        }
         self.call_of[index] = key as u32;
-        key
+        Some(key)
     }
 
     /// Finds the circuit that a step's call belongs to.
     pub(super) fn circuit_of(&self, activation: Activation) -> Option<Circuit> {
-        let index = activation.get();
-        let input = self.state.steps()[index].input.as_deref()?;
-        self.program.stack(index).circuit(input, &self.engine.circuits)
+        let step = self.state.activation(activation)?;
+        self.program.stack(step.step)?.circuit(step.input.as_deref()?, &self.engine.circuits)
     }
 
     /// Polls calls in place.
@@ -202,7 +209,8 @@ impl Driver {
         let activation = entry.activation;
         let attempt = entry.state.attempt();
         let restart = self.state.activation(activation).map_or(0, |step| step.restarts);
-        let timeout = Some(self.program.stack(activation.get()).timeout());
+        let step = self.state.activation(activation).map(|step| step.step);
+        let timeout = step.and_then(|step| self.program.stack(step)).map(LeafStack::timeout);
         // An execution that is ending refuses, and has aborted the call already.
         if self.feed(EventBody::AttemptStarted { activation, attempt, restart, timeout }).is_ok() {
             self.calls[key].in_attempt = true;
@@ -245,11 +253,8 @@ impl Driver {
     }
 
     pub(super) fn abort(&mut self, activation: Activation, force: bool) {
-        let key = self.call_of[activation.get()];
-        if key == NO_CALL {
-            return;
-        }
-        let key = key as usize;
+        let Some(key) = self.call_of.get(activation.get()).filter(|key| **key != NO_CALL) else { return };
+        let key = *key as usize;
         let entry = &mut self.calls[key];
         if force {
             let span = entry.state.span().clone();

@@ -83,6 +83,8 @@ impl Driver {
                     ended = true;
                     self.finished(status);
                 }
+                // Whoever is to answer reads of it in the journal.
+                Command::RequestApproval { .. } | Command::WithdrawApproval { .. } => {}
                 Command::Call(_) | Command::Record(_) | Command::Refuse(_) => {}
             }
         }

@@ -49,7 +49,7 @@ use crate::{
 /// Answers that are taken before other tasks get a turn.
 const TURN: usize = 128;
 
-/// Steps of one execution that have no call.
+/// Activations that have no call.
 const NO_CALL: u32 = u32::MAX;
 
 /// Drives one execution to its end. The future never fails: how it ended is left in [`Shared`].
@@ -100,7 +100,7 @@ pub(super) struct Driver {
     /// Keys of calls that have ended may still stand in the queues below, and may name another call by then: whoever takes one
     /// checks that the call waits for what the queue is for.
     calls: Slab<Entry>,
-    /// By step, the key of its call.
+    /// By activation, the key of its call.
     call_of: Vec<u32>,
     /// Who waits for a slot, first in, first out.
     waiting: VecDeque<Waiter>,
@@ -141,7 +141,7 @@ impl Driver {
         engine.bus.publish(&origin, 1, std::slice::from_ref(queued));
         Self {
             slots: Held { engine: Arc::clone(&engine), shared: Arc::clone(&shared), count: 0 },
-            call_of: vec![NO_CALL; state.steps().len()],
+            call_of: Vec::new(),
             engine,
             shared,
             origin,
@@ -242,6 +242,17 @@ impl Driver {
                     let grace_period = grace_period.unwrap_or(self.program.plan.limits().grace_period);
                     let cancelling = Cancelling { reason, grace_period, requested_by };
                     let result = self.feed(EventBody::ExecutionCancelling(Arc::new(cancelling)));
+                    self.answers.push(Answer { to: answer, result });
+                }
+                Request::Signal { signal, answer } => {
+                    let result = self.feed(EventBody::SignalReceived(Arc::new(signal)));
+                    self.answers.push(Answer { to: answer, result });
+                }
+                Request::Approval { step_path, approval, answer } => {
+                    let result = machine::approval_at(&self.program.plan, &self.state, &step_path, &approval);
+                    let result = result.and_then(|activation| {
+                        self.feed(EventBody::ApprovalAnswered { activation, answer: Arc::new(approval) })
+                    });
                     self.answers.push(Answer { to: answer, result });
                 }
             }

@@ -76,11 +76,12 @@ impl Driver {
 
     fn remark_on(&self, timer: Timer) -> Option<EventBody> {
         let (scope, timeout) = match timer {
-            Timer::ExecutionDeadline => (TimeoutScope::Execution, time_limit(&self.program.plan, &self.state)),
+            Timer::ExecutionDeadline => (TimeoutScope::Execution, time_limit(&self.program.plan, &self.state)?),
             Timer::StepDeadline(activation) => {
-                (TimeoutScope::Step(activation), self.program.plan.steps().get(activation.get())?.policy.deadline?)
+                let step = self.state.activation(activation)?.step;
+                (TimeoutScope::Step(activation), self.program.plan.steps()[step.get()].deadline?)
             }
-            Timer::Grace => return None,
+            Timer::Wait(_) | Timer::Grace => return None,
         };
         Some(EventBody::TimeoutExceeded { scope, timeout })
     }

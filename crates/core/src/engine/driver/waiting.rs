@@ -64,7 +64,7 @@ impl Driver {
         let rejected = circuit.as_ref().is_some_and(|circuit| circuit.rejection().is_some());
         if rejected || call.not_before.is_some() {
             let key = self.open(call, circuit, false);
-            self.runnable.push_back(key);
+            self.runnable.extend(key);
         } else {
             self.waiting.push_back(Waiter::New(call, circuit));
         }
@@ -109,7 +109,7 @@ impl Driver {
             match self.waiting.pop_front() {
                 Some(Waiter::New(call, circuit)) => {
                     let key = self.open(call, circuit, true);
-                    self.runnable.push_back(key);
+                    self.runnable.extend(key);
                 }
                 Some(Waiter::Parked(key)) => {
                     let entry = &mut self.calls[key];

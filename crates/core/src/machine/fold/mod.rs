@@ -1,0 +1,226 @@
+//! What each event changes, and what is to be done once it is stored.
+//!
+//! Nothing is evaluated and nothing is decided here: a journal that is replayed goes through this file alone, with its commands
+//! going nowhere.
+
+mod composite;
+mod ending;
+mod step;
+
+use std::{sync::Arc, time::Duration};
+
+use orchestr8_schema::{
+    ErrorKind, Failure, Millis, Timestamp,
+    event::{Activation, Event, EventBody, Timer},
+    validate::ValidKind,
+};
+
+pub(super) use self::step::approval_result;
+use super::{
+    Call, Command, Phase, State, Status,
+    accept::accept,
+    agenda::Consequence,
+    command::{Discard, Sink},
+};
+use crate::plan::Plan;
+
+/// Changes the state as an event says; an event that does not fit changes nothing. All that replay needs.
+pub fn fold(plan: &Plan, state: &mut State, event: &Event) {
+    if accept(plan, state, &event.body).is_ok() {
+        apply(plan, state, event, &mut Discard);
+    }
+}
+
+/// Changes the state as an event that fits says, and puts out what is to be done.
+pub(super) fn apply(plan: &Plan, state: &mut State, event: &Event, out: &mut impl Sink) {
+    Fold { plan, state, at: event.at, out }.apply(&event.body);
+}
+
+/// Tells when an open timer is due; absent if it is not open.
+pub(super) fn timer_due(plan: &Plan, state: &State, timer: Timer) -> Option<Timestamp> {
+    if state.status != Status::Running {
+        let ending = state.ending.as_ref().filter(|ending| timer == Timer::Grace && !ending.forced)?;
+        return ending.grace_until;
+    }
+    match timer {
+        Timer::ExecutionDeadline => Some(state.started_at?.plus(time_limit(plan, state)?)),
+        Timer::StepDeadline(activation) => {
+            let step = state.steps.get(activation.get()).filter(|step| step.phase.has_deadline())?;
+            Some(step.scheduled_at?.plus(plan.steps()[step.step.get()].deadline?))
+        }
+        Timer::Wait(activation) => {
+            let step = state.steps.get(activation.get())?;
+            step.due_at.filter(|_| matches!(step.phase, Phase::Waiting | Phase::Open))
+        }
+        Timer::Grace => None,
+    }
+}
+
+/// Tells how long the execution may take: as the workflow says, or less if its caller asked for less.
+pub(crate) fn time_limit(plan: &Plan, state: &State) -> Option<Duration> {
+    let asked = state.queued.as_ref().and_then(|queued| queued.timeout);
+    asked.into_iter().chain(plan.limits().timeout).min()
+}
+
+/// Describes the call that a step waits for; absent if it waits for none.
+pub(super) fn open_call(plan: &Plan, state: &State, activation: Activation) -> Option<Call> {
+    let step = state.steps.get(activation.get())?;
+    let (attempt, restart) = match step.phase {
+        Phase::Scheduled | Phase::Between | Phase::Backoff => (step.attempts.saturating_add(1), 0),
+        Phase::Starting | Phase::Running => (step.attempts, step.restarts.saturating_add(1)),
+        _ => return None,
+    };
+    Some(Call {
+        activation,
+        attempt,
+        restart,
+        tries_used: attempt.saturating_sub(1).saturating_add(step.rejected),
+        not_before: step.due_at,
+        deadline_at: deadline(plan, state, activation),
+    })
+}
+
+/// The first of the deadlines of a step, of what is around it, and of the execution.
+fn deadline(plan: &Plan, state: &State, activation: Activation) -> Option<Timestamp> {
+    let outer =
+        state.around(state.steps[activation.get()].scope).filter_map(|place| state.scopes[place as usize].opened_by);
+    let timers = std::iter::once(activation).chain(outer).map(Timer::StepDeadline);
+    timers.chain([Timer::ExecutionDeadline]).filter_map(|timer| timer_due(plan, state, timer)).min()
+}
+
+/// Whether an approval is open, which somebody is to be asked for.
+pub(super) fn is_asked(plan: &Plan, state: &State, activation: Activation) -> bool {
+    let step = &state.steps[activation.get()];
+    step.phase == Phase::Waiting
+        && step.started_at.is_some()
+        && matches!(plan.valid_step(step.step).kind, ValidKind::Approval(_))
+}
+
+struct Fold<'a, S> {
+    plan: &'a Plan,
+    state: &'a mut State,
+    at: Timestamp,
+    out: &'a mut S,
+}
+
+impl<S: Sink> Fold<'_, S> {
+    fn apply(&mut self, body: &EventBody) {
+        self.state.sequence += 1;
+        self.state.latest = self.at;
+        match body {
+            EventBody::ExecutionQueued(queued) => self.state.queued = Some(Arc::clone(queued)),
+            EventBody::ExecutionStarted { .. } => self.execution_started(),
+            EventBody::ExecutionCancelling(cancelling) => self.cancelling(cancelling),
+            EventBody::ExecutionFailing { error } => self.failing(error),
+            EventBody::ExecutionCompleted { outputs } => {
+                self.state.outputs.clone_from(outputs);
+                self.finish(Status::Completed);
+            }
+            EventBody::ExecutionFailed => self.finish(Status::Failed),
+            EventBody::ExecutionCancelled { .. } => self.finish(Status::Cancelled),
+
+            EventBody::StepScheduled { activation, input, idempotency_key } => {
+                self.scheduled(*activation, input, idempotency_key.as_ref());
+            }
+            EventBody::StepStarted { activation } => self.started(*activation),
+            EventBody::StepWaiting { activation, due_at } => self.waiting(*activation, *due_at),
+            EventBody::StepCompleted { activation, output } => self.completed(*activation, output.as_ref()),
+            EventBody::StepFailed { activation, error, fatal } => self.failed(*activation, error, *fatal),
+            EventBody::StepSkipped { activation, reason, dependency } => {
+                self.skipped(*activation, *reason, *dependency);
+            }
+            EventBody::StepCancelled { activation, forced } => self.cancelled(*activation, *forced),
+            EventBody::StepFallback { activation, fallback } => self.call_fallback(*activation, *fallback),
+            EventBody::StepRecovered { activation, .. } => self.recovered(*activation),
+            EventBody::StepFallbackFailed { activation, .. } => self.not_recovered(*activation),
+
+            EventBody::BranchDecided { activation, case } => self.branch_decided(*activation, *case),
+            EventBody::ParallelJoined { activation, .. } => self.joined(*activation),
+            EventBody::MapOpened { activation, items } => self.map_opened(*activation, items),
+            EventBody::MapItemFinished { activation, index, result } => {
+                self.item_finished(*activation, *index, result);
+            }
+            EventBody::LoopDecided { activation, decision } => self.loop_decided(*activation, decision),
+
+            EventBody::SignalReceived(signal) => {
+                self.state.signals.receive(self.state.sequence, signal);
+                self.follow(Consequence::Deliver(Arc::clone(&signal.name)));
+            }
+            EventBody::SignalDelivered { activation, signal_sequence } => {
+                self.signal_delivered(*activation, *signal_sequence);
+            }
+            EventBody::ApprovalRequested { activation, expires_at } => {
+                self.state.steps[activation.get()].started_at = Some(self.at);
+                self.out.push(Command::RequestApproval { activation: *activation, expires_at: *expires_at });
+            }
+            EventBody::ApprovalAnswered { activation, answer } => self.approval_answered(*activation, answer),
+
+            EventBody::AttemptStarted { activation, attempt, restart, .. } => {
+                self.attempt_started(*activation, *attempt, *restart);
+            }
+            EventBody::AttemptFinished { activation, result, is_final, .. } => {
+                self.attempt_finished(*activation, result, *is_final);
+            }
+            EventBody::AttemptRejected { activation, error, is_final } => {
+                self.attempt_rejected(*activation, error, *is_final);
+            }
+            EventBody::RetryScheduled { activation, due_at, .. } => {
+                let step = &mut self.state.steps[activation.get()];
+                step.phase = Phase::Backoff;
+                step.due_at = Some(*due_at);
+            }
+            EventBody::TimerFired { timer } => self.timer_fired(*timer),
+            EventBody::TimeoutExceeded { .. } | EventBody::CircuitChanged(_) => {}
+        }
+        self.state.trim(self.plan);
+        self.move_sweep();
+    }
+
+    fn execution_started(&mut self) {
+        self.state.status = Status::Running;
+        self.state.started_at = Some(self.at);
+        self.set(Timer::ExecutionDeadline);
+        for activation in self.state.activations(0) {
+            self.release(Activation(activation));
+        }
+    }
+
+    fn timer_fired(&mut self, timer: Timer) {
+        match timer {
+            Timer::ExecutionDeadline => {
+                let limit = Millis::from(time_limit(self.plan, self.state).unwrap_or_default());
+                let mut error = Failure::new(ErrorKind::Timeout, format!("the execution took longer than {limit}"));
+                error.timestamp = Some(self.at);
+                self.follow(Consequence::Fail(Arc::new(error)));
+            }
+            Timer::StepDeadline(activation) => self.step_late(activation),
+            Timer::Wait(activation) => self.wait_over(activation),
+            Timer::Grace => self.end_grace(),
+        }
+    }
+
+    /// Notes what follows, unless the execution is ending, when nothing follows any more.
+    fn follow(&mut self, consequence: Consequence) {
+        if self.state.status == Status::Running {
+            self.state.agenda.consequences.push_back(consequence);
+        }
+    }
+
+    fn abort(&mut self, activation: Activation, reason: &str, force: bool) {
+        self.out.push(Command::AbortCall { activation, reason: reason.into(), force });
+    }
+
+    /// Sets a timer if it is open.
+    fn set(&mut self, timer: Timer) {
+        if let Some(due_at) = timer_due(self.plan, self.state, timer) {
+            self.out.push(Command::SetTimer { timer, due_at });
+        }
+    }
+
+    /// Clears a timer if it is open.
+    fn clear(&mut self, timer: Timer) {
+        if timer_due(self.plan, self.state, timer).is_some() {
+            self.out.push(Command::ClearTimer { timer });
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! Steps: they are scheduled, called, retried, waited for, and they end.
+
+use std::{cmp::Reverse, sync::Arc};
+
+use orchestr8_schema::{
+    ErrorKind, Failure, StepIndex, Timestamp,
+    event::{Activation, ApprovalAnswer, ApprovalDecision, SkipReason, Timer},
+    policy::OnError,
+    validate::{ValidKind, ValidWait},
+    workflow::OnTimeout,
+};
+use serde_json::{Value, json};
+
+use super::{Fold, is_asked, open_call};
+use crate::machine::{Command, Phase, Rescue, StepState, agenda::Consequence, command::Sink};
+
+impl<S: Sink> Fold<'_, S> {
+    fn step(&mut self, activation: Activation) -> &mut StepState {
+        &mut self.state.steps[activation.get()]
+    }
+
+    pub(super) fn scheduled(&mut self, activation: Activation, input: &Arc<Value>, key: Option<&Arc<str>>) {
+        let at = self.at;
+        let is_leaf = self.plan.steps()[self.state.steps[activation.get()].step.get()].leaf.is_some();
+        let step = self.step(activation);
+        step.phase = if is_leaf { Phase::Scheduled } else { Phase::Opening };
+        step.input = Some(Arc::clone(input));
+        step.idempotency_key = key.cloned();
+        step.scheduled_at = Some(at);
+        self.set(Timer::StepDeadline(activation));
+        match open_call(self.plan, self.state, activation) {
+            Some(call) => self.out.push(Command::Call(call)),
+            None => self.follow(Consequence::Open(activation)),
+        }
+    }
+
+    pub(super) fn started(&mut self, activation: Activation) {
+        let at = self.at;
+        let step = self.step(activation);
+        step.started_at = Some(at);
+        if step.phase == Phase::Starting {
+            step.phase = Phase::Running;
+        } else {
+            self.open(activation);
+        }
+    }
+
+    pub(super) fn waiting(&mut self, activation: Activation, due_at: Option<Timestamp>) {
+        let (plan, at) = (self.plan, self.at);
+        let step = self.step(activation);
+        step.phase = Phase::Waiting;
+        step.due_at = due_at;
+        match &plan.valid_step(step.step).kind {
+            ValidKind::Approval(_) => self.follow(Consequence::Ask(activation)),
+            ValidKind::Wait(ValidWait::Signal { name, .. }) => {
+                step.started_at = Some(at);
+                self.state.signals.wait(name.as_str(), activation);
+                self.follow(Consequence::Deliver(name.as_str().into()));
+            }
+            _ => step.started_at = Some(at),
+        }
+        self.set(Timer::Wait(activation));
+    }
+
+    /// The time of a wait is over, or the next iteration of a loop is due.
+    pub(super) fn wait_over(&mut self, activation: Activation) {
+        let plan = self.plan;
+        let step = self.step(activation);
+        step.due_at = None;
+        let result = match &plan.valid_step(step.step).kind {
+            ValidKind::Wait(ValidWait::Signal { name, .. }) => {
+                Err(Failure::new(ErrorKind::Timeout, format!("no signal `{}` came in time", name.as_str())))
+            }
+            ValidKind::Wait(_) => Ok(json!({ "reason": "elapsed" })),
+            ValidKind::Approval(approval) => match &approval.on_timeout {
+                OnTimeout::Fail => Err(Failure::new(ErrorKind::Timeout, "nobody answered in time")),
+                OnTimeout::Reject => Err(Failure::new(ErrorKind::Denied, "nobody approved in time")),
+                OnTimeout::Answer(answer) => Ok(approved(answer, None, None)),
+            },
+            _ => return self.begin_iteration(activation),
+        };
+        self.answer(activation, result);
+    }
+
+    pub(super) fn signal_delivered(&mut self, activation: Activation, sequence: u64) {
+        let plan = self.plan;
+        let ValidKind::Wait(ValidWait::Signal { name, .. }) = &plan.valid_step(self.step(activation).step).kind else {
+            return;
+        };
+        if let Some(signal) = self.state.signals.take(name.as_str(), sequence) {
+            self.answer(activation, Ok(json!({ "reason": "signal", "payload": signal.payload })));
+            self.follow(Consequence::Deliver(name.as_str().into()));
+        }
+    }
+
+    pub(super) fn approval_answered(&mut self, activation: Activation, answer: &ApprovalAnswer) {
+        self.answer(activation, approval_result(answer));
+    }
+
+    /// A wait or an approval has its result.
+    fn answer(&mut self, activation: Activation, result: Result<Value, Failure>) {
+        let step = self.step(activation);
+        match result {
+            Ok(output) => step.output = Some(Arc::new(output)),
+            Err(error) => step.error = Some(Arc::new(error)),
+        }
+        self.answered(activation);
+    }
+
+    pub(super) fn attempt_started(&mut self, activation: Activation, attempt: u32, restart: u32) {
+        self.state.in_flight += 1;
+        let at = self.at;
+        let step = self.step(activation);
+        step.attempts = attempt;
+        step.restarts = restart;
+        step.attempt_at = Some(at);
+        step.due_at = None;
+        if step.started_at.is_none() {
+            step.phase = Phase::Starting;
+            self.state.agenda.ends.push_back(activation);
+        } else {
+            step.phase = Phase::Running;
+        }
+    }
+
+    pub(super) fn attempt_finished(
+        &mut self,
+        activation: Activation,
+        result: &Result<Arc<Value>, Arc<Failure>>,
+        is_final: bool,
+    ) {
+        self.state.in_flight -= 1;
+        let ending = self.state.status.is_ending();
+        let step = self.step(activation);
+        match result {
+            Ok(output) => step.output = Some(Arc::clone(output)),
+            Err(error) => step.error = Some(Arc::clone(error)),
+        }
+        if is_final || ending {
+            self.answered(activation);
+            if !is_final {
+                self.abort(activation, "no further attempt is made", true);
+            }
+        } else {
+            step.phase = Phase::Between;
+        }
+    }
+
+    pub(super) fn attempt_rejected(&mut self, activation: Activation, error: &Arc<Failure>, is_final: bool) {
+        let step = self.step(activation);
+        step.rejected = step.rejected.saturating_add(1);
+        step.error = Some(Arc::clone(error));
+        if is_final {
+            self.answered(activation);
+        } else {
+            step.phase = Phase::Between;
+        }
+    }
+
+    /// A step has taken longer than its deadline allows.
+    pub(super) fn step_late(&mut self, activation: Activation) {
+        let step = self.step(activation);
+        let phase = step.phase;
+        let mut error = Failure::new(ErrorKind::Timeout, "the step's deadline has passed");
+        if let Some(last) = step.error.take() {
+            error = error.caused_by(last);
+        }
+        let error = Arc::new(error);
+        if phase.is_open() {
+            return self.close(activation, Err(error));
+        }
+        step.error = Some(error);
+        step.output = None;
+        if phase.is_in_flight() {
+            self.state.in_flight -= 1;
+        }
+        if phase.has_call() {
+            self.abort(activation, "the step's deadline has passed", true);
+        }
+        self.answered(activation);
+    }
+
+    /// The final answer of a step is in: its end is to be decided.
+    fn answered(&mut self, activation: Activation) {
+        self.withdraw(activation);
+        self.step(activation).phase = Phase::Answered;
+        self.state.agenda.ends.push_back(activation);
+    }
+
+    /// Takes back what is open for a step besides its call.
+    pub(super) fn withdraw(&mut self, activation: Activation) {
+        self.clear_deadline(activation);
+        self.clear(Timer::Wait(activation));
+        if is_asked(self.plan, self.state, activation) {
+            self.out.push(Command::WithdrawApproval { activation });
+        }
+        let plan = self.plan;
+        let step = self.step(activation);
+        if step.phase == Phase::Waiting
+            && let ValidKind::Wait(ValidWait::Signal { name, .. }) = &plan.valid_step(step.step).kind
+        {
+            self.state.signals.wait_no_longer(name.as_str(), activation);
+        }
+    }
+
+    /// Clears a step's deadline. An attempt may have ended within the event that is folded, so the phase says nothing.
+    pub(super) fn clear_deadline(&mut self, activation: Activation) {
+        let step = &self.state.steps[activation.get()];
+        let open = step.scheduled_at.is_some() && step.phase.has_deadline();
+        if open && self.state.status == super::Status::Running && self.plan.steps()[step.step.get()].deadline.is_some()
+        {
+            self.out.push(Command::ClearTimer { timer: Timer::StepDeadline(activation) });
+        }
+    }
+
+    pub(super) fn completed(&mut self, activation: Activation, output: Option<&Arc<Value>>) {
+        let output = match output {
+            Some(output) => Arc::clone(output),
+            None => Arc::new(crate::machine::decide::composite::default_output(self.plan, self.state, activation)),
+        };
+        self.end(activation, Phase::Completed);
+        let step = self.step(activation);
+        step.output = Some(output);
+        step.error = None;
+        self.settle(activation);
+        self.leave(activation);
+    }
+
+    pub(super) fn failed(&mut self, activation: Activation, error: &Arc<Failure>, fatal: bool) {
+        let planned = &self.plan.steps()[self.state.steps[activation.get()].step.get()];
+        self.end(activation, Phase::Failed);
+        let step = self.step(activation);
+        step.error = Some(Arc::clone(error));
+        step.output = None;
+        if planned.on_error == OnError::Fallback && planned.fallback.is_some() {
+            step.rescue = Rescue::Wanted;
+            self.follow(Consequence::Fallback(activation));
+        } else if fatal {
+            self.fatal(activation, error);
+        } else {
+            self.settle(activation);
+        }
+        self.leave(activation);
+    }
+
+    pub(super) fn skipped(&mut self, activation: Activation, reason: SkipReason, dependency: Option<StepIndex>) {
+        self.end(activation, Phase::Skipped);
+        let step = self.step(activation);
+        step.skip_reason = Some(reason);
+        step.blocked_by = dependency;
+        self.settle(activation);
+        self.leave(activation);
+    }
+
+    pub(super) fn cancelled(&mut self, activation: Activation, forced: bool) {
+        if let (true, Some(ending)) = (forced, &mut self.state.ending) {
+            ending.dropped = true;
+        }
+        self.end(activation, Phase::Cancelled);
+        self.leave(activation);
+    }
+
+    pub(super) fn call_fallback(&mut self, activation: Activation, fallback: Activation) {
+        self.step(activation).rescue = Rescue::Called;
+        let step = self.step(fallback);
+        if step.phase.is_terminal() {
+            self.follow(Consequence::Rescued(activation));
+        } else {
+            step.waits_for -= 1;
+            self.release(fallback);
+        }
+    }
+
+    pub(super) fn recovered(&mut self, activation: Activation) {
+        self.step(activation).rescue = Rescue::Recovered;
+        self.settle(activation);
+    }
+
+    pub(super) fn not_recovered(&mut self, activation: Activation) {
+        let step = self.step(activation);
+        step.rescue = Rescue::Lost;
+        if let Some(error) = step.error.clone() {
+            self.fatal(activation, &error);
+        }
+    }
+
+    /// Makes a step terminal, and drops what is still open for it.
+    fn end(&mut self, activation: Activation, phase: Phase) {
+        self.withdraw(activation);
+        let at = self.at;
+        let step = self.step(activation);
+        let before = std::mem::replace(&mut step.phase, phase);
+        step.ended_at = Some(at);
+        step.due_at = None;
+        let place = step.scope;
+        self.state.live -= 1;
+        if before.is_in_flight() {
+            self.state.in_flight -= 1;
+        }
+        if before.has_call() {
+            self.abort(activation, "the step has ended", true);
+        }
+        let range = self.state.activations(place);
+        let scope = &mut self.state.scopes[place as usize];
+        scope.live -= 1;
+        let rest = &self.state.steps[(scope.base + scope.swept) as usize..range.end as usize];
+        scope.swept += rest.iter().take_while(|step| step.phase.is_terminal()).count() as u32;
+    }
+
+    /// Tells those that wait for a step how it has ended.
+    pub(super) fn settle(&mut self, activation: Activation) {
+        if self.state.status != super::Status::Running {
+            return;
+        }
+        let (plan, state) = (self.plan, &*self.state);
+        let step = &state.steps[activation.get()];
+        let (from, satisfied) = (step.step, step.is_satisfied());
+        let served = plan.steps()[from.get()].serves.map(|served| state.sibling(plan, activation, served));
+        let spare = state.fallback_of(plan, activation).filter(|_| step.rescue == Rescue::None);
+        for edge in plan.graph().successors(from) {
+            let to = self.state.sibling(plan, activation, edge.to);
+            let step = self.step(to);
+            if edge.hard && !satisfied {
+                if step.blocked_by.is_none() && !step.phase.is_terminal() {
+                    step.blocked_by = Some(from);
+                    self.follow(Consequence::Skip(to, from));
+                }
+            } else {
+                step.waits_for -= 1;
+                self.release(to);
+            }
+        }
+        if let Some(spare) = spare {
+            self.follow(Consequence::NotNeeded(spare));
+        }
+        if let Some(served) = served {
+            self.follow(Consequence::Rescued(served));
+        }
+        self.count_joined(activation);
+    }
+
+    /// Makes a step ready if it waits for nothing.
+    pub(super) fn release(&mut self, activation: Activation) {
+        let plan = self.plan;
+        let step = self.step(activation);
+        if step.phase == Phase::Blocked && step.waits_for == 0 && step.blocked_by.is_none() {
+            step.phase = Phase::Ready;
+            let rank = plan.steps()[step.step.get()].rank;
+            self.state.agenda.ready.push(Reverse((rank, activation)));
+        }
+    }
+}
+
+/// What an answer makes of the step that asked.
+pub(in crate::machine) fn approval_result(answer: &ApprovalAnswer) -> Result<Value, Failure> {
+    let ApprovalAnswer { decision, answer, comment, by } = answer;
+    match decision {
+        ApprovalDecision::Approve => Ok(approved(answer, comment.as_deref(), by.as_deref())),
+        ApprovalDecision::Reject => {
+            let who = by.as_deref().map_or_else(String::new, |by| format!(" by {by}"));
+            let why = comment.as_deref().map_or_else(String::new, |comment| format!(": {comment}"));
+            Err(Failure::new(ErrorKind::Denied, format!("rejected{who}{why}")))
+        }
+    }
+}
+
+/// The output of an approval.
+fn approved(answer: &Value, comment: Option<&str>, by: Option<&str>) -> Value {
+    json!({ "approved": true, "answer": answer, "comment": comment, "by": by })
+}

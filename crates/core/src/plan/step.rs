@@ -1,0 +1,171 @@
+//! What a plan knows of one step.
+
+use std::{sync::Arc, time::Duration};
+
+use orchestr8_agent_base::{AgentRegistry, context::StepIdentity, registry::RegisteredAgent};
+use orchestr8_schema::{
+    StepId, StepIndex, StepPath,
+    policy::OnError,
+    validate::{ScopeIndex, ValidKind},
+    workflow::{AgentCall, Step, StepKind},
+};
+use serde_json::{Map, Value};
+
+use super::{LeafPolicy, Plan, PlanError, Unit};
+
+/// What a plan knows of one step.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct PlanStep {
+    /// The step's id.
+    pub id: StepId,
+    /// Its identity as agents see it, of steps whose place is always the same: those of the workflow's own list.
+    pub identity: Option<Arc<StepIdentity>>,
+    /// The workflow that it stands in, by number.
+    pub unit: usize,
+    /// The list that it stands in.
+    pub scope: ScopeIndex,
+    /// Its place in that list.
+    pub position: u32,
+    /// Its place in the order in which ready steps are scheduled: number of dependencies, then declaration index.
+    pub rank: u32,
+    /// What its final failure means.
+    pub on_error: OnError,
+    /// How long the whole step may take, all attempts and waits included.
+    pub deadline: Option<Duration>,
+    /// The step that stands in when this one fails.
+    pub fallback: Option<StepIndex>,
+    /// The step that this one stands in for.
+    pub serves: Option<StepIndex>,
+    /// Whether a parallel group joins it.
+    pub is_joined: bool,
+    /// How it is called; absent for steps that call nothing.
+    pub leaf: Option<Leaf>,
+    /// The list of steps of the workflow that it runs.
+    pub child: Option<ScopeIndex>,
+}
+
+/// How a leaf step is called.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Leaf {
+    /// The agent.
+    pub agent: Arc<RegisteredAgent>,
+    /// The agent's merged configuration.
+    pub config: Arc<Map<String, Value>>,
+    /// How its calls are made; shared by steps that are called alike.
+    pub policy: Arc<LeafPolicy>,
+}
+
+impl PlanStep {
+    /// Compiles a step but for its place in its scope, which [`place`] fills in.
+    pub(super) fn compile(
+        units: &[Unit],
+        number: usize,
+        local: StepIndex,
+        rank: u32,
+        agents: &AgentRegistry,
+        shared: &mut Shared,
+    ) -> Result<Self, PlanError> {
+        let unit = &units[number];
+        let valid = unit.workflow.step(local);
+        let step = unit.workflow.declaration(local);
+        let unsupported = |what| Err(PlanError::Unsupported { place: format!("step `{}`", step.id), what });
+        if !valid.hooks.is_empty() {
+            return unsupported("hooks");
+        }
+        if valid.compensate.is_some() {
+            return unsupported("compensate");
+        }
+        let leaf = match &step.kind {
+            StepKind::Agent(agent) => Some(Leaf::compile(step, &agent.agent, unit, agents, shared)?),
+            StepKind::Tool(_) => return unsupported("tool"),
+            _ => None,
+        };
+        let child = match &valid.kind {
+            ValidKind::Workflow(child) => {
+                units.iter().find(|unit| unit.workflow.is_same(child)).map(|unit| unit.global_scope(ScopeIndex::ROOT))
+            }
+            _ => None,
+        };
+        let is_fixed = number == 0 && valid.scope == ScopeIndex::ROOT;
+        let identity = || Arc::new(StepIdentity::new(step.id.clone(), StepPath::from(&step.id), 0));
+        Ok(Self {
+            id: step.id.clone(),
+            identity: is_fixed.then(identity),
+            unit: number,
+            scope: unit.global_scope(valid.scope),
+            position: 0,
+            rank,
+            on_error: step.on_error,
+            deadline: step.policies.deadline.map(orchestr8_schema::Millis::as_duration),
+            fallback: valid.fallback.map(|step| unit.global(step)),
+            serves: valid.serves.map(|step| unit.global(step)),
+            is_joined: false,
+            leaf,
+            child,
+        })
+    }
+}
+
+impl Leaf {
+    fn compile(
+        step: &Step,
+        call: &AgentCall,
+        unit: &Unit,
+        agents: &AgentRegistry,
+        shared: &mut Shared,
+    ) -> Result<Self, PlanError> {
+        let Some(agent) = agents.get(&call.id, &call.version) else {
+            let (step, agent) = (step.id.clone(), call.id.clone());
+            let registered: Vec<_> = agents.versions(&agent).map(ToString::to_string).collect();
+            return Err(if registered.is_empty() {
+                PlanError::UnknownAgent { step, agent }
+            } else {
+                PlanError::NoVersion { step, agent, range: call.version.clone(), registered: registered.join(", ") }
+            });
+        };
+        let config = agent
+            .configure(call.config.as_ref())
+            .map_err(|error| PlanError::Config { step: step.id.clone(), message: error.to_string() })?;
+        let policy = LeafPolicy::resolve(step, &unit.workflow, agent.manifest())?;
+        Ok(Self {
+            agent: Arc::clone(agent),
+            config: share(&mut shared.configs, config),
+            policy: share(&mut shared.policies, policy),
+        })
+    }
+}
+
+/// Fills in the places of a workflow's steps in their scopes.
+pub(super) fn place(unit: &Unit, steps: &mut [PlanStep]) {
+    for scope in unit.workflow.scopes() {
+        for (position, &step) in scope.steps.iter().enumerate() {
+            steps[unit.global(step).get()].position = position as u32;
+        }
+    }
+    for step in unit.workflow.steps() {
+        if let ValidKind::Parallel(parallel) = &step.kind {
+            for &joined in &parallel.joined {
+                steps[unit.global(joined).get()].is_joined = true;
+            }
+        }
+    }
+}
+
+/// What steps have in common, so that the many steps of a large workflow are near each other in memory.
+#[derive(Default)]
+pub(super) struct Shared {
+    policies: Vec<Arc<LeafPolicy>>,
+    configs: Vec<Arc<Map<String, Value>>>,
+}
+
+/// Finds an equal value among the latest ones, or adds this one to them.
+fn share<T: PartialEq>(values: &mut Vec<Arc<T>>, value: T) -> Arc<T> {
+    if let Some(found) = values.iter().rev().take(Plan::SHARED).find(|found| ***found == value) {
+        return Arc::clone(found);
+    }
+    let value = Arc::new(value);
+    values.push(Arc::clone(&value));
+    value
+}

@@ -1,0 +1,168 @@
+//! Properties of the machine: over random workflows, schedules, answers, cancellations and hostile events.
+//!
+//! The driver here is pure. It knows only what commands tell it, and after each batch what it holds must be what the machine
+//! calls outstanding.
+
+#![expect(clippy::panic, reason = "a test that goes wrong says so by a panic")]
+
+mod workflows;
+mod world;
+
+use std::collections::BTreeSet;
+
+use orchestr8_agent_base::AgentRegistry;
+use orchestr8_core::{
+    machine::{Phase, State, Status, fold},
+    plan::Plan,
+};
+use orchestr8_schema::{
+    StepIndex, ValidWorkflow,
+    event::{Activation, EventBody},
+};
+use orchestr8_testing::scripted;
+use proptest::{prelude::*, sample::Index};
+use serde_json::{Value, json};
+
+use self::{
+    workflows::{Shapes, workflows},
+    world::{Move, World, moves},
+};
+
+const ALL: Shapes = Shapes { early_joins: true };
+/// Those whose result does not depend on the order in which steps end.
+const ORDERLY: Shapes = Shapes { early_joins: false };
+
+fn registry() -> AgentRegistry {
+    let mut agents = AgentRegistry::new();
+    agents.register(scripted("any")).expect("registered");
+    agents
+}
+
+/// Compiles a random document; the few that are not valid by chance are left out.
+fn plan(document: &Value) -> Result<Plan, TestCaseError> {
+    let workflow = ValidWorkflow::from_value(document).map_err(|error| TestCaseError::reject(error.to_string()))?;
+    Ok(Plan::compile(&workflow, &registry()).expect("it compiles"))
+}
+
+/// The activation of a step in the scope that another stands in.
+fn sibling(world: &World<'_>, of: Activation, step: StepIndex) -> Activation {
+    let path = |activation| world.state.step_path(world.plan, activation).expect("there is one").to_string();
+    let place = path(of);
+    let outer = place.rsplit_once('.').map(|(outer, _)| outer);
+    let id = &world.plan.steps()[step.get()].id;
+    let wanted = outer.map_or_else(|| id.to_string(), |outer| format!("{outer}.{id}"));
+    let mut all = (0..world.state.steps().len() as u32).map(Activation);
+    all.find(|activation| path(*activation) == wanted).expect("it stands beside it")
+}
+
+/// What the specification promises of every execution that has ended.
+fn check_end(world: &World<'_>) {
+    let steps = world.state.steps();
+    assert!(steps.iter().all(|step| step.phase.is_terminal()), "a step is not terminal");
+    let terminal = world.journal.iter().filter(|event| event.body.is_terminal()).count();
+    assert_eq!(terminal, 1, "terminal events");
+    assert!(world.journal.last().expect("not empty").body.is_terminal(), "the terminal event is not the last");
+
+    let mut ended = BTreeSet::new();
+    let mut ending = false;
+    for event in &world.journal {
+        match &event.body {
+            EventBody::StepCompleted { activation, .. }
+            | EventBody::StepFailed { activation, .. }
+            | EventBody::StepSkipped { activation, .. }
+            | EventBody::StepCancelled { activation, .. } => {
+                assert!(ended.insert(*activation), "{activation:?} ended twice");
+            }
+            EventBody::AttemptStarted { activation, .. } => {
+                assert!(!ended.contains(activation), "an attempt after the end of {activation:?}");
+                assert!(!ending, "an attempt while the execution is ending");
+            }
+            EventBody::StepScheduled { activation, .. } => {
+                assert!(!ending, "a step is scheduled while the execution is ending");
+                let valid = world.plan.valid_step(steps[activation.get()].step);
+                let unit = world.plan.unit_of(steps[activation.get()].step);
+                for dependency in &valid.dependencies {
+                    let dependency = sibling(world, *activation, unit.global(*dependency));
+                    assert!(steps[dependency.get()].is_satisfied(), "scheduled before its dependency");
+                    assert!(ended.contains(&dependency), "scheduled before its dependency has ended");
+                }
+                for soft in &valid.soft {
+                    let soft = sibling(world, *activation, unit.global(*soft));
+                    assert!(ended.contains(&soft), "scheduled before its soft dependency has ended");
+                }
+            }
+            EventBody::StepFallback { activation, .. } => {
+                assert_eq!(steps[activation.get()].phase, Phase::Failed, "a fallback without a failure");
+            }
+            EventBody::ExecutionCancelling(_) | EventBody::ExecutionFailing { .. } => ending = true,
+            _ => {}
+        }
+    }
+    for step in steps {
+        if step.phase == Phase::Skipped {
+            assert_eq!(step.attempts, 0, "a skipped step had an attempt");
+        }
+    }
+}
+
+/// How many cases each property is tried on; `ORCHESTR8_CASES` sets another number for a longer run.
+fn cases() -> ProptestConfig {
+    let cases = std::env::var("ORCHESTR8_CASES").ok().and_then(|cases| cases.parse().ok());
+    ProptestConfig::with_cases(cases.unwrap_or(300))
+}
+
+proptest! {
+    #![proptest_config(cases())]
+
+    #[test]
+    fn any_schedule_keeps_the_invariants(document in workflows(ALL), moves in moves()) {
+        let plan = plan(&document)?;
+        let mut world = World::new(&plan);
+        world.start(json!({ "yes": true, "no": false }));
+        for action in &moves {
+            if world.finished.is_some() {
+                break;
+            }
+            world.act(action);
+        }
+        world.settle();
+        check_end(&world);
+        // Nothing fits any more.
+        let refused = !world.event(EventBody::ExecutionStarted { epoch: 2 });
+        prop_assert!(refused);
+    }
+
+    #[test]
+    fn order_of_completion_does_not_matter(document in workflows(ORDERLY), one in moves(), other in moves()) {
+        let plan = plan(&document)?;
+        let run = |moves: &[Move]| {
+            let mut world = World::new(&plan);
+            world.start(json!({ "yes": true, "no": false }));
+            for action in moves.iter().filter(|action| matches!(action, Move::Start(_) | Move::Succeed(_))) {
+                if world.finished.is_none() {
+                    world.act(action);
+                }
+            }
+            world.settle();
+            // Where something fails, what else still ran depends on when it failed.
+            (world.finished == Some(Status::Completed)).then(|| world.results())
+        };
+        prop_assert_eq!(run(&one), run(&other));
+    }
+
+    #[test]
+    fn folding_any_mixture_of_events_never_panics(document in workflows(ALL), moves in moves(), picks in prop::collection::vec(any::<Index>(), 0..60)) {
+        let plan = plan(&document)?;
+        let mut world = World::new(&plan);
+        world.start(json!({ "yes": true, "no": false }));
+        for action in &moves {
+            if world.finished.is_none() {
+                world.act(action);
+            }
+        }
+        let mut state = State::new(&plan);
+        for pick in &picks {
+            fold(&plan, &mut state, &world.journal[pick.index(world.journal.len())]);
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Random workflows of every kind of step that needs no file beside it.
+
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+
+/// What a random workflow may hold.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shapes {
+    /// Groups that end before all of their steps have.
+    pub(crate) early_joins: bool,
+}
+
+/// Random workflows; a shorter list of choices gives a simpler one.
+pub(crate) fn workflows(shapes: Shapes) -> impl Strategy<Value = Value> {
+    (prop::collection::vec(any::<u8>(), 1..60), any::<bool>(), any::<bool>()).prop_map(
+        move |(choices, stop, propagate)| {
+            let mut builder = Builder { choices, at: 0, names: 0, shapes };
+            json!({
+                "version": "1.0.0",
+                "metadata": { "id": "random", "name": "Random" },
+                "steps": builder.scope(0),
+                "policies": {
+                    "onFailure": if stop { "stop" } else { "continue" },
+                    "cancellation": { "propagate": propagate },
+                    "timeout": { "global": 3_600_000 }
+                }
+            })
+        },
+    )
+}
+
+struct Builder {
+    choices: Vec<u8>,
+    at: usize,
+    names: u32,
+    shapes: Shapes,
+}
+
+impl Builder {
+    /// Takes a choice below a number; without any left, the first.
+    fn choose(&mut self, count: usize) -> usize {
+        let choice = self.choices.get(self.at).copied().unwrap_or(0);
+        self.at += 1;
+        usize::from(choice) % count
+    }
+
+    fn name(&mut self) -> String {
+        self.names += 1;
+        format!("s{}", self.names)
+    }
+
+    fn scope(&mut self, depth: usize) -> Vec<Value> {
+        let count = 1 + self.choose(if depth == 0 { 5 } else { 3 });
+        let mut steps: Vec<Value> = Vec::new();
+        let mut names: Vec<String> = Vec::new();
+        for _ in 0..count {
+            let mut step = self.step(depth, &names);
+            let name = step["id"].as_str().expect("named").to_owned();
+            if self.choose(6) == 5 {
+                let fallback = self.name();
+                step["onError"] = json!("fallback");
+                step["fallbackStepId"] = json!(fallback);
+                let mut stand_in = json!({ "id": fallback, "agent": { "id": "@test/any" } });
+                if let Some(earlier) = names.first().filter(|_| self.choices.len().is_multiple_of(2)) {
+                    stand_in["dependencies"] = json!([earlier]);
+                }
+                steps.push(stand_in);
+            }
+            steps.push(step);
+            names.push(name);
+        }
+        steps
+    }
+
+    fn step(&mut self, depth: usize, earlier: &[String]) -> Value {
+        let name = self.name();
+        let mut step = json!({ "id": name });
+        let mut hard = Vec::new();
+        let mut soft = Vec::new();
+        for other in earlier {
+            match self.choose(5) {
+                3 => hard.push(other.clone()),
+                4 => soft.push(other.clone()),
+                _ => {}
+            }
+        }
+        let kinds = if depth < 2 { 12 } else { 8 };
+        let kind = self.choose(kinds);
+        let (key, value) = match kind {
+            0..=4 => ("agent", json!({ "id": "@test/any" })),
+            5 => ("wait", json!({ "duration": "5s" })),
+            6 => ("wait", json!({ "signal": "go", "timeout": "1m" })),
+            7 => {
+                let on_timeout = [json!("fail"), json!("reject"), json!({ "answer": {} })];
+                let on_timeout = on_timeout[self.choose(3)].clone();
+                ("approval", json!({ "prompt": "Shall it?", "timeout": "1m", "onTimeout": on_timeout }))
+            }
+            8 => ("parallel", self.parallel(depth)),
+            9 => ("branch", self.branch(depth)),
+            10 => ("map", self.map(depth)),
+            _ => ("loop", self.looped(depth, &name)),
+        };
+        step[key] = value;
+        if key == "agent" {
+            let input: Map<_, _> = soft
+                .iter()
+                .map(|other| (other.clone(), json!(format!("${{steps.{other}.output ?? null}}"))))
+                .chain(hard.iter().map(|other| (other.clone(), json!(format!("${{steps.{other}.status}}")))))
+                .collect();
+            step["input"] = Value::Object(input);
+        } else if let Some(other) = soft.first() {
+            step["condition"] = json!({ "if": format!("steps.{other}.status != 'skipped'") });
+        }
+        if !hard.is_empty() {
+            step["dependencies"] = json!(hard);
+        }
+        match self.choose(6) {
+            4 => step["onError"] = json!("continue"),
+            5 if key == "agent" => step["onError"] = json!("retry"),
+            _ => {}
+        }
+        if self.choose(5) == 4 {
+            step["policies"] = json!({ "deadline": 60_000 });
+        }
+        if step.get("condition").is_none() && self.choose(6) == 5 {
+            step["condition"] = json!({ "if": "inputs.no" });
+        }
+        step
+    }
+
+    fn parallel(&mut self, depth: usize) -> Value {
+        let steps = self.scope(depth + 1);
+        let mut group = json!({ "steps": steps });
+        if self.shapes.early_joins {
+            match self.choose(4) {
+                1 => group["join"] = json!("any"),
+                2 => group["join"] = json!({ "atLeast": 1 }),
+                _ => {}
+            }
+            if group.get("join").is_some() && self.choose(2) == 1 {
+                group["cancelRemaining"] = json!(false);
+            }
+        }
+        group
+    }
+
+    fn branch(&mut self, depth: usize) -> Value {
+        let first = self.scope(depth + 1);
+        let second = self.scope(depth + 1);
+        let when = ["inputs.yes", "inputs.no"][self.choose(2)];
+        let mut branch = json!({ "cases": [
+            { "name": "first", "when": "inputs.no && inputs.yes", "steps": first },
+            { "when": when, "steps": second }
+        ]});
+        if self.choose(2) == 1 {
+            branch["default"] = json!({ "steps": [] });
+        }
+        branch
+    }
+
+    fn map(&mut self, depth: usize) -> Value {
+        let steps = self.scope(depth + 1);
+        let item = format!("item{}", self.names);
+        let index = format!("index{}", self.names);
+        let items: Vec<_> = (0..self.choose(4)).collect();
+        let mut map = json!({
+            "items": items,
+            "as": item,
+            "indexAs": index,
+            "steps": steps,
+        });
+        map["onItemError"] = json!(["fail", "continue", "skip"][self.choose(3)]);
+        let concurrency = 1 + self.choose(3);
+        map["concurrency"] = json!(concurrency);
+        if self.choose(3) == 2 {
+            map["key"] = json!(format!("k${{{item}}}"));
+        }
+        match self.choose(3) {
+            1 => {
+                let value = format!("${{accumulator ?? 0}}-${{{index}}}");
+                map["accumulator"] = json!({ "init": "none", "value": value });
+            }
+            2 => map["output"] = json!({ "of": format!("${{{item}}}") }),
+            _ => {}
+        }
+        map
+    }
+
+    fn looped(&mut self, depth: usize, name: &str) -> Value {
+        let steps = self.scope(depth + 1);
+        let mut looped = json!({
+            "maxIterations": 1 + self.choose(3),
+            "steps": steps,
+            "init": name,
+            "value": "${loop.value}+",
+        });
+        looped["onLimit"] = json!(["fail", "accept"][self.choose(2)]);
+        if self.choose(2) == 0 {
+            looped["until"] = json!("loop.index >= `1`");
+        } else {
+            looped["while"] = json!("loop.index < `2`");
+        }
+        if self.choose(4) == 3 {
+            looped["delay"] = json!("1s");
+        }
+        looped
+    }
+}
