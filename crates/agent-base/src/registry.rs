@@ -136,6 +136,10 @@ impl AgentCatalog for AgentRegistry {
     fn ids(&self) -> Vec<AgentId> {
         self.agents.keys().cloned().collect()
     }
+
+    fn is_irreversible(&self, id: &AgentId, version: &VersionRange) -> bool {
+        self.get(id, version).is_some_and(|agent| agent.manifest().irreversible)
+    }
 }
 
 fn requirement(range: &VersionRange) -> Option<VersionReq> {

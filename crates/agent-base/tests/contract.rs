@@ -10,7 +10,10 @@ use orchestr8_agent_base::{
     service::AgentRequest,
 };
 use orchestr8_resilience::{Class, Classify};
-use orchestr8_schema::{ErrorKind, ExecutionId, StepId, StepPath, Timestamp};
+use orchestr8_schema::{
+    Code, ErrorKind, ExecutionId, StepId, StepPath, Timestamp,
+    source::{Options, load_value},
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -193,6 +196,26 @@ fn a_registry_finds_versions_by_the_rules_of_semantic_versioning() {
     }
     let again = registry.register(agent_fn(manifest("@test/any"), |input, _, _| async { Ok(input) }));
     assert!(matches!(again, Err(RegisterError::Duplicate { .. })));
+}
+
+#[test]
+fn a_registry_tells_the_verifier_what_cannot_be_undone() {
+    let charge = |version: &str| {
+        let manifest = AgentManifest::new("@test/charge", version, "Charges").expect("well formed");
+        if version == "1.0.0" { manifest.irreversible() } else { manifest }
+    };
+    let mut registry = AgentRegistry::new();
+    for version in ["1.0.0", "2.0.0"] {
+        registry.register(agent_fn(charge(version), |_, _, _| async { Ok(json!({})) })).expect("it is valid");
+    }
+    let warns = |range: &str| {
+        let agent = json!({ "id": "@test/charge", "version": range });
+        let steps = json!([{ "id": "a", "agent": agent }]);
+        let document = json!({ "version": "1.0.0", "metadata": { "id": "w", "name": "W" }, "steps": steps });
+        let workflow = load_value(&document, &Options::new().agents(&registry)).expect("it is valid");
+        workflow.warnings().iter().any(|found| found.code == Code::Irreversible)
+    };
+    assert!(warns("1.0.0") && !warns("latest"));
 }
 
 #[test]

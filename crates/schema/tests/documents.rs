@@ -53,9 +53,55 @@ fn everything() -> Value {
             {
                 "id": "b", "agent": { "id": "@acme/agent", "version": "~1.2.0" }, "dependencies": ["a"],
                 "condition": { "expression": "${variables.w}", "operator": "greater-than", "value": 3 },
-                "onError": "retry"
-            }
+                "onError": "retry",
+                "compensate": { "agent": { "id": "@acme/agent" }, "input": { "i": "${self.output.i}" }, "policies": { "timeout": 2000 }, "on": "attempt" },
+                "hooks": {
+                    "before": [{ "agent": { "id": "@acme/agent" }, "input": { "x": "${self.input}" }, "mode": "guard", "timeout": 1000 }],
+                    "after": [{ "tool": { "name": "http.get" } }],
+                    "onError": [{ "tool": { "name": "server:log" }, "input": "${self.error}" }]
+                }
+            },
+            { "id": "t", "tool": { "name": "http.get", "arguments": { "url": "${inputs.n}" } } },
+            {
+                "id": "p", "output": { "value": "${steps.p1.output}" },
+                "parallel": {
+                    "steps": [{ "id": "p1", "agent": { "id": "@acme/agent" } }, { "id": "p2", "wait": { "duration": 5 } }],
+                    "join": { "atLeast": 1 }, "cancelRemaining": false
+                }
+            },
+            {
+                "id": "c", "branch": {
+                    "cases": [{ "name": "one", "when": "inputs.n", "steps": [{ "id": "c1", "wait": { "until": "2030-01-01T00:00:00.000Z" } }] }],
+                    "default": { "steps": [] }
+                }
+            },
+            {
+                "id": "m", "map": {
+                    "items": "${inputs.l ?? []}", "as": "file", "indexAs": "at", "key": "${file.path}", "concurrency": 4,
+                    "steps": [{ "id": "m1", "wait": { "duration": "${file.wait}" } }],
+                    "output": { "o": "${steps.m1.output}" }, "onItemError": "skip",
+                    "accumulator": { "init": 0, "value": "${accumulator}" }, "maxItems": 5
+                }
+            },
+            {
+                "id": "l", "policies": { "deadline": 60000 },
+                "loop": {
+                    "until": "loop.value", "maxIterations": 3, "steps": [{ "id": "l1", "wait": { "signal": "go", "timeout": 1000 } }],
+                    "init": { "a": 1 }, "value": "${steps.l1.output}", "delay": 10, "onLimit": "accept"
+                }
+            },
+            {
+                "id": "q",
+                "approval": { "prompt": "Go ${inputs.n}?", "schema": { "type": "object" }, "timeout": 1000, "onTimeout": { "answer": null } }
+            },
+            { "id": "u", "wait": { "until": "${inputs.when}" } }
         ],
+        "hooks": {
+            "beforeExecution": [{ "tool": { "name": "log" }, "mode": "guard" }], "afterExecution": [{ "tool": { "name": "log" } }],
+            "onError": [{ "tool": { "name": "log" } }], "onCancel": [{ "tool": { "name": "log" } }],
+            "beforeStep": [{ "tool": { "name": "log" } }], "afterStep": [{ "tool": { "name": "log" } }],
+            "onStepError": [{ "tool": { "name": "log" } }]
+        },
         "policies": {
             "timeout": { "global": 600000, "perStep": 2000 },
             "resilience": { "retry": { "maxAttempts": 4 } },
@@ -278,7 +324,7 @@ fn any_mutant() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 100, ..ProptestConfig::default() })]
 
     #[test]
     fn what_is_read_is_written_back_as_the_same(document in any_mutant()) {

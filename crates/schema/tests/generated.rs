@@ -7,7 +7,7 @@ mod generate;
 #[path = "common/mutate.rs"]
 mod mutate;
 
-use std::{cell::RefCell, collections::BTreeMap, sync::LazyLock};
+use std::sync::LazyLock;
 
 use generate::{Document, any_workflow, options, to_yaml};
 use orchestr8_schema::{
@@ -15,10 +15,12 @@ use orchestr8_schema::{
     json_schema::{JsonValidator, workflow_schema},
     source::{load, load_value},
 };
-use proptest::{prelude::*, test_runner::TestRunner};
+use proptest::{prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
 
+/// More with `PROPTEST_CASES`.
 fn config() -> ProptestConfig {
-    ProptestConfig { failure_persistence: None, cases: 300, ..ProptestConfig::default() }
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { ProptestConfig::default().cases } else { 150 };
+    ProptestConfig { failure_persistence: None, cases, ..ProptestConfig::default() }
 }
 
 proptest! {
@@ -72,33 +74,32 @@ proptest! {
 
 #[test]
 fn one_mistake_is_reported_with_its_code_at_its_line() {
-    let found = RefCell::new(BTreeMap::new());
-    let strategy = (any_workflow(), any::<prop::sample::Index>(), any::<prop::sample::Index>());
-    let mut runner = TestRunner::new(ProptestConfig { cases: 1500, ..config() });
-    let result = runner.run(&strategy, |(Document(mut document), class, place)| {
-        let (name, mutate) = *class.get(mutate::CLASSES);
-        let Some(mistake) = mutate(&mut document, &|count| place.index(count)) else { return Ok(()) };
-        let (yaml, lines) = to_yaml(&document);
-        let line = lines[&mistake.pointer];
-        let diagnostics = match load(&yaml, &options()) {
-            Ok(valid) => valid.warnings().to_vec(),
-            Err(invalid) => invalid.into_diagnostics(),
-        };
-        let is_there = diagnostics
-            .iter()
-            .any(|diagnostic| diagnostic.code == mistake.code && diagnostic.span.is_some_and(|span| span.line == line));
-        let all: Vec<_> = diagnostics.iter().map(ToString::to_string).collect();
-        prop_assert!(
-            is_there,
-            "{name}: no {} on line {line} ({}), but {all:#?} in\n{yaml}",
-            mistake.code,
-            mistake.pointer
-        );
-        *found.borrow_mut().entry(name).or_insert(0) += 1;
-        Ok(())
-    });
-    result.unwrap_or_else(|error| panic!("{error}"));
-    let found = found.into_inner();
-    let missing: Vec<_> = mutate::CLASSES.iter().filter(|(name, _)| !found.contains_key(name)).collect();
-    assert!(missing.is_empty(), "never met: {missing:?}");
+    const EACH: usize = 20;
+    // Always the same workflows, so that none of the classes goes without.
+    let mut runner = TestRunner::deterministic();
+    for (name, mutate) in mutate::CLASSES {
+        let mut found = 0;
+        for _ in 0..50 * EACH {
+            let Document(mut document) = any_workflow().new_tree(&mut runner).unwrap().current();
+            let place = any::<prop::sample::Index>().new_tree(&mut runner).unwrap().current();
+            let Some(mistake) = mutate(&mut document, &|count| place.index(count)) else { continue };
+            let (yaml, lines) = to_yaml(&document);
+            let line = lines[&mistake.pointer];
+            let diagnostics = match load(&yaml, &options()) {
+                Ok(valid) => valid.warnings().to_vec(),
+                Err(invalid) => invalid.into_diagnostics(),
+            };
+            let is_there = diagnostics.iter().any(|diagnostic| {
+                diagnostic.code == mistake.code && diagnostic.span.is_some_and(|span| span.line == line)
+            });
+            let all: Vec<_> = diagnostics.iter().map(ToString::to_string).collect();
+            let (code, pointer) = (mistake.code, &mistake.pointer);
+            assert!(is_there, "{name}: no {code} on line {line} ({pointer}), but {all:#?} in\n{yaml}");
+            found += 1;
+            if found == EACH {
+                break;
+            }
+        }
+        assert_eq!(found, EACH, "{name} finds too few places");
+    }
 }

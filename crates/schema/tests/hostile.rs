@@ -317,8 +317,14 @@ fn is_sound(found: &[Diagnostic], text: &[u8]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// More with `PROPTEST_CASES`.
+fn config() -> ProptestConfig {
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { ProptestConfig::default().cases } else { 150 };
+    ProptestConfig { failure_persistence: None, cases, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn garbled_text_is_answered(Document(document) in any_workflow(), edits in any_edits(), as_yaml in any::<bool>()) {

@@ -1,6 +1,6 @@
 //! From a place in the tree to a place in the text.
 
-use std::{cmp::Ordering, ops::Range};
+use std::{cmp::Ordering, collections::HashMap, ops::Range};
 
 use serde_json::Value;
 
@@ -37,11 +37,12 @@ pub(super) fn to_diagnostics(
     }
     let Some(tree) = document.locate() else { return without_text(found, renames, &document.value) };
     let index = LineIndex::new(document.text);
+    let renames = Renames::new(renames);
     let mut diagnostics: Vec<Diagnostic> = found
         .into_iter()
         .map(|problem| {
             let mut diagnostic = problem.diagnostic;
-            rename(&mut diagnostic.path, renames);
+            renames.apply(&mut diagnostic.path);
             let range = tree.find(&diagnostic.path, &problem.spot, document);
             diagnostic.span = range.and_then(|range| index.span(range));
             diagnostic
@@ -53,11 +54,12 @@ pub(super) fn to_diagnostics(
 
 /// Turns problems into diagnostics without positions, sorted by their order in the document, then code.
 pub(crate) fn without_text(found: Vec<Problem>, renames: &[(String, String)], document: &Value) -> Vec<Diagnostic> {
+    let renames = Renames::new(renames);
     let mut diagnostics: Vec<(Vec<usize>, Diagnostic)> = found
         .into_iter()
         .map(|problem| {
             let mut diagnostic = problem.diagnostic;
-            rename(&mut diagnostic.path, renames);
+            renames.apply(&mut diagnostic.path);
             (order(&diagnostic.path, document), diagnostic)
         })
         .collect();
@@ -69,12 +71,32 @@ pub(crate) fn without_text(found: Vec<Problem>, renames: &[(String, String)], do
 }
 
 /// Validation names places as they are called today; the document may call them by an alias.
-fn rename(path: &mut String, renames: &[(String, String)]) {
-    for (name, written) in renames {
-        if let Some(rest) = path.strip_prefix(name.as_str())
-            && (rest.is_empty() || rest.starts_with('/'))
+struct Renames<'r>(HashMap<&'r str, &'r str>);
+
+impl<'r> Renames<'r> {
+    fn new(renames: &'r [(String, String)]) -> Self {
+        Self(renames.iter().map(|(name, written)| (name.as_str(), written.as_str())).collect())
+    }
+
+    fn apply(&self, path: &mut String) {
+        if self.0.is_empty() {
+            return;
+        }
+        // What stands under an alias can have aliases itself, so the search goes on behind what was replaced.
+        let mut from = 0;
+        while let Some(end) = path[from..]
+            .char_indices()
+            .skip(1)
+            .find(|(_, c)| *c == '/')
+            .map_or_else(|| (from < path.len()).then_some(path.len()), |(offset, _)| Some(from + offset))
         {
-            *path = format!("{written}{rest}");
+            from = match self.0.get(&path[..end]) {
+                Some(written) => {
+                    path.replace_range(..end, written);
+                    written.len()
+                }
+                None => end,
+            };
         }
     }
 }

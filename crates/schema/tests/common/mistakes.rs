@@ -19,7 +19,7 @@ impl AgentCatalog for Catalog {
     }
 
     fn ids(&self) -> Vec<AgentId> {
-        ["@acme/agent", "@acme/charge"].map(|id| id.parse().expect("an agent id")).to_vec()
+        ["@acme/agent", "@acme/charge"].map(|id| id.parse().expect("well formed")).to_vec()
     }
 
     fn is_irreversible(&self, id: &AgentId, _: &VersionRange) -> bool {
@@ -27,7 +27,7 @@ impl AgentCatalog for Catalog {
     }
 
     fn tools(&self) -> Option<Vec<ToolName>> {
-        Some(vec!["http.get".parse().expect("a tool name")])
+        Some(vec!["http.get".parse().expect("well formed")])
     }
 }
 
