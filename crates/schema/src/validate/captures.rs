@@ -9,7 +9,7 @@ use super::{
     Checking,
     graph::{Edges, Order},
     outline::{Outline, ScopeIndex},
-    scope::{Captures, Shown},
+    scope::{self, Captures, Shown},
 };
 use crate::{
     Code, StepIndex,
@@ -114,10 +114,8 @@ impl Decided {
     ) -> Seen<'a> {
         let mut seen = Seen::default();
         for capture in self.0.get(&reader).into_iter().flatten() {
-            let paths = captures.get(capture.name.as_str()).and_then(|by| by.get(&outline.scope_of(capture.step)));
-            let Some((_, path)) = paths.and_then(|list| list.iter().find(|(step, _)| *step == capture.step)) else {
-                continue;
-            };
+            let scope = outline.scope_of(capture.step);
+            let Some(path) = scope::capture(captures, &capture.name, scope, capture.step) else { continue };
             let side = if capture.inside { &mut seen.inside } else { &mut seen.outside };
             side.insert(capture.name.as_str(), path);
         }

@@ -11,7 +11,7 @@ use super::{
         LoopTest, ValidApproval, ValidBranch, ValidCase, ValidCompensation, ValidHook, ValidKind, ValidLoop, ValidMap,
         ValidParallel, ValidWait,
     },
-    scope::{Names, View},
+    scope::{Names, View, capture},
     valid::{ValidInput, ValidStep, ValidWorkflow},
 };
 use crate::{
@@ -144,8 +144,7 @@ impl<'a> Compiler<'a> {
             None => Vec::new(),
         };
         let found = names.into_iter().filter_map(|name| {
-            let by_scope = self.names.captures.get(name)?;
-            let (_, path) = by_scope.get(&outline.scope_of(step))?.iter().find(|(other, _)| *other == step)?;
+            let path = capture(&self.names.captures, name, outline.scope_of(step), step)?;
             Some((name.to_owned(), path.clone()))
         });
         found.collect()

@@ -120,7 +120,8 @@ impl<'w> Outline<'w> {
     /// Returns the scopes that a step opens itself, in the order of declaration.
     pub(crate) fn scopes_in(&self, step: StepIndex) -> impl Iterator<Item = ScopeIndex> {
         let (first, end) = self.steps[step.get()].inner;
-        (first..end).filter(move |scope| self.scopes[*scope as usize].parent == Some(step)).map(ScopeIndex)
+        let within = move |scope: u32| (scope < end).then_some(scope);
+        std::iter::successors(within(first), move |scope| within(self.scopes[*scope as usize].end)).map(ScopeIndex)
     }
 
     /// Whether one scope is another or stands inside it.

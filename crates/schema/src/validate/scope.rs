@@ -208,6 +208,17 @@ pub(crate) struct Names<'w> {
 /// The variables that steps set: for each name and scope, which steps in the order of declaration, and from what.
 pub(crate) type Captures<'w> = IndexMap<&'w str, HashMap<ScopeIndex, Vec<(StepIndex, Path)>>>;
 
+/// Returns the path from which a step sets a variable.
+pub(super) fn capture<'c>(
+    captures: &'c Captures<'_>,
+    name: &str,
+    scope: ScopeIndex,
+    step: StepIndex,
+) -> Option<&'c Path> {
+    let list = captures.get(name)?.get(&scope)?;
+    list.binary_search_by_key(&step, |(step, _)| *step).ok().map(|place| &list[place].1)
+}
+
 impl<'w> Names<'w> {
     pub(super) fn new(
         outline: &'w Outline<'w>,
