@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use crate::InvalidPolicy;
+use crate::{InvalidPolicy, timer::Nanos};
 
 /// The delays between attempts: `min(base · 2^(n−1), cap) · u` after attempt `n`, in whole milliseconds.
 ///
@@ -33,8 +33,8 @@ use crate::InvalidPolicy;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
-    base: Duration,
-    cap: Duration,
+    base: Nanos,
+    cap: Nanos,
     jitter: Jitter,
 }
 
@@ -59,7 +59,7 @@ impl Backoff {
         if cap.as_nanos() < base.as_nanos() {
             return Err(InvalidPolicy::new("the longest delay is less than the first"));
         }
-        Ok(Self { base, cap, jitter: Jitter::Full })
+        Ok(Self { base: Nanos::of(base), cap: Nanos::of(cap), jitter: Jitter::Full })
     }
 
     /// Sets whether delays are spread; [`Jitter::Full`] unless set.
@@ -84,14 +84,14 @@ impl Backoff {
     fn nominal(&self, attempt: u32) -> Duration {
         let doublings = attempt.saturating_sub(1);
         let growth = 1_u128.checked_shl(doublings).unwrap_or(u128::MAX);
-        let nanos = self.base.as_nanos().saturating_mul(growth);
-        Duration::from_nanos_u128(nanos.min(self.cap.as_nanos()))
+        let nanos = self.base.duration().as_nanos().saturating_mul(growth);
+        Duration::from_nanos_u128(nanos.min(self.cap.duration().as_nanos()))
     }
 }
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self { base: Duration::from_secs(1), cap: Duration::from_secs(30), jitter: Jitter::Full }
+        Self { base: Nanos::of(Duration::from_secs(1)), cap: Nanos::of(Duration::from_secs(30)), jitter: Jitter::Full }
     }
 }
 
@@ -111,16 +111,21 @@ impl Seeds {
         Self(AtomicU64::new(seed))
     }
 
+    const STRIDE: u64 = 0xd1b5_4a32_d192_ed03;
+
     /// The first call gets the seed that the sequence was made with.
-    pub(crate) fn next(&self) -> u64 {
-        const STRIDE: u64 = 0xd1b5_4a32_d192_ed03;
-        self.0.fetch_add(STRIDE, Ordering::Relaxed)
+    #[inline]
+    pub(crate) fn next(&mut self) -> u64 {
+        let seed = *self.0.get_mut();
+        *self.0.get_mut() = seed.wrapping_add(Self::STRIDE);
+        seed
     }
 }
 
 impl Clone for Seeds {
     fn clone(&self) -> Self {
-        Self::starting_with(fastrand::Rng::with_seed(self.next()).u64(..))
+        let seed = self.0.fetch_add(Self::STRIDE, Ordering::Relaxed);
+        Self::starting_with(fastrand::Rng::with_seed(seed).u64(..))
     }
 }
 
@@ -141,8 +146,8 @@ mod tests {
 
     #[test]
     fn calls_and_clones_of_one_service_get_different_seeds() {
-        let seeds = Seeds::starting_with(7);
-        let clone = seeds.clone();
+        let mut seeds = Seeds::starting_with(7);
+        let mut clone = seeds.clone();
         let mut all: Vec<u64> = (0..100).flat_map(|_| [seeds.next(), clone.next()]).collect();
         all.sort_unstable();
         all.dedup();

@@ -129,6 +129,7 @@ pub mod observe;
 pub mod retry;
 pub mod stack;
 pub mod timeout;
+mod timer;
 
 #[doc(inline)]
 pub use self::{

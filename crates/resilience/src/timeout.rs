@@ -36,31 +36,30 @@ use std::{
     error::Error,
     fmt,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use pin_project_lite::pin_project;
-use tokio::{
-    task::coop,
-    time::{Sleep, sleep},
-};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::observe::Observer;
+use crate::{
+    observe::Observer,
+    timer::{Nanos, Timer},
+};
 
 /// Limits the time of each attempt; 30 seconds by default.
 #[derive(Clone, Copy, Debug)]
 pub struct TimeoutLayer<O = ()> {
-    limit: Duration,
+    limit: Nanos,
     observer: O,
 }
 
 impl TimeoutLayer {
     /// Makes a layer that ends attempts after `limit`. With a limit of zero only a service that answers at once succeeds.
     pub const fn new(limit: Duration) -> Self {
-        Self { limit, observer: () }
+        Self { limit: Nanos::of(limit), observer: () }
     }
 }
 
@@ -94,7 +93,7 @@ impl<S, O: Clone> Layer<S> for TimeoutLayer<O> {
 #[derive(Clone, Copy, Debug)]
 pub struct Timeout<S, O = ()> {
     inner: S,
-    limit: Duration,
+    limit: Nanos,
     observer: O,
 }
 
@@ -117,7 +116,7 @@ where
     fn call(&mut self, request: R) -> Self::Future {
         ResponseFuture {
             inner: Some(self.inner.call(request)),
-            sleep: None,
+            timer: Timer::new(),
             limit: self.limit,
             observer: self.observer.clone(),
         }
@@ -131,9 +130,8 @@ pin_project! {
     pub struct ResponseFuture<F, O = ()> {
         #[pin]
         inner: Option<F>,
-        #[pin]
-        sleep: Option<Sleep>,
-        limit: Duration,
+        timer: Timer,
+        limit: Nanos,
         observer: O,
     }
 }
@@ -156,15 +154,9 @@ where
             return Poll::Ready(result);
         }
 
-        if this.sleep.is_none() {
-            this.sleep.set(Some(sleep(*this.limit)));
-        }
-        if let Some(sleep) = this.sleep.as_mut().as_pin_mut() {
-            // Outside the cooperative budget, or a service that always uses it up would never time out.
-            std::task::ready!(Pin::new(&mut coop::unconstrained(sleep)).poll(cx));
-        }
+        ready!(this.timer.poll_after(this.limit.duration(), cx));
 
-        let elapsed = Elapsed { limit: *this.limit };
+        let elapsed = Elapsed { limit: this.limit.duration() };
         this.observer.timed_out(&elapsed);
         this.inner.set(None);
         Poll::Ready(Err(elapsed.into()))

@@ -17,7 +17,7 @@ pub(super) struct Cell {
     pub(super) key: Arc<str>,
     word: AtomicU64,
     inhabitant: Mutex<Inhabitant>,
-    /// How often any circuit of the table was used after another one.
+    /// The highest even mark in the table.
     uses: Arc<AtomicU64>,
     last_use: AtomicU64,
     /// Dangling for a circuit without a registry.
@@ -52,14 +52,22 @@ impl Cell {
         Access { inhabitant: self.inhabitant.lock().unwrap_or_else(PoisonError::into_inner), word: &self.word }
     }
 
-    /// Makes this the most recently used circuit of its table. Writes only if another one was used meanwhile.
+    /// Marks this circuit as used since the last [`touch_last`](Cell::touch_last) of any circuit in its table. Writes nothing if
+    /// it is marked, so that those who use different circuits do not wait for each other's memory.
     #[inline]
     pub(super) fn touch(&self) {
-        if self.last_use() != self.uses.load(Ordering::Relaxed) {
-            self.last_use.store(next_use(&self.uses), Ordering::Relaxed);
+        let mark = self.uses.load(Ordering::Relaxed) | 1;
+        if self.last_use() != mark {
+            self.last_use.store(mark, Ordering::Relaxed);
         }
     }
 
+    /// Makes this the most recently used circuit of its table.
+    pub(super) fn touch_last(&self) {
+        self.last_use.store(next_use(&self.uses), Ordering::Relaxed);
+    }
+
+    #[inline]
     pub(super) fn last_use(&self) -> u64 {
         self.last_use.load(Ordering::Relaxed)
     }
@@ -76,8 +84,9 @@ impl Cell {
     }
 }
 
+/// An even number; the odd one after it is for all that are merely touched until the next.
 fn next_use(uses: &AtomicU64) -> u64 {
-    uses.fetch_add(1, Ordering::Relaxed) + 1
+    uses.fetch_add(2, Ordering::Relaxed) + 2
 }
 
 /// Access to what is behind the lock; brings the word up to date before it unlocks.
@@ -137,18 +146,22 @@ impl Word {
         Self(inhabitant.machine.generation() << Self::FLAGS | flags)
     }
 
+    #[inline]
     pub(super) fn generation(self) -> u64 {
         self.0 >> Self::FLAGS
     }
 
+    #[inline]
     pub(super) fn is_closed(self) -> bool {
         self.0 & Self::CLOSED != 0
     }
 
+    #[inline]
     pub(super) fn is_quiet(self) -> bool {
         self.0 & Self::QUIET != 0
     }
 
+    #[inline]
     pub(super) fn is_evicted(self) -> bool {
         self.0 & Self::EVICTED != 0
     }

@@ -1,4 +1,5 @@
 use std::{
+    borrow::Borrow,
     fmt,
     sync::{Arc, Weak, atomic::AtomicU64},
 };
@@ -70,20 +71,19 @@ impl Circuit {
         Some(circuit.change(transition))
     }
 
-    /// Asks to attempt something now. Returns the permit with the change that granting it made.
+    /// Admits an attempt if the circuit is closed, as it is nearly always; else the answer takes a lock and a clock.
     #[inline]
-    pub(super) fn admit(self) -> Result<(Permit, Option<CircuitChange>), CircuitOpen> {
+    pub(super) fn admit_if_closed(&self) -> Option<Ticket> {
         let word = self.cell.word();
-        if !word.is_closed() {
-            return self.admit_unless_open();
-        }
-        self.cell.touch();
-        let ticket = Ticket { generation: word.generation(), is_probe: false };
-        Ok((Permit::new(self, ticket), None))
+        word.is_closed().then(|| {
+            self.cell.touch();
+            Ticket::new(word.generation(), false)
+        })
     }
 
+    /// Asks to attempt something now. Returns the ticket with the change that granting it made.
     #[cold]
-    fn admit_unless_open(mut self) -> Result<(Permit, Option<CircuitChange>), CircuitOpen> {
+    pub(super) fn admit(&mut self) -> Result<(Ticket, Option<CircuitChange>), CircuitOpen> {
         let now = Instant::now();
         let admission = loop {
             let mut inhabitant = self.cell.lock();
@@ -93,11 +93,10 @@ impl Circuit {
             drop(inhabitant);
             self.refresh();
         };
-        self.cell.touch();
+        self.cell.touch_last();
         match admission {
             Admission::Admitted(ticket, transition) => {
-                let change = transition.map(|transition| self.change(transition));
-                Ok((Permit::new(self, ticket), change))
+                Ok((ticket, transition.map(|transition| self.change(transition))))
             }
             Admission::Rejected { until } => Err(self.rejected(until, now)),
         }
@@ -123,6 +122,7 @@ impl Circuit {
     #[cold]
     fn record(&self, ticket: Ticket, outcome: Outcome, policy: &CircuitBreakerPolicy) -> Option<CircuitChange> {
         let now = Instant::now();
+        self.cell.touch_last();
         let transition = self.cell.lock().machine.record(ticket, outcome, policy, now)?;
         Some(self.change(transition))
     }
@@ -164,50 +164,55 @@ impl fmt::Debug for Circuit {
 
 /// The right to attempt something once. Dropped without a report, it counts as abandoned.
 #[derive(Debug)]
-pub(super) struct Permit {
-    circuit: Circuit,
-    /// `None` once it was shown.
-    ticket: Option<Ticket>,
+pub(super) struct Permit<C: Borrow<Circuit>> {
+    circuit: Holder<C>,
+    ticket: Ticket,
 }
 
-impl Permit {
-    fn new(circuit: Circuit, ticket: Ticket) -> Self {
-        Self { circuit, ticket: Some(ticket) }
-    }
+/// A circuit as its caller gave it, or the one that took its place when the registry evicted it.
+#[derive(Debug)]
+pub(super) enum Holder<C> {
+    Given(C),
+    Successor(Circuit),
+}
 
-    pub(super) fn key(&self) -> &str {
-        self.circuit.key()
-    }
-
-    pub(super) fn is_probe(&self) -> bool {
-        self.ticket.is_some_and(|ticket| ticket.is_probe)
-    }
-
-    /// Reports how the attempt went, and returns the change that this made.
+impl<C: Borrow<Circuit>> Holder<C> {
     #[inline]
-    pub(super) fn record(mut self, outcome: Outcome, policy: &CircuitBreakerPolicy) -> Option<CircuitChange> {
-        let ticket = self.ticket.take()?;
-        let word = self.circuit.cell.word();
-        let is_stale = word.generation() != ticket.generation;
+    fn circuit(&self) -> &Circuit {
+        match self {
+            Holder::Given(circuit) => circuit.borrow(),
+            Holder::Successor(circuit) => circuit,
+        }
+    }
+}
+
+impl<C: Borrow<Circuit>> Permit<C> {
+    #[inline]
+    pub(super) fn new(circuit: Holder<C>, ticket: Ticket) -> Self {
+        Self { circuit, ticket }
+    }
+
+    /// Reports how the attempt went, once, and returns the change that this made.
+    #[inline]
+    pub(super) fn record(&mut self, outcome: Outcome, policy: &CircuitBreakerPolicy) -> Option<CircuitChange> {
+        let ticket = self.ticket.take();
+        let circuit = self.circuit.circuit();
+        let word = circuit.cell.word();
+        let is_stale = word.generation() != ticket.generation();
         let changes_nothing = match outcome {
             Outcome::Success => word.is_quiet(),
             Outcome::Failure => false,
-            Outcome::Neutral | Outcome::Abandoned => !ticket.is_probe,
+            Outcome::Neutral | Outcome::Abandoned => !ticket.is_probe(),
         };
-        if is_stale || changes_nothing {
-            return None;
-        }
-        self.circuit.record(ticket, outcome, policy)
+        if is_stale || changes_nothing { None } else { circuit.record(ticket, outcome, policy) }
     }
 }
 
-impl Drop for Permit {
+impl<C: Borrow<Circuit>> Drop for Permit<C> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(ticket) = self.ticket
-            && ticket.is_probe
-        {
-            self.circuit.abandon(ticket);
+        if self.ticket.is_probe() {
+            self.circuit.circuit().abandon(self.ticket);
         }
     }
 }
@@ -329,15 +334,18 @@ mod tests {
                         Step::Wait(seconds) => time::advance(Duration::from_secs(seconds)).await,
                         Step::Ask => {
                             let promised = circuit.rejection().is_none();
-                            let answer = circuit.clone().admit();
+                            let answer = match circuit.admit_if_closed() {
+                                Some(ticket) => Ok(ticket),
+                                None => circuit.clone().admit().map(|(ticket, _)| ticket),
+                            };
                             prop_assert!(promised || answer.is_err());
                             prop_assert_eq!(answer.is_ok(), model.ask(now));
-                            if let Ok((permit, _)) = answer {
-                                in_progress.push((permit, model.epoch));
+                            if let Ok(ticket) = answer {
+                                in_progress.push((Permit::new(Holder::Given(&circuit), ticket), model.epoch));
                             }
                         }
                         Step::End { which, outcome } if which < in_progress.len() => {
-                            let (permit, epoch) = in_progress.swap_remove(which);
+                            let (mut permit, epoch) = in_progress.swap_remove(which);
                             permit.record(outcome, &policy);
                             model.end(epoch, outcome, threshold, now);
                         }

@@ -70,6 +70,7 @@ mod registry;
 mod state;
 
 use std::{
+    borrow::Borrow,
     error::Error,
     fmt,
     pin::Pin,
@@ -83,7 +84,7 @@ use tokio::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use self::circuit::Permit;
+use self::circuit::{Holder, Permit};
 pub use self::{
     circuit::Circuit,
     policy::{CircuitBreakerPolicy, Outcome},
@@ -140,8 +141,11 @@ impl<S, C: Clone, O: Clone> Layer<S> for CircuitBreakerLayer<C, O> {
 ///
 /// Sealed; its implementations are [`Circuit`], `&Circuit` and [`Keyed`].
 pub trait SelectCircuit<R>: sealed::Sealed {
+    /// A handle of a circuit, or a reference to one.
+    type Circuit: Borrow<Circuit>;
+
     /// Returns the circuit of this request.
-    fn select(&mut self, request: &R) -> Circuit;
+    fn select(&mut self, request: &R) -> Self::Circuit;
 }
 
 mod sealed {
@@ -153,6 +157,8 @@ mod sealed {
 }
 
 impl<R> SelectCircuit<R> for Circuit {
+    type Circuit = Circuit;
+
     #[inline]
     fn select(&mut self, _request: &R) -> Circuit {
         self.refresh();
@@ -160,10 +166,12 @@ impl<R> SelectCircuit<R> for Circuit {
     }
 }
 
-impl<R> SelectCircuit<R> for &Circuit {
+impl<'a, R> SelectCircuit<R> for &'a Circuit {
+    type Circuit = &'a Circuit;
+
     #[inline]
-    fn select(&mut self, _request: &R) -> Circuit {
-        (*self).clone()
+    fn select(&mut self, _request: &R) -> &'a Circuit {
+        self
     }
 }
 
@@ -179,6 +187,8 @@ where
     F: Fn(&R) -> K,
     K: AsRef<str>,
 {
+    type Circuit = Circuit;
+
     fn select(&mut self, request: &R) -> Circuit {
         self.registry.circuit((self.key)(request).as_ref())
     }
@@ -210,7 +220,7 @@ where
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = ResponseFuture<S::Future, O>;
+    type Future = ResponseFuture<S::Future, C::Circuit, O>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
@@ -219,32 +229,46 @@ where
 
     #[inline]
     fn call(&mut self, request: R) -> Self::Future {
-        let state = match self.circuits.select(&request).admit() {
-            Ok((permit, change)) => {
-                if let Some(change) = &change {
-                    self.observer.circuit_changed(change);
-                }
-                if permit.is_probe() {
-                    self.observer.probe_started(permit.key());
-                }
-                State::Admitted { attempt: self.inner.call(request), permit: Some(permit) }
-            }
-            Err(rejection) => {
-                self.observer.rejected(&rejection);
-                State::Rejected { rejection: Some(rejection) }
-            }
+        let circuit = self.circuits.select(&request);
+        let admitted = match circuit.borrow().admit_if_closed() {
+            Some(ticket) => Ok(Permit::new(Holder::Given(circuit), ticket)),
+            None => admit::<_, S::Error, _>(circuit.borrow().clone(), &self.observer),
+        };
+        let state = match admitted {
+            Ok(permit) => State::Admitted { attempt: self.inner.call(request), permit },
+            Err(rejection) => State::Rejected { rejection: Some(rejection) },
         };
         ResponseFuture { state, policy: self.policy, observer: self.observer.clone() }
     }
+}
+
+#[cold]
+fn admit<C, E, O>(mut circuit: Circuit, observer: &O) -> Result<Permit<C>, Box<CircuitOpen>>
+where
+    C: Borrow<Circuit>,
+    E: ?Sized,
+    O: Observer<E>,
+{
+    let (ticket, change) = circuit.admit().inspect_err(|rejection| observer.rejected(rejection))?;
+    if let Some(change) = &change {
+        observer.circuit_changed(change);
+    }
+    if ticket.is_probe() {
+        observer.probe_started(circuit.key());
+    }
+    Ok(Permit::new(Holder::Successor(circuit), ticket))
 }
 
 pin_project! {
     /// The future of [`CircuitBreaker`].
     #[derive(Debug)]
     #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture<F, O = ()> {
+    pub struct ResponseFuture<F, C = Circuit, O = ()>
+    where
+        C: Borrow<Circuit>,
+    {
         #[pin]
-        state: State<F>,
+        state: State<F, C>,
         policy: CircuitBreakerPolicy,
         observer: O,
     }
@@ -253,20 +277,25 @@ pin_project! {
 pin_project! {
     #[project = StateProjection]
     #[derive(Debug)]
-    enum State<F> {
+    enum State<F, C>
+    where
+        C: Borrow<Circuit>,
+    {
         Admitted {
             #[pin]
             attempt: F,
-            permit: Option<Permit>,
+            permit: Permit<C>,
         },
         Rejected {
-            rejection: Option<CircuitOpen>,
+            // Apart, so that it takes no room in the others.
+            rejection: Option<Box<CircuitOpen>>,
         },
     }
 }
 
-impl<F, T, E, O> Future for ResponseFuture<F, O>
+impl<F, T, E, C, O> Future for ResponseFuture<F, C, O>
 where
+    C: Borrow<Circuit>,
     F: Future<Output = Result<T, E>>,
     E: Classify + From<CircuitOpen>,
     O: Observer<E>,
@@ -282,7 +311,7 @@ where
                 let Some(rejection) = rejection.take() else {
                     unreachable!("polled after completion");
                 };
-                return Poll::Ready(Err(rejection.into()));
+                return Poll::Ready(Err((*rejection).into()));
             }
         };
         let result = ready!(attempt.poll(cx));
@@ -290,9 +319,8 @@ where
             Ok(_) => Outcome::Success,
             Err(error) => this.policy.outcome(error.classify()),
         };
-        let change = permit.take().and_then(|permit| permit.record(outcome, this.policy));
-        if let Some(change) = &change {
-            this.observer.circuit_changed(change);
+        if let Some(change) = permit.record(outcome, this.policy) {
+            this.observer.circuit_changed(&change);
         }
         Poll::Ready(result)
     }

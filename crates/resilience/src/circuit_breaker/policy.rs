@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::{Class, InvalidPolicy};
+use crate::{Class, InvalidPolicy, timer::Nanos};
 
 /// When a circuit opens, for how long, and which failures count.
 ///
@@ -27,7 +27,7 @@ use crate::{Class, InvalidPolicy};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CircuitBreakerPolicy {
     failure_threshold: u32,
-    reset_timeout: Duration,
+    reset_timeout: Nanos,
     timeouts: bool,
     network_errors: bool,
     server_errors: bool,
@@ -62,7 +62,7 @@ impl CircuitBreakerPolicy {
         }
         Ok(Self {
             failure_threshold,
-            reset_timeout,
+            reset_timeout: Nanos::of(reset_timeout),
             timeouts: true,
             network_errors: true,
             server_errors: true,
@@ -105,7 +105,7 @@ impl CircuitBreakerPolicy {
 
     /// Returns how long the circuit stays open before it lets a probe through.
     pub const fn reset_timeout(&self) -> Duration {
-        self.reset_timeout
+        self.reset_timeout.duration()
     }
 
     /// Returns what a failure of this class tells the circuit.

@@ -10,7 +10,8 @@ use crate::InvalidPolicy;
 ///
 /// A registry holds at most [1000](CircuitRegistry::DEFAULT_CAPACITY) circuits unless made with another
 /// [capacity](CircuitRegistry::with_capacity). When a new key comes to a full registry, the least recently used closed circuit
-/// is evicted, else the least recently used half-open one, and an open one only if all are open. What an evicted circuit knew is
+/// is evicted, else the least recently used half-open one, and an open one only if all are open. Look-ups, failures and probes
+/// count as uses one by one; among circuits that merely succeeded since the last of these, any may go first. What an evicted circuit knew is
 /// lost, and the outcomes of its attempts in progress are ignored; [handles](Circuit) of it remain usable.
 ///
 /// ```
@@ -120,7 +121,7 @@ impl Table {
     pub(super) fn circuit(&self, key: &str) -> Circuit {
         let mut circuits = self.lock();
         if let Some(circuit) = circuits.get(key) {
-            circuit.cell.touch();
+            circuit.cell.touch_last();
             return circuit.clone();
         }
         while circuits.len() >= self.capacity {

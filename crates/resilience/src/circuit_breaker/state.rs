@@ -3,6 +3,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{CircuitBreakerPolicy, Outcome};
+use crate::timer::later;
 
 /// What a circuit does with the next attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,11 +71,35 @@ pub(super) struct Machine {
     generation: u64,
 }
 
-/// What an admitted attempt shows when it reports its outcome.
+/// What an admitted attempt shows when it reports its outcome: the generation that admitted it, and whether it is the probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Ticket {
-    pub(super) generation: u64,
-    pub(super) is_probe: bool,
+pub(super) struct Ticket(u64);
+
+impl Ticket {
+    const PROBE: u64 = 1;
+
+    #[inline]
+    pub(super) fn new(generation: u64, is_probe: bool) -> Self {
+        Self(generation << 1 | u64::from(is_probe))
+    }
+
+    #[inline]
+    pub(super) fn generation(self) -> u64 {
+        self.0 >> 1
+    }
+
+    #[inline]
+    pub(super) fn is_probe(self) -> bool {
+        self.0 & Self::PROBE != 0
+    }
+
+    /// Leaves a ticket behind that stands for nothing.
+    #[inline]
+    pub(super) fn take(&mut self) -> Self {
+        let ticket = *self;
+        self.0 &= !Self::PROBE;
+        ticket
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,7 +156,7 @@ impl Machine {
         policy: &CircuitBreakerPolicy,
         now: Instant,
     ) -> Option<Transition> {
-        if ticket.generation != self.generation {
+        if ticket.generation() != self.generation {
             return None;
         }
         match (self.state, outcome) {
@@ -170,7 +195,7 @@ impl Machine {
 
     /// Takes the probe's permit back, if this is the ticket of the present one.
     pub(super) fn abandon(&mut self, ticket: Ticket) {
-        if ticket.is_probe && ticket.generation == self.generation {
+        if ticket.is_probe() && ticket.generation() == self.generation {
             self.state = CircuitState::HalfOpen { probe: Probe::Free };
         }
     }
@@ -193,7 +218,7 @@ impl Machine {
     }
 
     fn ticket(&self, is_probe: bool) -> Ticket {
-        Ticket { generation: self.generation, is_probe }
+        Ticket::new(self.generation, is_probe)
     }
 
     fn change(&mut self, new: CircuitState, reason: Reason) -> Transition {
@@ -205,8 +230,5 @@ impl Machine {
 }
 
 fn open_until(now: Instant, reset_timeout: Duration) -> CircuitState {
-    // As tokio's timers do with what the clock cannot hold: thirty years are forever.
-    const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
-    let until = now.checked_add(reset_timeout).unwrap_or_else(|| now + FOREVER);
-    CircuitState::Open { until }
+    CircuitState::Open { until: later(now, reset_timeout) }
 }

@@ -6,13 +6,14 @@ use std::{
 };
 
 use pin_project_lite::pin_project;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 use tower_service::Service;
 
-use super::{Resumed, Retry, RetryPolicy, policy::Decision};
+use super::{Terms, policy::Decision};
 use crate::{
     Class, Classify,
     observe::{GaveUp, Observer, ScheduledRetry},
+    timer::Timer,
 };
 
 pin_project! {
@@ -24,29 +25,21 @@ pin_project! {
         S: Service<R>,
     {
         call: Call<S, R, O>,
+        turn: Turn,
         #[pin]
-        state: State<S::Future>,
+        attempt: Option<S::Future>,
     }
 }
 
-pin_project! {
-    #[project = StateProjection]
-    #[derive(Debug)]
-    enum State<F> {
-        // The first attempt is due later.
-        Starting {
-            due_at: Instant,
-        },
-        Waiting {
-            #[pin]
-            delay: Sleep,
-        },
-        Readying,
-        Attempting {
-            #[pin]
-            attempt: F,
-        },
-    }
+/// When the next attempt starts. Not looked at while there is one.
+#[derive(Debug)]
+enum Turn {
+    /// As soon as the service is ready.
+    Now,
+    /// Then, and it is the first one: nobody has looked yet whether that is too late.
+    First { due_at: Instant },
+    /// Then.
+    At { due_at: Instant, timer: Timer },
 }
 
 #[derive(Debug)]
@@ -54,9 +47,8 @@ struct Call<S, R, O> {
     service: S,
     /// `None` once the last allowed attempt has taken it.
     request: Option<R>,
-    policy: RetryPolicy,
+    terms: Terms,
     seed: u64,
-    deadline: Option<Instant>,
     observer: O,
     /// Uses of `max_attempts`, rejected ones included.
     tries: u32,
@@ -68,24 +60,12 @@ impl<S, R, O> ResponseFuture<S, R, O>
 where
     S: Service<R>,
 {
-    pub(super) fn new(retry: Retry<S, O>, request: R, seed: u64) -> Self {
-        let Resumed { tries_used, not_before } = retry.resumed;
-        Self {
-            call: Call {
-                service: retry.inner,
-                request: Some(request),
-                policy: retry.policy,
-                seed,
-                deadline: retry.deadline,
-                observer: retry.observer,
-                tries: tries_used,
-                attempts: tries_used,
-            },
-            state: match not_before {
-                None => State::Readying,
-                Some(due_at) => State::Starting { due_at },
-            },
-        }
+    #[inline]
+    pub(super) fn new(service: S, request: R, terms: Terms, seed: u64, observer: O) -> Self {
+        let tries = terms.tries_used;
+        let turn = terms.not_before.map_or(Turn::Now, |due_at| Turn::First { due_at });
+        let call = Call { service, request: Some(request), terms, seed, observer, tries, attempts: tries };
+        Self { call, turn, attempt: None }
     }
 }
 
@@ -98,43 +78,30 @@ where
 {
     type Output = Result<S::Response, S::Error>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         loop {
-            match this.state.as_mut().project() {
-                StateProjection::Waiting { delay } => {
-                    ready!(delay.poll(cx));
-                    this.state.set(State::Readying);
-                }
-                StateProjection::Readying => {
-                    let ready = ready!(this.call.service.poll_ready(cx));
-                    let attempt = this.call.attempt(ready)?;
-                    this.state.set(State::Attempting { attempt });
-                }
-                StateProjection::Attempting { attempt } => match ready!(attempt.poll(cx)) {
+            if let Some(attempt) = this.attempt.as_mut().as_pin_mut() {
+                match ready!(attempt.poll(cx)) {
                     Ok(response) => return Poll::Ready(Ok(this.call.succeeded(response))),
-                    Err(error) => {
-                        let due_at = this.call.due_after(error)?;
-                        this.state.set(State::due(due_at));
-                    }
-                },
-                StateProjection::Starting { due_at } => {
-                    let due_at = *due_at;
-                    this.call.check_deadline(due_at)?;
-                    this.state.set(State::due(Some(due_at)));
+                    Err(error) => *this.turn = this.call.turn_after(error)?,
                 }
+                this.attempt.set(None);
             }
+            if !matches!(this.turn, Turn::Now) {
+                ready!(this.call.poll_turn(this.turn, cx))?;
+            }
+            let ready = ready!(this.call.service.poll_ready(cx));
+            let attempt = this.call.attempt(ready)?;
+            this.attempt.set(Some(attempt));
         }
     }
 }
 
-impl<F> State<F> {
-    /// The next attempt is due then, or now.
-    fn due(due_at: Option<Instant>) -> Self {
-        match due_at {
-            None => State::Readying,
-            Some(due_at) => State::Waiting { delay: sleep_until(due_at) },
-        }
+impl Turn {
+    fn at(due_at: Instant) -> Self {
+        Turn::At { due_at, timer: Timer::new() }
     }
 }
 
@@ -145,19 +112,32 @@ where
     S::Error: Classify + From<DeadlineReached<S::Error>>,
     O: Observer<S::Error>,
 {
-    /// Fails if the first attempt is due too late.
-    fn check_deadline(&self, due_at: Instant) -> Result<(), S::Error> {
-        if self.is_before_deadline(due_at) { Ok(()) } else { Err(self.deadline_reached(None).into()) }
+    /// Waits until the next attempt is due, unless it is the first one and due too late.
+    #[cold]
+    fn poll_turn(&mut self, turn: &mut Turn, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        if let Turn::First { due_at } = *turn {
+            if !self.is_before_deadline(due_at) {
+                return Poll::Ready(Err(self.deadline_reached(None).into()));
+            }
+            *turn = Turn::at(due_at);
+        }
+        if let Turn::At { due_at, timer } = turn {
+            ready!(timer.poll_until(*due_at, cx));
+            *turn = Turn::Now;
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Starts the next attempt on a service that is ready, or dead.
+    #[inline]
     fn attempt(&mut self, ready: Result<(), S::Error>) -> Result<S::Future, S::Error> {
         if let Err(error) = ready {
             self.observer.gave_up(self.attempts, GaveUp::NotRetried, &error);
             return Err(error);
         }
         self.tries = self.tries.saturating_add(1);
-        let request = if self.tries < self.policy.max_attempts() { self.request.clone() } else { self.request.take() };
+        let request =
+            if self.tries < self.terms.policy.max_attempts() { self.request.clone() } else { self.request.take() };
         let Some(request) = request else {
             unreachable!("no attempt follows the one that took the request");
         };
@@ -165,19 +145,21 @@ where
         Ok(self.service.call(request))
     }
 
+    #[inline]
     fn succeeded(&mut self, response: S::Response) -> S::Response {
         self.attempts = self.attempts.saturating_add(1);
         self.observer.succeeded(self.attempts);
         response
     }
 
-    /// When the next attempt is due after this failure; `None` is now. The error is the one to return.
-    fn due_after(&mut self, error: S::Error) -> Result<Option<Instant>, S::Error> {
+    /// When the next attempt starts after this failure. The error is the one to return.
+    #[cold]
+    fn turn_after(&mut self, error: S::Error) -> Result<Turn, S::Error> {
         let class = error.classify();
         if class != Class::CircuitOpen {
             self.attempts = self.attempts.saturating_add(1);
         }
-        let delay = match self.policy.after_failure(self.tries, self.seed, class, error.retry_after()) {
+        let delay = match self.terms.policy.after_failure(self.tries, self.seed, class, error.retry_after()) {
             Decision::RetryAfter(delay) => delay,
             Decision::GiveUp(reason) => {
                 self.observer.gave_up(self.attempts, reason, &error);
@@ -193,11 +175,11 @@ where
         };
         let retry = ScheduledRetry { attempt: self.tries.saturating_add(1), delay, due_at };
         self.observer.retry_scheduled(&retry, &error);
-        Ok((!delay.is_zero()).then_some(due_at))
+        Ok(if delay.is_zero() { Turn::Now } else { Turn::at(due_at) })
     }
 
     fn is_before_deadline(&self, instant: Instant) -> bool {
-        self.deadline.is_none_or(|deadline| instant < deadline)
+        self.terms.deadline.is_none_or(|deadline| instant < deadline)
     }
 
     fn deadline_reached(&self, last: Option<S::Error>) -> DeadlineReached<S::Error> {

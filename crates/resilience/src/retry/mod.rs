@@ -73,18 +73,18 @@ use crate::{Classify, backoff::Seeds, observe::Observer};
 /// the call stands if it was begun before.
 #[derive(Clone, Copy, Debug)]
 pub struct RetryLayer<O = ()> {
-    policy: RetryPolicy,
+    terms: Terms,
     seed: u64,
-    resumed: Resumed,
-    deadline: Option<Instant>,
     observer: O,
 }
 
-/// Where a call stands that was begun before; by default nowhere.
-#[derive(Clone, Copy, Debug, Default)]
-struct Resumed {
+/// What holds for the calls of a service.
+#[derive(Clone, Copy, Debug)]
+struct Terms {
+    policy: RetryPolicy,
     tries_used: u32,
     not_before: Option<Instant>,
+    deadline: Option<Instant>,
 }
 
 impl RetryLayer {
@@ -93,7 +93,8 @@ impl RetryLayer {
     /// The first call of a service made by this layer draws its delays from `seed` itself; further calls, and clones of the
     /// service, draw from seeds of their own that follow from it. Nothing is drawn before a delay is needed.
     pub const fn new(policy: RetryPolicy, seed: u64) -> Self {
-        Self { policy, seed, resumed: Resumed { tries_used: 0, not_before: None }, deadline: None, observer: () }
+        let terms = Terms { policy, tries_used: 0, not_before: None, deadline: None };
+        Self { terms, seed, observer: () }
     }
 }
 
@@ -102,14 +103,14 @@ impl<O> RetryLayer<O> {
     /// there. One attempt is made in any case.
     #[must_use]
     pub fn tries_used(mut self, tries: u32) -> Self {
-        self.resumed.tries_used = tries;
+        self.terms.tries_used = tries;
         self
     }
 
     /// Sets when the first attempt is due, such as the end of a delay that was decided before; at once unless set.
     #[must_use]
     pub fn not_before(mut self, due_at: Option<Instant>) -> Self {
-        self.resumed.not_before = due_at;
+        self.terms.not_before = due_at;
         self
     }
 
@@ -119,14 +120,14 @@ impl<O> RetryLayer<O> {
     /// not interrupted when the deadline passes; race the whole call against it for that.
     #[must_use]
     pub fn deadline(mut self, deadline: Option<Instant>) -> Self {
-        self.deadline = deadline;
+        self.terms.deadline = deadline;
         self
     }
 
     /// Sets who hears of attempts and retries, in place of the current observer.
     #[must_use]
     pub fn observer<P>(self, observer: P) -> RetryLayer<P> {
-        RetryLayer { policy: self.policy, seed: self.seed, resumed: self.resumed, deadline: self.deadline, observer }
+        RetryLayer { terms: self.terms, seed: self.seed, observer }
     }
 }
 
@@ -134,14 +135,7 @@ impl<S, O: Clone> Layer<S> for RetryLayer<O> {
     type Service = Retry<S, O>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Retry {
-            inner,
-            policy: self.policy,
-            seeds: Seeds::starting_with(self.seed),
-            resumed: self.resumed,
-            deadline: self.deadline,
-            observer: self.observer.clone(),
-        }
+        Retry { inner, terms: self.terms, seeds: Seeds::starting_with(self.seed), observer: self.observer.clone() }
     }
 }
 
@@ -151,10 +145,8 @@ impl<S, O: Clone> Layer<S> for RetryLayer<O> {
 #[derive(Clone, Debug)]
 pub struct Retry<S, O = ()> {
     inner: S,
-    policy: RetryPolicy,
+    terms: Terms,
     seeds: Seeds,
-    resumed: Resumed,
-    deadline: Option<Instant>,
     observer: O,
 }
 
@@ -162,12 +154,13 @@ impl<S, O> Retry<S, O> {
     /// Makes the one call that this service was built for, without asking whether it is ready and without cloning it.
     ///
     /// For a stack that is put together for a single call. It does what `tower::ServiceExt::oneshot` does, with less.
-    pub fn oneshot<R>(self, request: R) -> ResponseFuture<S, R, O>
+    #[inline]
+    pub fn oneshot<R>(mut self, request: R) -> ResponseFuture<S, R, O>
     where
         S: Service<R>,
     {
         let seed = self.seeds.next();
-        ResponseFuture::new(self, request, seed)
+        ResponseFuture::new(self.inner, request, self.terms, seed, self.observer)
     }
 }
 
@@ -186,17 +179,11 @@ where
         self.inner.poll_ready(cx)
     }
 
+    #[inline]
     fn call(&mut self, request: R) -> Self::Future {
         // The service that was found ready goes into the future, its clone stays.
         let clone = self.inner.clone();
-        let ready = Self {
-            inner: mem::replace(&mut self.inner, clone),
-            policy: self.policy,
-            seeds: Seeds::starting_with(self.seeds.next()),
-            resumed: self.resumed,
-            deadline: self.deadline,
-            observer: self.observer.clone(),
-        };
-        ready.oneshot(request)
+        let ready = mem::replace(&mut self.inner, clone);
+        ResponseFuture::new(ready, request, self.terms, self.seeds.next(), self.observer.clone())
     }
 }
