@@ -33,6 +33,11 @@ pub(crate) fn later(now: Instant, time: Duration) -> Instant {
     now.checked_add(time).unwrap_or_else(|| now + FOREVER)
 }
 
+/// Whether this is more than a policy can mean: a hundred years.
+pub(crate) const fn is_too_long(time: Duration) -> bool {
+    time.as_secs() > 100 * 365 * 24 * 60 * 60
+}
+
 /// A time as policies and futures hold it: a [`Duration`] of half the size, which a processor copies in one go. The longest is
 /// of 584 years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,6 +63,12 @@ pub(crate) struct Timer {
 impl Timer {
     pub(crate) const fn new() -> Self {
         Self { place: None }
+    }
+
+    /// Whether it was polled, and was not ready at once.
+    #[inline]
+    pub(crate) fn is_set(&self) -> bool {
+        self.place.is_some()
     }
 
     /// Is ready when this time has passed since the first poll.
@@ -103,7 +114,7 @@ struct Place {
 impl Place {
     fn poll(&self, cx: &Context<'_>) -> Poll<()> {
         let mut entries = self.queue.lock();
-        let is_set = entries.alarm.is_some();
+        let is_set = entries.alarm.is_some() || entries.is_being_set;
         let Slot::Waiting { waker, .. } = &mut entries.slots[self.slot] else {
             return Poll::Ready(());
         };
@@ -159,10 +170,70 @@ impl Queue {
     }
 
     /// Wakes those that are due and sets the alarm to the next deadline, making it `or_else` if there is none.
+    ///
+    /// The alarm is set outside of the lock: a timer of tokio's may wake its waker, which comes back here, while it is set.
     fn ring(self: &Arc<Self>, or_else: impl Fn(Instant) -> Option<Alarm>) {
+        let waker = Waker::from(Arc::clone(self));
         let mut due = Vec::new();
-        self.lock().advance(&mut due, &Waker::from(Arc::clone(self)), or_else);
-        due.into_iter().for_each(Waker::wake);
+        while let Some((mut alarm, next)) = self.begin_setting(&or_else) {
+            let setting = Setting { queue: self, is_over: false };
+            let has_rung = alarm.has_rung_at(next, &waker);
+            let goes_on = setting.end(alarm, has_rung.then(Instant::now), &mut due);
+            due.drain(..).for_each(Waker::wake);
+            if !goes_on {
+                return;
+            }
+        }
+    }
+
+    /// Takes the alarm, to be set to this instant; `None` if there is nothing to set it to, or somebody else has it and will.
+    fn begin_setting(&self, or_else: impl Fn(Instant) -> Option<Alarm>) -> Option<(Alarm, Instant)> {
+        let mut entries = self.lock();
+        if entries.is_being_set {
+            entries.rang_meanwhile = true;
+            return None;
+        }
+        let next = entries.earliest();
+        let alarm = entries.alarm.take();
+        let alarm = next.and_then(|next| alarm.or_else(|| or_else(next)).map(|alarm| (alarm, next)));
+        entries.is_being_set = alarm.is_some();
+        alarm
+    }
+}
+
+/// Has the alarm of a queue, which nobody else sets meanwhile.
+struct Setting<'a> {
+    queue: &'a Queue,
+    is_over: bool,
+}
+
+impl Setting<'_> {
+    /// Gives the alarm back, and collects those that are due if it has rung by now. Returns whether it is to be set again.
+    fn end(mut self, alarm: Alarm, has_rung: Option<Instant>, due: &mut Vec<Waker>) -> bool {
+        let mut entries = self.queue.lock();
+        self.is_over = true;
+        entries.is_being_set = false;
+        let rang_meanwhile = mem::take(&mut entries.rang_meanwhile);
+        match has_rung {
+            Some(now) if now < alarm.rings_at => {
+                // A runtime that shuts down rings all its timers. Whoever goes on elsewhere sets another one.
+                due.extend(entries.slots.iter().filter_map(Slot::waker));
+                return false;
+            }
+            Some(now) => entries.take_due(now, due),
+            None => {}
+        }
+        entries.alarm = Some(alarm);
+        has_rung.is_some() || rang_meanwhile
+    }
+}
+
+/// Setting an alarm panics if its runtime shuts down on another thread in this moment.
+impl Drop for Setting<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.queue.lock().is_being_set = false;
+        }
     }
 }
 
@@ -185,7 +256,10 @@ struct Entries {
     /// The first free slot; as many as there are if none is free.
     free: usize,
     taken: usize,
+    /// Absent while it is being set.
     alarm: Option<Alarm>,
+    is_being_set: bool,
+    rang_meanwhile: bool,
 }
 
 enum Slot {
@@ -243,32 +317,15 @@ impl Entries {
         None
     }
 
-    /// Moves on to what is due by now, and sets the alarm to what is due next.
-    fn advance(&mut self, due: &mut Vec<Waker>, waker: &Waker, or_else: impl Fn(Instant) -> Option<Alarm>) {
-        while let Some(next) = self.earliest() {
-            if self.alarm.is_none() {
-                self.alarm = or_else(next);
-            }
-            let Some(alarm) = &mut self.alarm else { return };
-            if !alarm.has_rung_at(next, waker) {
-                return;
-            }
-            let now = Instant::now();
-            if now < next {
-                // A runtime that shuts down rings all its timers. Whoever goes on elsewhere sets another one.
-                self.alarm = None;
-                due.extend(self.slots.iter().filter_map(Slot::waker));
-                return;
-            }
-            while self.earliest().is_some_and(|until| until <= now) {
-                if let Some(Reverse((_, slot))) = self.heap.pop()
-                    && let Slot::Waiting { waker, .. } = mem::replace(&mut self.slots[slot], Slot::Due)
-                {
-                    due.push(waker);
-                }
+    /// Moves on to what is due by now.
+    fn take_due(&mut self, now: Instant, due: &mut Vec<Waker>) {
+        while self.earliest().is_some_and(|until| until <= now) {
+            if let Some(Reverse((_, slot))) = self.heap.pop()
+                && let Slot::Waiting { waker, .. } = mem::replace(&mut self.slots[slot], Slot::Due)
+            {
+                due.push(waker);
             }
         }
-        self.alarm = None;
     }
 }
 
@@ -302,8 +359,16 @@ impl Alarm {
             self.rings_at = instant;
             self.sleep.as_mut().reset(instant);
         }
+        self.has_rung(waker)
+    }
+
+    /// Has this waker woken when it rings, and no other.
+    fn has_rung(&mut self, waker: &Waker) -> bool {
+        if self.sleep.is_elapsed() {
+            return true;
+        }
         // Outside the cooperative budget, or a task that always uses it up would never set the alarm.
-        self.sleep.is_elapsed()
-            || Pin::new(&mut coop::unconstrained(self.sleep.as_mut())).poll(&mut Context::from_waker(waker)).is_ready()
+        let mut sleep = coop::unconstrained(self.sleep.as_mut());
+        Pin::new(&mut sleep).poll(&mut Context::from_waker(waker)).is_ready()
     }
 }
