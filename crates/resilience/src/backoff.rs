@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use crate::{InvalidPolicy, timer::Nanos};
+use crate::{
+    InvalidPolicy,
+    timer::{Nanos, is_too_long},
+};
 
 /// The delays between attempts: `min(base · 2^(n−1), cap) · u` after attempt `n`, in whole milliseconds.
 ///
@@ -54,10 +57,13 @@ impl Backoff {
     ///
     /// # Errors
     ///
-    /// If `cap` is less than `base`.
+    /// If `cap` is less than `base`, or longer than a hundred years.
     pub const fn try_new(base: Duration, cap: Duration) -> Result<Self, InvalidPolicy> {
         if cap.as_nanos() < base.as_nanos() {
-            return Err(InvalidPolicy::new("the longest delay is less than the first"));
+            return Err(InvalidPolicy::new("cap", "must not be less than `base`"));
+        }
+        if is_too_long(cap) {
+            return Err(InvalidPolicy::new("cap", "must not be longer than a hundred years"));
         }
         Ok(Self { base: Nanos::of(base), cap: Nanos::of(cap), jitter: Jitter::Full })
     }

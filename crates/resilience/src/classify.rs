@@ -53,6 +53,15 @@ pub trait Classify {
     fn retry_after(&self) -> Option<Duration> {
         None
     }
+
+    /// Returns whether a layer rejected the attempt, so that the service was not called; by default, whether the class is
+    /// [`CircuitOpen`](Class::CircuitOpen).
+    ///
+    /// Say so of refusals by [rate limits](crate::RateLimited) and [bulkheads](crate::BulkheadFull), too, which have the class of
+    /// those by the service: such an attempt uses up a try but does not count as one, and it uses no permit of a rate limit.
+    fn is_rejection(&self) -> bool {
+        self.classify() == Class::CircuitOpen
+    }
 }
 
 /// What kind of failure an error is.

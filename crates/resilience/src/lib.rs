@@ -122,25 +122,33 @@
 //!   permit.
 
 pub mod backoff;
+pub mod bulkhead;
 pub mod circuit_breaker;
 pub mod classify;
 mod invalid_policy;
+mod keyed;
 pub mod observe;
+pub mod rate_limit;
 pub mod retry;
+pub mod snapshot;
 pub mod stack;
 pub mod timeout;
 mod timer;
+mod turn;
 
 #[doc(inline)]
 pub use self::{
     backoff::{Backoff, Jitter},
+    bulkhead::{Bulkhead, BulkheadFull, BulkheadLayer, BulkheadPolicy, Compartment, CompartmentRegistry},
     circuit_breaker::{
         Circuit, CircuitBreaker, CircuitBreakerLayer, CircuitBreakerPolicy, CircuitOpen, CircuitRegistry,
     },
     classify::{Class, Classify},
     invalid_policy::InvalidPolicy,
     observe::Observer,
+    rate_limit::{Bucket, BucketRegistry, RateLimit, RateLimitLayer, RateLimitPolicy, RateLimited},
     retry::{DeadlineReached, Retry, RetryLayer, RetryPolicy},
+    snapshot::Snapshot,
     stack::Stack,
     timeout::{Elapsed, Timeout, TimeoutLayer},
 };

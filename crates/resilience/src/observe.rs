@@ -52,6 +52,9 @@ pub trait Observer<E: ?Sized> {
     /// Hears that an attempt took too long. The attempt still exists and is dropped next: the place to fire its cancellation.
     fn timed_out(&self, elapsed: &Elapsed) {}
 
+    /// Hears that an attempt that was timed has ended in time. Attempts that are ready at once are not timed.
+    fn timeout_cleared(&self) {}
+
     /// Hears that this call changed the state of a circuit.
     ///
     /// Calls on other threads may report their changes of the same circuit in another order than they happened; the order is
@@ -63,6 +66,44 @@ pub trait Observer<E: ?Sized> {
 
     /// Hears that a circuit breaker rejected the attempt; the service is not called.
     fn rejected(&self, rejection: &CircuitOpen) {}
+
+    /// Hears that an attempt had to wait for a rate limit or a bulkhead, and that its wait is over.
+    fn waited(&self, waited: &Waited<'_>) {}
+
+    /// Hears that a rate limit or a bulkhead refused the attempt with `error`; the service is not called.
+    fn refused(&self, queue: Queue, error: &E) {}
+}
+
+/// A wait that is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Waited<'a> {
+    /// What was waited for.
+    pub queue: Queue,
+    /// The key that stands for it.
+    pub key: &'a str,
+    /// How long it took.
+    pub time: Duration,
+}
+
+/// What an attempt may have to wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Queue {
+    /// A permit of a rate limit.
+    RateLimit,
+    /// A permit of a bulkhead.
+    Bulkhead,
+}
+
+impl Queue {
+    /// Returns the name for logs and journals: `"rate-limit"` or `"bulkhead"`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Queue::RateLimit => "rate-limit",
+            Queue::Bulkhead => "bulkhead",
+        }
+    }
 }
 
 /// A retry that has been decided, and whose delay starts now.
@@ -116,6 +157,10 @@ macro_rules! forward {
                 (**self).timed_out(elapsed);
             }
 
+            fn timeout_cleared(&self) {
+                (**self).timeout_cleared();
+            }
+
             fn circuit_changed(&self, change: &CircuitChange) {
                 (**self).circuit_changed(change);
             }
@@ -126,6 +171,14 @@ macro_rules! forward {
 
             fn rejected(&self, rejection: &CircuitOpen) {
                 (**self).rejected(rejection);
+            }
+
+            fn waited(&self, waited: &Waited<'_>) {
+                (**self).waited(waited);
+            }
+
+            fn refused(&self, queue: Queue, error: &E) {
+                (**self).refused(queue, error);
             }
         }
     };

@@ -151,6 +151,9 @@ where
             unreachable!("polled after completion");
         };
         if let Poll::Ready(result) = inner.poll(cx) {
+            if this.timer.is_set() {
+                this.observer.timeout_cleared();
+            }
             return Poll::Ready(result);
         }
 

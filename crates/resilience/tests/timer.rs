@@ -38,7 +38,7 @@ fn millis(millis: u64) -> Duration {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Begun at any time, with any limits, each call ends when tokio's own timer for it rings, or with its answer.
     #[test]

@@ -71,6 +71,11 @@ impl Circuit {
         Some(circuit.change(transition))
     }
 
+    /// Takes over what was known before a restart, if nothing is known by now.
+    pub(crate) fn restore(&self, state: CircuitState) {
+        self.cell.lock().machine.restore(state);
+    }
+
     /// Admits an attempt if the circuit is closed, as it is nearly always; else the answer takes a lock and a clock.
     #[inline]
     pub(super) fn admit_if_closed(&self) -> Option<Ticket> {

@@ -65,6 +65,7 @@
 
 mod cell;
 mod circuit;
+mod gate;
 mod policy;
 mod registry;
 mod state;
@@ -87,6 +88,7 @@ use tower_service::Service;
 use self::circuit::{Holder, Permit};
 pub use self::{
     circuit::Circuit,
+    gate::{Gate, UnlessOpen},
     policy::{CircuitBreakerPolicy, Outcome},
     registry::CircuitRegistry,
     state::{CircuitState, Probe, Reason},

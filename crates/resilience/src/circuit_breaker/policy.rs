@@ -1,6 +1,9 @@
 use std::time::Duration;
 
-use crate::{Class, InvalidPolicy, timer::Nanos};
+use crate::{
+    Class, InvalidPolicy,
+    timer::{Nanos, is_too_long},
+};
 
 /// When a circuit opens, for how long, and which failures count.
 ///
@@ -52,13 +55,16 @@ impl CircuitBreakerPolicy {
     ///
     /// # Errors
     ///
-    /// If either is zero.
+    /// If either is zero, or `reset_timeout` longer than a hundred years.
     pub const fn try_new(failure_threshold: u32, reset_timeout: Duration) -> Result<Self, InvalidPolicy> {
         if failure_threshold == 0 {
-            return Err(InvalidPolicy::new("a circuit cannot open before the first failure"));
+            return Err(InvalidPolicy::new("failure_threshold", "must not be zero"));
         }
         if reset_timeout.is_zero() {
-            return Err(InvalidPolicy::new("a circuit cannot open for no time"));
+            return Err(InvalidPolicy::new("reset_timeout", "must not be zero"));
+        }
+        if is_too_long(reset_timeout) {
+            return Err(InvalidPolicy::new("reset_timeout", "must not be longer than a hundred years"));
         }
         Ok(Self {
             failure_threshold,

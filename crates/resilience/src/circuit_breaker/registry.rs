@@ -44,7 +44,7 @@ impl CircuitRegistry {
     /// If `capacity` is 0.
     pub fn with_capacity(capacity: usize) -> Result<Self, InvalidPolicy> {
         if capacity == 0 {
-            return Err(InvalidPolicy::new("a registry must hold a circuit"));
+            return Err(InvalidPolicy::new("capacity", "must leave room for one key"));
         }
         Ok(Self::of_capacity(capacity))
     }

@@ -211,6 +211,14 @@ impl Machine {
         (!was_closed).then_some(transition)
     }
 
+    /// Takes over what was known before a restart, if nothing is known by now.
+    pub(super) fn restore(&mut self, state: CircuitState) {
+        if self.state == (CircuitState::Closed { failures: 0 }) {
+            self.state = state;
+            self.generation += 1;
+        }
+    }
+
     /// Starts anew in a generation of which nobody has a ticket.
     pub(super) fn forget(&mut self) {
         self.state = CircuitState::Closed { failures: 0 };

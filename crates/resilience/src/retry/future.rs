@@ -11,7 +11,7 @@ use tower_service::Service;
 
 use super::{Terms, policy::Decision};
 use crate::{
-    Class, Classify,
+    Classify,
     observe::{GaveUp, Observer, ScheduledRetry},
     timer::Timer,
 };
@@ -156,7 +156,7 @@ where
     #[cold]
     fn turn_after(&mut self, error: S::Error) -> Result<Turn, S::Error> {
         let class = error.classify();
-        if class != Class::CircuitOpen {
+        if !error.is_rejection() {
             self.attempts = self.attempts.saturating_add(1);
         }
         let delay = match self.terms.policy.after_failure(self.tries, self.seed, class, error.retry_after()) {

@@ -39,7 +39,7 @@ impl RetryPolicy {
     /// If `max_attempts` is 0. With 1 nothing is ever retried.
     pub const fn try_new(max_attempts: u32, backoff: Backoff) -> Result<Self, InvalidPolicy> {
         if max_attempts == 0 {
-            return Err(InvalidPolicy::new("no attempts are allowed"));
+            return Err(InvalidPolicy::new("max_attempts", "must allow one attempt"));
         }
         Ok(Self {
             max_attempts,

@@ -8,7 +8,7 @@ mod optional;
 use tower_layer::{Identity, Layer};
 
 pub use self::optional::{Optional, OptionalFuture, OptionalService};
-use crate::{CircuitBreakerLayer, RetryLayer, TimeoutLayer};
+use crate::{BulkheadLayer, CircuitBreakerLayer, RateLimitLayer, RetryLayer, TimeoutLayer};
 
 /// Composes the layers in their one order, whatever the order of the setters.
 ///
@@ -50,9 +50,18 @@ use crate::{CircuitBreakerLayer, RetryLayer, TimeoutLayer};
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 #[must_use]
-pub struct Stack<Retry = Identity, Slot = Identity, CircuitBreaker = Identity, Announce = Identity, Timeout = Identity>
-{
+pub struct Stack<
+    Retry = Identity,
+    RateLimit = Identity,
+    Bulkhead = Identity,
+    Slot = Identity,
+    CircuitBreaker = Identity,
+    Announce = Identity,
+    Timeout = Identity,
+> {
     retry: Retry,
+    rate_limit: RateLimit,
+    bulkhead: Bulkhead,
     slot: Slot,
     circuit_breaker: CircuitBreaker,
     announce: Announce,
@@ -66,87 +75,94 @@ impl Stack {
     }
 }
 
-impl<Retry, Slot, CircuitBreaker, Announce, Timeout> Stack<Retry, Slot, CircuitBreaker, Announce, Timeout> {
+#[expect(
+    clippy::type_complexity,
+    reason = "each place is a parameter, so that a layer that is not there costs nothing"
+)]
+impl<Retry, RateLimit, Bulkhead, Slot, CircuitBreaker, Announce, Timeout>
+    Stack<Retry, RateLimit, Bulkhead, Slot, CircuitBreaker, Announce, Timeout>
+{
     /// Sets the retry layer. Where calls are retried only sometimes, a policy of a single attempt is the way not to.
-    pub fn retry<O>(self, layer: RetryLayer<O>) -> Stack<RetryLayer<O>, Slot, CircuitBreaker, Announce, Timeout> {
-        Stack {
-            retry: layer,
-            slot: self.slot,
-            circuit_breaker: self.circuit_breaker,
-            announce: self.announce,
-            timeout: self.timeout,
-        }
+    pub fn retry<O>(
+        self,
+        layer: RetryLayer<O>,
+    ) -> Stack<RetryLayer<O>, RateLimit, Bulkhead, Slot, CircuitBreaker, Announce, Timeout> {
+        let Self { rate_limit, bulkhead, slot, circuit_breaker, announce, timeout, .. } = self;
+        Stack { retry: layer, rate_limit, bulkhead, slot, circuit_breaker, announce, timeout }
+    }
+
+    /// Sets the rate limit, or with an `Option` that is `None` a place where one could be.
+    pub fn rate_limit<B, W, G, O>(
+        self,
+        layer: impl Into<Optional<RateLimitLayer<B, W, G, O>>>,
+    ) -> Stack<Retry, Optional<RateLimitLayer<B, W, G, O>>, Bulkhead, Slot, CircuitBreaker, Announce, Timeout> {
+        let Self { retry, bulkhead, slot, circuit_breaker, announce, timeout, .. } = self;
+        Stack { retry, rate_limit: layer.into(), bulkhead, slot, circuit_breaker, announce, timeout }
+    }
+
+    /// Sets the bulkhead, or with an `Option` that is `None` a place where one could be.
+    pub fn bulkhead<C, G, O>(
+        self,
+        layer: impl Into<Optional<BulkheadLayer<C, G, O>>>,
+    ) -> Stack<Retry, RateLimit, Optional<BulkheadLayer<C, G, O>>, Slot, CircuitBreaker, Announce, Timeout> {
+        let Self { retry, rate_limit, slot, circuit_breaker, announce, timeout, .. } = self;
+        Stack { retry, rate_limit, bulkhead: layer.into(), slot, circuit_breaker, announce, timeout }
     }
 
     /// Sets a layer of the caller's own that each attempt passes before the circuit breaker is asked: the place to wait for a
     /// turn. It is passed again by each attempt, and not held during a delay.
-    pub fn slot<L>(self, layer: L) -> Stack<Retry, L, CircuitBreaker, Announce, Timeout> {
-        Stack {
-            retry: self.retry,
-            slot: layer,
-            circuit_breaker: self.circuit_breaker,
-            announce: self.announce,
-            timeout: self.timeout,
-        }
+    pub fn slot<L>(self, layer: L) -> Stack<Retry, RateLimit, Bulkhead, L, CircuitBreaker, Announce, Timeout> {
+        let Self { retry, rate_limit, bulkhead, circuit_breaker, announce, timeout, .. } = self;
+        Stack { retry, rate_limit, bulkhead, slot: layer, circuit_breaker, announce, timeout }
     }
 
     /// Sets the circuit breaker, or with an `Option` that is `None` a place where one could be.
     pub fn circuit_breaker<C, O>(
         self,
         layer: impl Into<Optional<CircuitBreakerLayer<C, O>>>,
-    ) -> Stack<Retry, Slot, Optional<CircuitBreakerLayer<C, O>>, Announce, Timeout> {
-        Stack {
-            retry: self.retry,
-            slot: self.slot,
-            circuit_breaker: layer.into(),
-            announce: self.announce,
-            timeout: self.timeout,
-        }
+    ) -> Stack<Retry, RateLimit, Bulkhead, Slot, Optional<CircuitBreakerLayer<C, O>>, Announce, Timeout> {
+        let Self { retry, rate_limit, bulkhead, slot, announce, timeout, .. } = self;
+        Stack { retry, rate_limit, bulkhead, slot, circuit_breaker: layer.into(), announce, timeout }
     }
 
     /// Sets a layer of the caller's own that an attempt passes once the circuit breaker has admitted it, and before its time
     /// starts: the place to record that the service is about to be called. If it fails, the circuit breaker counts its error.
-    pub fn announce<L>(self, layer: L) -> Stack<Retry, Slot, CircuitBreaker, L, Timeout> {
-        Stack {
-            retry: self.retry,
-            slot: self.slot,
-            circuit_breaker: self.circuit_breaker,
-            announce: layer,
-            timeout: self.timeout,
-        }
+    pub fn announce<L>(self, layer: L) -> Stack<Retry, RateLimit, Bulkhead, Slot, CircuitBreaker, L, Timeout> {
+        let Self { retry, rate_limit, bulkhead, slot, circuit_breaker, timeout, .. } = self;
+        Stack { retry, rate_limit, bulkhead, slot, circuit_breaker, announce: layer, timeout }
     }
 
     /// Sets the timeout, or with an `Option` that is `None` a place where one could be.
     pub fn timeout<O>(
         self,
         layer: impl Into<Optional<TimeoutLayer<O>>>,
-    ) -> Stack<Retry, Slot, CircuitBreaker, Announce, Optional<TimeoutLayer<O>>> {
-        Stack {
-            retry: self.retry,
-            slot: self.slot,
-            circuit_breaker: self.circuit_breaker,
-            announce: self.announce,
-            timeout: layer.into(),
-        }
+    ) -> Stack<Retry, RateLimit, Bulkhead, Slot, CircuitBreaker, Announce, Optional<TimeoutLayer<O>>> {
+        let Self { retry, rate_limit, bulkhead, slot, circuit_breaker, announce, .. } = self;
+        Stack { retry, rate_limit, bulkhead, slot, circuit_breaker, announce, timeout: layer.into() }
     }
 }
 
-impl<S, Retry, Slot, CircuitBreaker, Announce, Timeout> Layer<S>
-    for Stack<Retry, Slot, CircuitBreaker, Announce, Timeout>
+impl<S, Retry, RateLimit, Bulkhead, Slot, CircuitBreaker, Announce, Timeout> Layer<S>
+    for Stack<Retry, RateLimit, Bulkhead, Slot, CircuitBreaker, Announce, Timeout>
 where
     Timeout: Layer<S>,
     Announce: Layer<Timeout::Service>,
     CircuitBreaker: Layer<Announce::Service>,
     Slot: Layer<CircuitBreaker::Service>,
-    Retry: Layer<Slot::Service>,
+    Bulkhead: Layer<Slot::Service>,
+    RateLimit: Layer<Bulkhead::Service>,
+    Retry: Layer<RateLimit::Service>,
 {
     type Service = Retry::Service;
 
+    #[inline]
     fn layer(&self, service: S) -> Self::Service {
         let service = self.timeout.layer(service);
         let service = self.announce.layer(service);
         let service = self.circuit_breaker.layer(service);
         let service = self.slot.layer(service);
+        let service = self.bulkhead.layer(service);
+        let service = self.rate_limit.layer(service);
         self.retry.layer(service)
     }
 }

@@ -5,9 +5,9 @@
 use std::{cell::RefCell, future::pending, rc::Rc, time::Duration};
 
 use orchestr8_resilience::{
-    CircuitOpen, Class, Classify, DeadlineReached, Elapsed, Observer,
+    BulkheadFull, CircuitOpen, Class, Classify, DeadlineReached, Elapsed, Observer, RateLimited,
     circuit_breaker::CircuitChange,
-    observe::{GaveUp, ScheduledRetry},
+    observe::{GaveUp, Queue, ScheduledRetry, Waited},
 };
 use tokio::time::Instant;
 use tower::service_fn;
@@ -19,6 +19,8 @@ pub(crate) enum Failure {
     Busy { retry_after: Duration },
     TimedOut(Elapsed),
     Rejected(CircuitOpen),
+    Limited(RateLimited),
+    Full(BulkheadFull),
     TooLate(Box<DeadlineReached<Failure>>),
 }
 
@@ -29,14 +31,25 @@ impl Classify for Failure {
             Failure::Busy { .. } => Class::RateLimited,
             Failure::TimedOut(_) | Failure::TooLate(_) => Class::Timeout,
             Failure::Rejected(_) => Class::CircuitOpen,
+            Failure::Limited(limited) => limited.class(),
+            Failure::Full(_) => Class::RateLimited,
         }
     }
 
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Failure::Busy { retry_after } => Some(*retry_after),
-            Failure::Plain(_) | Failure::TimedOut(_) | Failure::Rejected(_) | Failure::TooLate(_) => None,
+            Failure::Limited(limited) => limited.retry_after(),
+            Failure::Plain(_)
+            | Failure::TimedOut(_)
+            | Failure::Rejected(_)
+            | Failure::Full(_)
+            | Failure::TooLate(_) => None,
         }
+    }
+
+    fn is_rejection(&self) -> bool {
+        matches!(self, Failure::Rejected(_) | Failure::Limited(_) | Failure::Full(_))
     }
 }
 
@@ -49,6 +62,18 @@ impl From<Elapsed> for Failure {
 impl From<CircuitOpen> for Failure {
     fn from(rejection: CircuitOpen) -> Self {
         Failure::Rejected(rejection)
+    }
+}
+
+impl From<RateLimited> for Failure {
+    fn from(limited: RateLimited) -> Self {
+        Failure::Limited(limited)
+    }
+}
+
+impl From<BulkheadFull> for Failure {
+    fn from(full: BulkheadFull) -> Self {
+        Failure::Full(full)
     }
 }
 
@@ -151,5 +176,18 @@ impl Observer<Failure> for Log {
 
     fn rejected(&self, rejection: &CircuitOpen) {
         self.write(format!("{} rejected", rejection.key()));
+    }
+
+    fn timeout_cleared(&self) {
+        self.write("in time".to_owned());
+    }
+
+    fn waited(&self, waited: &Waited<'_>) {
+        let Waited { queue, key, time, .. } = waited;
+        self.write(format!("waited {time:?} for {} {key}", queue.as_str()));
+    }
+
+    fn refused(&self, queue: Queue, error: &Failure) {
+        self.write(format!("refused by {}: {error:?}", queue.as_str()));
     }
 }
