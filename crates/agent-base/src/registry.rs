@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use orchestr8_schema::{
     AgentId,
     json_schema::{JsonValidator, Violations, fill_defaults},
-    validate::AgentCatalog,
+    validate::{AgentCatalog, CallSchemas},
     workflow::VersionRange,
 };
 use semver::{Comparator, Op, Version, VersionReq};
@@ -135,6 +135,11 @@ impl AgentCatalog for AgentRegistry {
 
     fn ids(&self) -> Vec<AgentId> {
         self.agents.keys().cloned().collect()
+    }
+
+    fn schemas(&self, id: &AgentId, range: &VersionRange) -> Option<CallSchemas> {
+        let AgentManifest { input_schema, output_schema, config_schema, .. } = self.get(id, range)?.manifest().clone();
+        Some(CallSchemas { input: input_schema, output: output_schema, config: config_schema })
     }
 
     fn is_irreversible(&self, id: &AgentId, version: &VersionRange) -> bool {

@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use async_trait::async_trait;
+use orchestr8_schema::{builder::AgentRef, validate::CallSchemas};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -46,7 +47,15 @@ use crate::{Agent, AgentContext, AgentError, AgentManifest};
 /// }
 ///
 /// use orchestr8_agent_base::Agent;
+/// use orchestr8_schema::builder::WorkflowBuilder;
+///
 /// assert!(WordCount.manifest().input_schema.is_some());
+///
+/// let mut flow = WorkflowBuilder::new("w", "W");
+/// let text = flow.input::<String>("text");
+/// let count = flow.add("count", WordCount.reference().call().with("text", &text));
+/// flow.output("words", count.path("words"));
+/// assert!(flow.build().is_ok());
 /// ```
 pub trait TypedAgent: Send + Sync + 'static {
     /// What the agent takes.
@@ -56,6 +65,17 @@ pub trait TypedAgent: Send + Sync + 'static {
 
     /// Says what the agent is, apart from the schemas of input and output, which are added.
     fn describe(&self) -> AgentManifest;
+
+    /// Names the agent for a workflow that is built in Rust: `flow.add("count", WordCount.reference().call().with("text", &text))`.
+    fn reference(&self) -> AgentRef<Self::Input, Self::Output> {
+        let manifest = self.describe().input::<Self::Input>().output::<Self::Output>();
+        let schemas = CallSchemas {
+            input: manifest.input_schema,
+            output: manifest.output_schema,
+            config: manifest.config_schema,
+        };
+        AgentRef::of(manifest.id, schemas)
+    }
 
     /// Does the work of one attempt; see [`Agent::execute`].
     ///

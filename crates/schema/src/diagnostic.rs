@@ -250,6 +250,12 @@ codes! {
     ConcurrentCaptures = "O8313", Error;
     /// A JSON Schema is not valid.
     BadSchema = "O8401", Error;
+    /// A property that is read cannot exist, or may be absent without a default.
+    NoSuchProperty = "O8402", Error;
+    /// A value is of another type than is asked for.
+    TypeMismatch = "O8403", Error;
+    /// What an agent or tool requires is not given.
+    MissingInput = "O8404", Error;
     /// An agent or a tool is not registered.
     UnknownAgent = "O8405", Error;
     /// No registered version of an agent fits.

@@ -33,6 +33,8 @@
 //! | to | see |
 //! |---|---|
 //! | read and validate | [`source`], [`validate`](mod@validate), [`diagnostic`] |
+//! | build a workflow in Rust | [`builder`] |
+//! | know what values may come | [`types`] |
 //! | know what may be written | [`workflow`], [`policy`], [`json_schema::workflow_schema`] |
 //! | evaluate | [`expression`], [`condition`], [`jmespath`] |
 //! | check and compare values | [`json_schema`], [`canonical`] |
@@ -46,6 +48,7 @@
 //! | `yaml` | off | Reads YAML, and gives diagnostics a position (line and column) in JSON and YAML alike. |
 
 pub mod api;
+pub mod builder;
 pub mod canonical;
 pub mod condition;
 pub mod diagnostic;
@@ -59,6 +62,7 @@ pub mod policy;
 mod problem;
 pub mod source;
 pub mod time;
+pub mod types;
 pub mod validate;
 pub mod workflow;
 

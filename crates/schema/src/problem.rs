@@ -1,6 +1,6 @@
 //! Problems while they are being collected: a place in the tree, not yet in the text.
 
-use std::{fmt, ops::Range};
+use std::{collections::BTreeSet, fmt, ops::Range};
 
 use crate::{Code, Diagnostic, Severity};
 
@@ -27,14 +27,12 @@ enum Token<'a> {
 }
 
 impl<'a> At<'a> {
-    /// A place that is already written as a JSON pointer.
+    pub(crate) const ROOT: At<'static> = At { parent: None, token: Token::Root };
+
+    /// Begins at a place that is known by its JSON pointer.
     pub(crate) fn pointer(pointer: &'a str) -> Self {
         At { parent: None, token: Token::Pointer(pointer) }
     }
-}
-
-impl At<'_> {
-    pub(crate) const ROOT: At<'static> = At { parent: None, token: Token::Root };
 
     pub(crate) fn key<'b>(&'b self, key: &'b str) -> At<'b> {
         At { parent: Some(self), token: Token::Key(key) }
@@ -145,6 +143,12 @@ impl Problems {
 
     pub(crate) fn errors(&self) -> usize {
         self.errors
+    }
+
+    /// Returns where there are errors.
+    pub(crate) fn error_paths(&self) -> BTreeSet<String> {
+        let errors = self.found.iter().filter(|problem| problem.diagnostic.is_error());
+        errors.map(|problem| problem.diagnostic.path.clone()).collect()
     }
 
     /// Returns help of the form "did you mean `fetch`?", if one of the candidates is near enough.

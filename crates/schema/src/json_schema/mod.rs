@@ -66,9 +66,9 @@ impl JsonValidator {
         let Ok(parts) = options().build_map(&self.schema) else { return Vec::new() };
         let violations = defaults.into_iter().flat_map(|(pointer, default)| {
             let errors = parts.get(&format!("#{pointer}")).map(|part| part.iter_errors(default));
-            errors.into_iter().flatten().map(move |error| Violation {
-                path: format!("{pointer}/default{}", error.instance_path()),
-                message: clip(error.to_string()),
+            errors.into_iter().flatten().map(move |error| {
+                let violation = Violation::new(&error);
+                Violation { path: format!("{pointer}/default{}", violation.path), ..violation }
             })
         });
         violations.collect()
@@ -98,15 +98,22 @@ impl PartialEq for JsonValidator {
 pub struct Violation {
     path: String,
     message: String,
+    missing: bool,
 }
 
 impl Violation {
     fn new(error: &jsonschema::ValidationError<'_>) -> Self {
-        Self { path: error.instance_path().to_string(), message: clip(error.to_string()) }
+        let missing = matches!(error.kind(), jsonschema::error::ValidationErrorKind::Required { .. });
+        Self { path: error.instance_path().to_string(), message: clip(error.to_string()), missing }
     }
 
     pub(crate) fn not_an_object() -> Self {
-        Self { path: String::new(), message: "the input is not an object".to_owned() }
+        Self { path: String::new(), message: "the input is not an object".to_owned(), missing: false }
+    }
+
+    /// Whether a property that is required is not there.
+    pub(crate) fn is_missing(&self) -> bool {
+        self.missing
     }
 
     /// Returns the place in the value, a JSON pointer.

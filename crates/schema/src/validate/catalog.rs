@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use serde_json::Value;
+
 use super::outline::Outline;
 use crate::{
     AgentId, Code,
@@ -52,6 +54,30 @@ pub trait AgentCatalog {
     fn tools(&self) -> Option<Vec<ToolName>> {
         None
     }
+
+    /// Returns the schemas of the agent that a call with this id and range reaches; `None`, the default, where nothing is known
+    /// of them.
+    fn schemas(&self, id: &AgentId, version: &VersionRange) -> Option<CallSchemas> {
+        let _ = (id, version);
+        None
+    }
+
+    /// Returns the schemas of a tool; `None`, the default, where nothing is known of them.
+    fn tool_schemas(&self, name: &ToolName) -> Option<CallSchemas> {
+        let _ = name;
+        None
+    }
+}
+
+/// What an agent or a tool takes and gives: JSON Schemas, each absent where anything will do.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CallSchemas {
+    /// Of the input, or of the arguments.
+    pub input: Option<Value>,
+    /// Of the output.
+    pub output: Option<Value>,
+    /// Of the configuration; tools have none.
+    pub config: Option<Value>,
 }
 
 /// Checks every agent and tool that is called.

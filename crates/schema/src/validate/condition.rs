@@ -259,14 +259,14 @@ fn chain(node: &Ast) -> Option<Use<'_>> {
 }
 
 /// A condition in which ids behind `steps.` are quoted where JMESPath needs it.
-struct Quoted {
+pub(super) struct Quoted {
     text: String,
     /// Offsets in the original at which a quote was put in.
     inserted: Vec<usize>,
 }
 
 impl Quoted {
-    fn new(original: &str) -> Self {
+    pub(super) fn new(original: &str) -> Self {
         let mut text = String::with_capacity(original.len() + 8);
         let mut inserted = Vec::new();
         let bytes = original.as_bytes();
@@ -314,8 +314,12 @@ impl Quoted {
         Self { text, inserted }
     }
 
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Converts an offset in the quoted text to one in the original.
-    fn original(&self, offset: usize) -> usize {
+    pub(super) fn original(&self, offset: usize) -> usize {
         let before = self.inserted.iter().enumerate().take_while(|(index, at)| **at + index < offset).count();
         offset - before
     }

@@ -20,6 +20,7 @@ mod references;
 pub(crate) mod scope;
 mod steps;
 mod structure;
+mod types;
 mod valid;
 
 use std::{collections::HashMap, sync::Arc};
@@ -28,13 +29,14 @@ use serde_json::Value;
 
 pub(crate) use self::children::Family;
 pub use self::{
-    catalog::AgentCatalog,
+    catalog::{AgentCatalog, CallSchemas},
     children::{LoadError, WorkflowLoader},
     kind::{
         LoopTest, ValidApproval, ValidBranch, ValidCase, ValidCompensation, ValidHook, ValidKind, ValidLoop, ValidMap,
         ValidParallel, ValidWait,
     },
     outline::ScopeIndex,
+    types::Unproven,
     valid::{ValidInput, ValidScope, ValidStep, ValidWorkflow},
 };
 use self::{
@@ -131,7 +133,9 @@ pub(crate) fn check(
     let mut checking = Checking { names, graph, children, problems };
     let (order, parts) = checking.run()?;
     let depth = checking.graph.depth(&order);
-    let graph = checking.graph;
+    let Checking { graph, children, .. } = checking;
+    let checked = options.agents.map(|agents| types::check(&outline, agents, &children, problems));
+    let (outputs_type, unproven) = checked.unzip();
     if problems.has_errors() {
         return None;
     }
@@ -160,6 +164,8 @@ pub(crate) fn check(
         depth,
         nesting,
         warnings,
+        outputs_type,
+        unproven,
     })))
 }
 

@@ -5,13 +5,14 @@ use std::{collections::HashMap, fmt, sync::Arc};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::{ScopeIndex, ValidCompensation, ValidHook, ValidKind, outline::index};
+use super::{ScopeIndex, Unproven, ValidCompensation, ValidHook, ValidKind, outline::index};
 use crate::{
     Diagnostic, Step, StepId, StepIndex, Workflow,
     condition::Condition,
     expression::{EvaluationError, Path, Scope, Template},
     jmespath::JmesPath,
     json_schema::{JsonValidator, Violation, fill_defaults},
+    types::Type,
 };
 
 /// A workflow without errors: ids are unique, references are resolved, expressions, conditions and schemas are compiled.
@@ -34,6 +35,9 @@ pub(super) struct Inner {
     /// How many workflows are nested, this one included.
     pub(super) nesting: usize,
     pub(super) warnings: Vec<Diagnostic>,
+    /// What it answers, where types have been checked.
+    pub(super) outputs_type: Option<Type>,
+    pub(super) unproven: Option<Vec<Unproven>>,
 }
 
 impl ValidWorkflow {
@@ -179,6 +183,13 @@ impl ValidWorkflow {
     #[must_use]
     pub fn warnings(&self) -> &[Diagnostic] {
         &self.0.warnings
+    }
+
+    /// Returns where types could not be checked to the end, and why: at most 1000 places, in the order in which they were
+    /// looked at. `None` if they were not checked at all, because no agents were given.
+    #[must_use]
+    pub fn unproven(&self) -> Option<&[Unproven]> {
+        self.0.unproven.as_deref()
     }
 }
 

@@ -6,9 +6,10 @@ use orchestr8_schema::{
     AgentId, Code,
     id::ToolName,
     source::Options,
-    validate::{AgentCatalog, LoadError, WorkflowLoader},
+    validate::{AgentCatalog, CallSchemas, LoadError, WorkflowLoader},
     workflow::VersionRange,
 };
+use serde_json::json;
 
 /// A registry with two agents and a tool.
 struct Catalog;
@@ -19,7 +20,7 @@ impl AgentCatalog for Catalog {
     }
 
     fn ids(&self) -> Vec<AgentId> {
-        ["@acme/agent", "@acme/charge"].map(|id| id.parse().expect("well formed")).to_vec()
+        ["@acme/agent", "@acme/charge", "@acme/score"].map(|id| id.parse().expect("well formed")).to_vec()
     }
 
     fn is_irreversible(&self, id: &AgentId, _: &VersionRange) -> bool {
@@ -28,6 +29,33 @@ impl AgentCatalog for Catalog {
 
     fn tools(&self) -> Option<Vec<ToolName>> {
         Some(vec!["http.get".parse().expect("well formed")])
+    }
+
+    fn schemas(&self, id: &AgentId, _: &VersionRange) -> Option<CallSchemas> {
+        let mut schemas = CallSchemas::default();
+        if id.as_str() == "@acme/score" {
+            schemas.input = Some(json!({
+                "type": "object",
+                "properties": { "file": { "type": "string" }, "weight": { "type": "number" } },
+                "required": ["file"]
+            }));
+            schemas.output = Some(json!({
+                "type": "object",
+                "properties": { "value": { "type": "number" }, "note": { "type": "string" } },
+                "required": ["value"],
+                "additionalProperties": false
+            }));
+        }
+        Some(schemas)
+    }
+
+    fn tool_schemas(&self, _: &ToolName) -> Option<CallSchemas> {
+        let input = json!({ "type": "object", "properties": { "url": { "type": "string" } } });
+        let output =
+            json!({ "type": "object", "properties": { "status": { "type": "integer" } }, "required": ["status"] });
+        let mut schemas = CallSchemas::default();
+        (schemas.input, schemas.output) = (Some(input), Some(output));
+        Some(schemas)
     }
 }
 
@@ -190,6 +218,19 @@ pub(crate) fn table() -> Vec<(Code, String)> {
     );
     add(Code::BadSchema, one(&["output: { schema: { type: ‸nonsense } }"]));
     add(Code::BadSchema, root("inputs: { $ref: ‸'https://example.org/schema' }"));
+    let score = |lines: &str| {
+        let step = step("b", &["dependencies: [a]", lines]).replace("@acme/agent", "@acme/score");
+        let first = format!("  - id: a\n    tool: {{ name: http.get, arguments: {{ url: x }} }}\n{step}");
+        format!("{HEAD}steps:\n{first}")
+    };
+    add(Code::NoSuchProperty, score("input: { file: x, weight: '${‸steps.a.output.statsu}' }"));
+    add(Code::NoSuchProperty, score("input: { file: '${‸steps.a.output.body}' }"));
+    add(Code::NoSuchProperty, score("output: { capture: [‸vlue] }\n    input: { file: x }"));
+    add(Code::TypeMismatch, score("input: { file: '‸${steps.a.output.status}' }"));
+    add(Code::TypeMismatch, score("input: { file: x, weight: ‸'a ${steps.a.status}' }"));
+    add(Code::TypeMismatch, kind("map: { items: ‸'${metadata.name}', steps: [INNER] }"));
+    add(Code::MissingInput, score("‸input: { weight: 1 }"));
+    add(Code::ConstantViolatesSchema, score("input: { file: x, weight: ‸heavy }"));
     add(Code::UnknownAgent, steps(&[step("a", &[]).replace("\"@acme/agent\"", "‸\"@acme/agnet\"")]));
     add(Code::AgentVersion, steps(&[step("a", &[]).replace("\" }", "\", version: ‸^2.0.0 }")]));
     add(Code::ConstantViolatesSchema, root("inputs: { properties: { n: { type: integer, default: ‸x } } }"));

@@ -1,6 +1,8 @@
 //! What the tests share.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+pub(crate) mod schemas;
+
 use std::borrow::Cow;
 
 use orchestr8_schema::{

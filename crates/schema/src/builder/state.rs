@@ -1,0 +1,30 @@
+//! What is known while a workflow is being built.
+
+use indexmap::IndexMap;
+
+use crate::{AgentId, Code, Diagnostic, validate::CallSchemas, workflow::VersionRange};
+
+/// What all lists of one workflow share.
+#[derive(Debug, Default)]
+pub struct State {
+    pub(super) errors: Vec<Diagnostic>,
+    pub(super) agents: IndexMap<AgentId, Vec<(VersionRange, CallSchemas)>>,
+    /// How many scopes there have been.
+    pub(super) scopes: u32,
+    /// How many maps are open.
+    pub(super) maps: usize,
+    /// The loops that are open, the innermost last.
+    pub(super) loops: Vec<u32>,
+}
+
+impl State {
+    pub(super) fn report(&mut self, code: Code, message: impl Into<String>) {
+        self.errors.push(Diagnostic::new(code, "", message));
+    }
+
+    pub(super) fn report_all(&mut self, messages: Vec<String>) {
+        for message in messages {
+            self.report(Code::WrongType, message);
+        }
+    }
+}
