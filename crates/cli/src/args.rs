@@ -5,7 +5,10 @@ use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand};
 #[cfg(feature = "server")]
 use crate::commands::server::ServerArgs;
 use crate::{
-    commands::{inspect::InspectArgs, run::RunArgs, schema::SchemaArgs, validate::ValidateArgs, version::VersionArgs},
+    commands::{
+        graph::GraphArgs, inspect::InspectArgs, run::RunArgs, schema::SchemaArgs, validate::ValidateArgs,
+        version::VersionArgs,
+    },
     telemetry::Verbosity,
     ui::{Color, Format, Ui},
 };
@@ -71,6 +74,7 @@ impl GlobalArgs {
 pub(crate) enum Command {
     Run(RunArgs),
     Validate(ValidateArgs),
+    Graph(GraphArgs),
     Inspect(InspectArgs),
     Schema(SchemaArgs),
     #[cfg(feature = "server")]

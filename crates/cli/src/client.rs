@@ -76,6 +76,20 @@ impl Client {
         self.get(self.url(&["v1", "executions", &id.to_string()]))
     }
 
+    /// Reads the graph of an execution in one of the languages that the server draws in, its composites open or closed.
+    ///
+    /// # Errors
+    ///
+    /// As [`execution`](Self::execution).
+    pub fn graph(&self, id: ExecutionId, language: &str, open: bool) -> Result<String, Error> {
+        let mut url = self.url(&["v1", "executions", &id.to_string(), "graph"]);
+        url.query_pairs_mut().append_pair("format", language);
+        if !open {
+            url.query_pairs_mut().append_pair("collapse", "true");
+        }
+        self.ask(url)?.text().map_err(|error| self.unreadable(error))
+    }
+
     /// Reads a whole journal, page by page, as one page.
     ///
     /// # Errors
@@ -117,17 +131,20 @@ impl Client {
     }
 
     fn get<T: DeserializeOwned>(&self, url: Url) -> Result<T, Error> {
+        self.ask(url)?.json().map_err(|error| self.unreadable(error))
+    }
+
+    fn ask(&self, url: Url) -> Result<Response, Error> {
         let mut request = self.http.get(url);
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
         let response = request.send().map_err(|error| self.absent(error))?;
-        if !response.status().is_success() {
-            return Err(refused(response));
-        }
-        response
-            .json()
-            .map_err(|error| Error::internal(format!("reading the answer of {}", self.base)).with_source(error))
+        if response.status().is_success() { Ok(response) } else { Err(refused(response)) }
+    }
+
+    fn unreadable(&self, error: reqwest::Error) -> Error {
+        Error::internal(format!("reading the answer of {}", self.base)).with_source(error)
     }
 
     fn absent(&self, error: reqwest::Error) -> Error {

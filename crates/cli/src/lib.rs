@@ -17,6 +17,7 @@ mod assignment;
 pub mod client;
 pub mod commands;
 pub mod error;
+pub mod graph;
 pub mod interrupt;
 mod program;
 pub mod progress;

@@ -44,6 +44,7 @@ impl Command {
         match self {
             Self::Run(args) => commands::run::run(ui, &args),
             Self::Validate(args) => commands::validate::validate(ui, &args),
+            Self::Graph(args) => commands::graph::graph(ui, &args),
             Self::Inspect(args) => commands::inspect::inspect(ui, &args),
             Self::Schema(args) => commands::schema::schema(ui, &args),
             #[cfg(feature = "server")]

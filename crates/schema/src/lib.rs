@@ -38,6 +38,7 @@
 //! | know what may be written | [`workflow`], [`policy`], [`json_schema::workflow_schema`] |
 //! | evaluate | [`expression`], [`condition`], [`jmespath`] |
 //! | check and compare values | [`json_schema`], [`canonical`] |
+//! | find the steps that a text names | [`reference`] |
 //! | know what happened | [`event`], [`failure`] |
 //! | talk to a server | [`api`] |
 //!
@@ -60,6 +61,7 @@ pub mod jmespath;
 pub mod json_schema;
 pub mod policy;
 mod problem;
+pub mod reference;
 pub mod source;
 pub mod time;
 pub mod types;

@@ -1,5 +1,6 @@
 //! The commands: one file each, with its arguments and one function.
 
+pub mod graph;
 pub mod inspect;
 pub mod run;
 pub mod schema;

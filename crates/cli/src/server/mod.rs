@@ -33,6 +33,7 @@ mod etag;
 mod exchange;
 mod execute;
 mod executions;
+mod graph;
 mod health;
 mod journal;
 mod prefer;
@@ -90,6 +91,7 @@ impl Service {
             .route("/workflows/execute", post(execute::execute))
             .route("/workflows/validate", post(validate::validate))
             .route("/executions/{id}", get(executions::read))
+            .route("/executions/{id}/graph", get(graph::read))
             .route("/executions/{id}/journal", get(journal::read))
             .route("/executions/{id}/cancel", post(cancel::cancel));
         Router::new()

@@ -180,6 +180,18 @@ pub(super) fn report_jmespath(problems: &mut Problems, error: &InvalidJmesPath, 
     }
 }
 
+/// Returns where in a condition the root `steps` begins a chain of names, in bytes; none of a text that is no condition.
+pub(crate) fn step_chains(text: &str) -> Vec<usize> {
+    let quoted = Quoted::new(text);
+    let Ok(path) = JmesPath::compile(&quoted.text) else { return Vec::new() };
+    let mut uses = Vec::new();
+    if uses_of(path.ast(), Data::Root, &mut uses).is_err() {
+        return Vec::new();
+    }
+    let of_steps = uses.iter().filter(|used| matches!(*used.names, ["steps", _, ..]));
+    of_steps.map(|used| quoted.original(used.offset)).collect()
+}
+
 /// What a node of a condition is evaluated on.
 #[derive(Clone, Copy, PartialEq)]
 enum Data {

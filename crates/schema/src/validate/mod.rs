@@ -27,7 +27,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use serde_json::Value;
 
-pub(crate) use self::children::Family;
+pub(crate) use self::{children::Family, condition::step_chains};
 pub use self::{
     catalog::{AgentCatalog, CallSchemas},
     children::{LoadError, WorkflowLoader},

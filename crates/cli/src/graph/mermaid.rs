@@ -1,0 +1,167 @@
+//! Mermaid: `graph TD` as README files show it.
+//!
+//! Edges for data and order are plain, soft ones dotted, fallbacks dotted with a label.
+
+use std::fmt::Write as _;
+
+use super::{EdgeKind, Graph, Node, Scope, Status};
+
+/// Draws a graph.
+#[must_use]
+pub fn draw(graph: &Graph) -> String {
+    let mut out = String::from("graph TD\n");
+    scope(&mut out, &graph.steps, 1);
+    edges(&mut out, &graph.steps);
+    for status in Status::ALL {
+        let mut names = Vec::new();
+        of_status(&graph.steps, status, &mut names);
+        if !names.is_empty() {
+            line(&mut out, 1, format_args!("classDef {} {}", status.as_str(), style(status)));
+            line(&mut out, 1, format_args!("class {} {}", names.join(","), status.as_str()));
+        }
+    }
+    out
+}
+
+fn scope(out: &mut String, scope: &Scope, depth: usize) {
+    for node in &scope.nodes {
+        if node.is_group() {
+            line(out, depth, format_args!("subgraph {}[\"{}\"]", name(node), label(node)));
+            for (place, inner) in node.scopes.iter().enumerate() {
+                match &inner.name {
+                    Some(case) => {
+                        line(out, depth + 1, format_args!("subgraph {}.{place}[\"{}\"]", name(node), escape(case)));
+                        self::scope(out, inner, depth + 2);
+                        line(out, depth + 1, format_args!("end"));
+                    }
+                    None => self::scope(out, inner, depth + 1),
+                }
+            }
+            line(out, depth, format_args!("end"));
+        } else if node.kind != "agent" || node.status.is_some() || !is_joined(scope, node) || name(node) != node.id {
+            line(out, depth, format_args!("{}[\"{}\"]", name(node), label(node)));
+        }
+    }
+}
+
+/// Whether some edge mentions the step, so that it needs no line of its own.
+fn is_joined(scope: &Scope, node: &Node) -> bool {
+    // A workflow's own steps only: elsewhere a line says which subgraph a step belongs to.
+    let place = scope.nodes.iter().position(|other| std::ptr::eq(other, node));
+    node.path == node.id && scope.edges.iter().any(|edge| Some(edge.from) == place || Some(edge.to) == place)
+}
+
+fn edges(out: &mut String, scope: &Scope) {
+    for edge in &scope.edges {
+        let (from, to) = (name(&scope.nodes[edge.from]), name(&scope.nodes[edge.to]));
+        match edge.kind {
+            EdgeKind::Data | EdgeKind::Order => line(out, 1, format_args!("{from} --> {to}")),
+            EdgeKind::Soft => line(out, 1, format_args!("{from} -.-> {to}")),
+            EdgeKind::Fallback => line(out, 1, format_args!("{from} -. fallback .-> {to}")),
+        }
+    }
+    for node in scope.nodes.iter().filter(|node| node.is_group()) {
+        for inner in &node.scopes {
+            edges(out, inner);
+        }
+    }
+}
+
+fn of_status(scope: &Scope, status: Status, names: &mut Vec<String>) {
+    for node in &scope.nodes {
+        if node.status == Some(status) {
+            names.push(name(node));
+        }
+        if node.is_group() {
+            node.scopes.iter().for_each(|inner| of_status(inner, status, names));
+        }
+    }
+}
+
+/// Colours that carry dark text in both of Mermaid's themes.
+fn style(status: Status) -> &'static str {
+    match status {
+        Status::Pending => "fill:#fff3bf,stroke:#b08800,color:#1c2330",
+        Status::Running => "fill:#d0e4ff,stroke:#1f6feb,color:#1c2330",
+        Status::Waiting => "fill:#e8dcff,stroke:#8250df,color:#1c2330",
+        Status::Completed => "fill:#d3f3dc,stroke:#1a7f37,color:#1c2330",
+        Status::Failed => "fill:#ffdcd8,stroke:#cf222e,color:#1c2330",
+        Status::Skipped => "fill:#ffffff,stroke:#6e7781,color:#1c2330,stroke-dasharray:4 3",
+        Status::Cancelled => "fill:#d8dee4,stroke:#57606a,color:#1c2330",
+    }
+}
+
+/// Returns a name that Mermaid reads as one. Some words of its own, and what is not in its alphabet, need another form; a number
+/// in front keeps such names from meeting those that need none.
+fn name(node: &Node) -> String {
+    const WORDS: [&str; 13] = [
+        "end",
+        "graph",
+        "subgraph",
+        "flowchart",
+        "class",
+        "classdef",
+        "click",
+        "style",
+        "linkstyle",
+        "call",
+        "href",
+        "default",
+        "direction",
+    ];
+    let is_plain = |text: &str| {
+        let mut characters = text.bytes();
+        characters.next().is_some_and(|first| first.is_ascii_alphabetic())
+            && characters.all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+            // Arrows begin so.
+            && !text.contains("--")
+            && !text.ends_with('-')
+            && !WORDS.contains(&text.to_ascii_lowercase().as_str())
+    };
+    if is_plain(&node.id) {
+        return node.id.clone();
+    }
+    let mut name = format!("{}_", node.id.len());
+    for byte in node.id.bytes() {
+        match byte {
+            b'-' => name.push_str("_m"),
+            b'_' => name.push_str("_u"),
+            byte => name.push(char::from(byte)),
+        }
+    }
+    name
+}
+
+fn label(node: &Node) -> String {
+    let mut label = escape(&node.id);
+    let detail = node.kind_and_detail();
+    if node.kind != "agent" {
+        label = format!("{label} · {}", escape(&detail));
+    }
+    let progress = node.progress();
+    if !progress.is_empty() {
+        label = format!("{label} · {progress}");
+    }
+    label
+}
+
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '"' => out.push_str("#quot;"),
+            '#' => out.push_str("#35;"),
+            '<' => out.push_str("#lt;"),
+            '>' => out.push_str("#gt;"),
+            '&' => out.push_str("#amp;"),
+            character if character.is_control() => out.push(' '),
+            character => out.push(character),
+        }
+    }
+    out
+}
+
+fn line(out: &mut String, depth: usize, text: std::fmt::Arguments<'_>) {
+    let written = writeln!(out, "{:1$}{text}", "", depth * 2);
+    debug_assert!(written.is_ok(), "a string takes everything");
+}
