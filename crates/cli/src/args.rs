@@ -6,7 +6,7 @@ use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand};
 use crate::commands::server::ServerArgs;
 use crate::{
     commands::{
-        graph::GraphArgs, inspect::InspectArgs, run::RunArgs, schema::SchemaArgs, validate::ValidateArgs,
+        graph::GraphArgs, inspect::InspectArgs, lsp::LspArgs, run::RunArgs, schema::SchemaArgs, validate::ValidateArgs,
         version::VersionArgs,
     },
     telemetry::Verbosity,
@@ -77,6 +77,7 @@ pub(crate) enum Command {
     Graph(GraphArgs),
     Inspect(InspectArgs),
     Schema(SchemaArgs),
+    Lsp(LspArgs),
     #[cfg(feature = "server")]
     Server(ServerArgs),
     Version(VersionArgs),

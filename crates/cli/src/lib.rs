@@ -19,6 +19,7 @@ pub mod commands;
 pub mod error;
 pub mod graph;
 pub mod interrupt;
+pub mod lsp;
 mod program;
 pub mod progress;
 pub mod render;

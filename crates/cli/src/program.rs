@@ -47,6 +47,7 @@ impl Command {
             Self::Graph(args) => commands::graph::graph(ui, &args),
             Self::Inspect(args) => commands::inspect::inspect(ui, &args),
             Self::Schema(args) => commands::schema::schema(ui, &args),
+            Self::Lsp(args) => commands::lsp::lsp(ui, &args),
             #[cfg(feature = "server")]
             Self::Server(args) => commands::server::server(ui, &args),
             Self::Version(args) => commands::version::version(ui, &args),

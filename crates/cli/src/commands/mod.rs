@@ -2,6 +2,7 @@
 
 pub mod graph;
 pub mod inspect;
+pub mod lsp;
 pub mod run;
 pub mod schema;
 #[cfg(feature = "server")]

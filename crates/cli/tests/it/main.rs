@@ -7,6 +7,7 @@ mod help;
 mod inspect;
 #[cfg(unix)]
 mod interrupt;
+mod lsp;
 mod mistakes;
 mod run;
 #[cfg(feature = "server")]

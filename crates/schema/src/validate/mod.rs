@@ -27,7 +27,6 @@ use std::{collections::HashMap, sync::Arc};
 
 use serde_json::Value;
 
-pub(crate) use self::{children::Family, condition::step_chains};
 pub use self::{
     catalog::{AgentCatalog, CallSchemas},
     children::{LoadError, WorkflowLoader},
@@ -39,6 +38,7 @@ pub use self::{
     types::Unproven,
     valid::{ValidInput, ValidScope, ValidStep, ValidWorkflow},
 };
+pub(crate) use self::{children::Family, condition::step_chains};
 use self::{
     graph::{Edges, Graph, Order},
     outline::Outline,
