@@ -54,7 +54,7 @@ fn check(layout: &Arrangement, sizes: &[Size], links: &[Link]) -> Result<(), Tes
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
     #[test]
     fn boxes_do_not_touch_and_edges_lead_downward_past_all_others((sizes, links) in graphs()) {

@@ -38,7 +38,7 @@
 //! | know what may be written | [`workflow`], [`policy`], [`json_schema::workflow_schema`] |
 //! | evaluate | [`expression`], [`condition`], [`jmespath`] |
 //! | check and compare values | [`json_schema`], [`canonical`] |
-//! | find the steps that a text names | [`reference`] |
+//! | find the steps that a text names | [`reference`](mod@reference) |
 //! | know what happened | [`event`], [`failure`] |
 //! | talk to a server | [`api`] |
 //!

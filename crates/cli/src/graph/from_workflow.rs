@@ -3,9 +3,10 @@
 use std::collections::{HashMap, HashSet};
 
 use orchestr8_schema::{
-    Step, ValidWorkflow,
+    Step, ValidWorkflow, Workflow,
     api::StepResult,
     reference,
+    validate::ValidKind,
     workflow::{Join, LoopStep, StepKind, WaitDuration, WaitStep, WaitUntil},
 };
 use serde_json::Value;
@@ -15,13 +16,16 @@ use crate::wording::count;
 
 /// A graph shows at most so many steps; above, composites are closed.
 const MAX_DRAWN: usize = 500;
+/// Sub-workflows are followed up to so many steps in all: each may refer to many, which do the same.
+const MAX_FOLLOWED: usize = 10_000;
 
 impl Graph {
     /// Makes the graph of a workflow. Composites are open, unless that would be more than 500 steps.
     #[must_use]
     pub fn new(workflow: &ValidWorkflow) -> Self {
-        let title = &workflow.workflow().metadata.name;
-        let mut graph = Self { title: title.clone(), steps: scope(workflow, &workflow.workflow().steps, None, "") };
+        let Workflow { metadata, steps, .. } = workflow.workflow();
+        let mut drawing = FromWorkflow { workflow, left: MAX_FOLLOWED };
+        let mut graph = Self { title: metadata.name.clone(), steps: drawing.scope(steps, None, "") };
         if graph.drawn() > MAX_DRAWN {
             graph.set_open(false);
         }
@@ -44,42 +48,67 @@ impl Graph {
     }
 }
 
-fn scope(workflow: &ValidWorkflow, steps: &[Step], name: Option<String>, prefix: &str) -> Scope {
-    let place: HashMap<&str, usize> = steps.iter().enumerate().map(|(place, step)| (step.id.as_str(), place)).collect();
-    let mut edges = Vec::new();
-    for (to, step) in steps.iter().enumerate() {
-        let named = named_in(step);
-        for dependency in &step.dependencies {
-            let kind = if named.contains(dependency.as_str()) { EdgeKind::Data } else { EdgeKind::Order };
-            edges.extend(place.get(dependency.as_str()).map(|&from| Edge { from, to, kind }));
-        }
-        let soft = workflow.step_index(step.id.as_str()).map(|index| &*workflow.steps()[index.get()].soft);
-        edges.extend(soft.unwrap_or_default().iter().filter_map(|soft| {
-            let from = *place.get(workflow.steps()[soft.get()].id.as_str())?;
-            Some(Edge { from, to, kind: EdgeKind::Soft })
-        }));
-        if let Some(&fallback) = step.fallback_step_id.as_ref().and_then(|id| place.get(id.as_str())) {
-            edges.push(Edge { from: to, to: fallback, kind: EdgeKind::Fallback });
-        }
-    }
-    edges.sort_unstable();
-    let nodes = steps.iter().map(|step| node(workflow, step, prefix)).collect();
-    Scope { name, nodes, edges }
+/// Goes through a workflow and those inside it.
+struct FromWorkflow<'w> {
+    /// The one that is gone through at present.
+    workflow: &'w ValidWorkflow,
+    /// How many steps of sub-workflows are still followed.
+    left: usize,
 }
 
-fn node(workflow: &ValidWorkflow, step: &Step, prefix: &str) -> Node {
-    let path = if prefix.is_empty() { step.id.to_string() } else { format!("{prefix}.{}", step.id) };
-    let mut names = case_names(&step.kind).into_iter();
-    let scopes = step.kind.scopes().map(|steps| scope(workflow, steps, names.next(), &path)).collect();
-    Node {
-        id: step.id.to_string(),
-        kind: step.kind.key(),
-        detail: detail(&step.kind),
-        status: None,
-        visits: Tally::default(),
-        scopes,
-        open: true,
-        path,
+impl FromWorkflow<'_> {
+    fn scope(&mut self, steps: &[Step], name: Option<String>, prefix: &str) -> Scope {
+        let workflow = self.workflow;
+        let place: HashMap<&str, usize> =
+            steps.iter().enumerate().map(|(place, step)| (step.id.as_str(), place)).collect();
+        let mut edges = Vec::new();
+        for (to, step) in steps.iter().enumerate() {
+            let named = named_in(step);
+            for dependency in &step.dependencies {
+                let kind = if named.contains(dependency.as_str()) { EdgeKind::Data } else { EdgeKind::Order };
+                edges.extend(place.get(dependency.as_str()).map(|&from| Edge { from, to, kind }));
+            }
+            let soft = workflow.step_index(step.id.as_str()).map(|index| &*workflow.step(index).soft);
+            edges.extend(soft.unwrap_or_default().iter().filter_map(|soft| {
+                let from = *place.get(workflow.step(*soft).id.as_str())?;
+                Some(Edge { from, to, kind: EdgeKind::Soft })
+            }));
+            if let Some(&fallback) = step.fallback_step_id.as_ref().and_then(|id| place.get(id.as_str())) {
+                edges.push(Edge { from: to, to: fallback, kind: EdgeKind::Fallback });
+            }
+        }
+        edges.sort_unstable();
+        let nodes = steps.iter().map(|step| self.node(step, prefix)).collect();
+        Scope { name, nodes, edges }
+    }
+
+    fn node(&mut self, step: &Step, prefix: &str) -> Node {
+        let path = if prefix.is_empty() { step.id.to_string() } else { format!("{prefix}.{}", step.id) };
+        let mut names = case_names(&step.kind).into_iter();
+        let inner = step.kind.scopes();
+        let mut scopes: Vec<Scope> = inner.map(|steps| self.scope(steps, names.next(), &path)).collect();
+        scopes.extend(self.sub_workflow(step, &path));
+        Node {
+            id: step.id.to_string(),
+            kind: step.kind.key(),
+            detail: detail(&step.kind),
+            status: None,
+            visits: Tally::default(),
+            scopes,
+            open: true,
+            path,
+        }
+    }
+
+    /// Goes through the workflow that a step runs, as long as there is room.
+    fn sub_workflow(&mut self, step: &Step, path: &str) -> Option<Scope> {
+        let outer = self.workflow;
+        let ValidKind::Workflow(inner) = &outer.step(outer.step_index(step.id.as_str())?).kind else { return None };
+        self.left = self.left.checked_sub(inner.steps().len())?;
+        let mut inside = FromWorkflow { workflow: inner, left: self.left };
+        let scope = inside.scope(&inner.workflow().steps, None, path);
+        self.left = inside.left;
+        Some(scope)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Edges for data and order are plain, soft ones dotted, fallbacks dotted with a label.
 
-use std::fmt::Write as _;
+use std::{collections::HashSet, fmt::Write as _};
 
 use super::{EdgeKind, Graph, Node, Scope, Status};
 
@@ -10,36 +10,38 @@ use super::{EdgeKind, Graph, Node, Scope, Status};
 #[must_use]
 pub fn draw(graph: &Graph) -> String {
     let mut out = String::from("graph TD\n");
-    scope(&mut out, &graph.steps, 1);
-    edges(&mut out, &graph.steps);
+    let names = Names::new(&graph.steps);
+    scope(&mut out, &names, &graph.steps, 1);
+    edges(&mut out, &names, &graph.steps);
     for status in Status::ALL {
-        let mut names = Vec::new();
-        of_status(&graph.steps, status, &mut names);
-        if !names.is_empty() {
+        let mut steps = Vec::new();
+        of_status(&graph.steps, status, &names, &mut steps);
+        if !steps.is_empty() {
             line(&mut out, 1, format_args!("classDef {} {}", status.as_str(), style(status)));
-            line(&mut out, 1, format_args!("class {} {}", names.join(","), status.as_str()));
+            line(&mut out, 1, format_args!("class {} {}", steps.join(","), status.as_str()));
         }
     }
     out
 }
 
-fn scope(out: &mut String, scope: &Scope, depth: usize) {
+fn scope(out: &mut String, names: &Names<'_>, scope: &Scope, depth: usize) {
     for node in &scope.nodes {
         if node.is_group() {
-            line(out, depth, format_args!("subgraph {}[\"{}\"]", name(node), label(node)));
+            line(out, depth, format_args!("subgraph {}[\"{}\"]", names.of(node), label(node)));
             for (place, inner) in node.scopes.iter().enumerate() {
                 match &inner.name {
                     Some(case) => {
-                        line(out, depth + 1, format_args!("subgraph {}.{place}[\"{}\"]", name(node), escape(case)));
-                        self::scope(out, inner, depth + 2);
+                        line(out, depth + 1, format_args!("subgraph {}.{place}[\"{}\"]", names.of(node), escape(case)));
+                        self::scope(out, names, inner, depth + 2);
                         line(out, depth + 1, format_args!("end"));
                     }
-                    None => self::scope(out, inner, depth + 1),
+                    None => self::scope(out, names, inner, depth + 1),
                 }
             }
             line(out, depth, format_args!("end"));
-        } else if node.kind != "agent" || node.status.is_some() || !is_joined(scope, node) || name(node) != node.id {
-            line(out, depth, format_args!("{}[\"{}\"]", name(node), label(node)));
+        } else if node.kind != "agent" || node.status.is_some() || !is_joined(scope, node) || names.of(node) != node.id
+        {
+            line(out, depth, format_args!("{}[\"{}\"]", names.of(node), label(node)));
         }
     }
 }
@@ -51,9 +53,9 @@ fn is_joined(scope: &Scope, node: &Node) -> bool {
     node.path == node.id && scope.edges.iter().any(|edge| Some(edge.from) == place || Some(edge.to) == place)
 }
 
-fn edges(out: &mut String, scope: &Scope) {
+fn edges(out: &mut String, names: &Names<'_>, scope: &Scope) {
     for edge in &scope.edges {
-        let (from, to) = (name(&scope.nodes[edge.from]), name(&scope.nodes[edge.to]));
+        let (from, to) = (names.of(&scope.nodes[edge.from]), names.of(&scope.nodes[edge.to]));
         match edge.kind {
             EdgeKind::Data | EdgeKind::Order => line(out, 1, format_args!("{from} --> {to}")),
             EdgeKind::Soft => line(out, 1, format_args!("{from} -.-> {to}")),
@@ -62,18 +64,18 @@ fn edges(out: &mut String, scope: &Scope) {
     }
     for node in scope.nodes.iter().filter(|node| node.is_group()) {
         for inner in &node.scopes {
-            edges(out, inner);
+            edges(out, names, inner);
         }
     }
 }
 
-fn of_status(scope: &Scope, status: Status, names: &mut Vec<String>) {
+fn of_status(scope: &Scope, status: Status, names: &Names<'_>, steps: &mut Vec<String>) {
     for node in &scope.nodes {
         if node.status == Some(status) {
-            names.push(name(node));
+            steps.push(names.of(node));
         }
         if node.is_group() {
-            node.scopes.iter().for_each(|inner| of_status(inner, status, names));
+            node.scopes.iter().for_each(|inner| of_status(inner, status, names, steps));
         }
     }
 }
@@ -91,9 +93,51 @@ fn style(status: Status) -> &'static str {
     }
 }
 
-/// Returns a name that Mermaid reads as one. Some words of its own, and what is not in its alphabet, need another form; a number
-/// in front keeps such names from meeting those that need none.
-fn name(node: &Node) -> String {
+/// Names that Mermaid reads as such, one for each step: its id where that will do.
+///
+/// Some words are Mermaid's own, some ids are not of its alphabet, and sub-workflows may hold ids that stand elsewhere, too. For
+/// these the path is written in another form; a number in front keeps it from meeting an id.
+struct Names<'g> {
+    /// The ids that several steps have.
+    shared: HashSet<&'g str>,
+}
+
+impl<'g> Names<'g> {
+    fn new(scope: &'g Scope) -> Self {
+        let mut names = Self { shared: HashSet::new() };
+        names.count(scope, &mut HashSet::new());
+        names
+    }
+
+    fn count(&mut self, scope: &'g Scope, seen: &mut HashSet<&'g str>) {
+        for node in &scope.nodes {
+            if !seen.insert(&node.id) {
+                self.shared.insert(&node.id);
+            }
+            if node.is_group() {
+                node.scopes.iter().for_each(|inner| self.count(inner, seen));
+            }
+        }
+    }
+
+    fn of(&self, node: &Node) -> String {
+        if is_plain(&node.id) && !self.shared.contains(node.id.as_str()) {
+            return node.id.clone();
+        }
+        let mut name = format!("{}_", node.path.len());
+        for byte in node.path.bytes() {
+            match byte {
+                b'-' => name.push_str("_m"),
+                b'_' => name.push_str("_u"),
+                b'.' => name.push_str("_d"),
+                byte => name.push(char::from(byte)),
+            }
+        }
+        name
+    }
+}
+
+fn is_plain(id: &str) -> bool {
     const WORDS: [&str; 13] = [
         "end",
         "graph",
@@ -109,27 +153,13 @@ fn name(node: &Node) -> String {
         "default",
         "direction",
     ];
-    let is_plain = |text: &str| {
-        let mut characters = text.bytes();
-        characters.next().is_some_and(|first| first.is_ascii_alphabetic())
-            && characters.all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
-            // Arrows begin so.
-            && !text.contains("--")
-            && !text.ends_with('-')
-            && !WORDS.contains(&text.to_ascii_lowercase().as_str())
-    };
-    if is_plain(&node.id) {
-        return node.id.clone();
-    }
-    let mut name = format!("{}_", node.id.len());
-    for byte in node.id.bytes() {
-        match byte {
-            b'-' => name.push_str("_m"),
-            b'_' => name.push_str("_u"),
-            byte => name.push(char::from(byte)),
-        }
-    }
-    name
+    let mut characters = id.bytes();
+    characters.next().is_some_and(|first| first.is_ascii_alphabetic())
+        && characters.all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+        // Arrows begin so.
+        && !id.contains("--")
+        && !id.ends_with('-')
+        && !WORDS.contains(&id.to_ascii_lowercase().as_str())
 }
 
 fn label(node: &Node) -> String {

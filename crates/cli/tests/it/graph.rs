@@ -47,6 +47,61 @@ fn a_file_is_drawn_in_each_language() {
     assert_steady("graph_json", &format!("{body:#}"));
 }
 
+const COMPOSITES: &str = r#"version: 1.0.0
+metadata: { id: composites, name: Composites }
+steps:
+  - { id: fetch, tool: { name: http.get, arguments: { url: "${inputs.url}" } } }
+  - id: reviews
+    dependencies: [fetch]
+    map:
+      items: "${steps.fetch.output.files}"
+      steps:
+        - { id: load, agent: { id: "@acme/load" }, input: { file: "${item}", base: "${steps.fetch.output.base}" } }
+        - { id: score, agent: { id: "@acme/score" }, dependencies: [load], onError: fallback, fallbackStepId: guess }
+        - { id: guess, agent: { id: "@acme/guess" } }
+  - id: route
+    branch:
+      cases:
+        - name: large
+          when: "length(steps.reviews.output) > `3`"
+          steps:
+            - { id: audit, agent: { id: "@acme/audit" } }
+            - { id: sign-off, dependencies: [audit], approval: { prompt: "Release?" } }
+      default: { steps: [] }
+  - id: refine
+    dependencies: [route]
+    loop:
+      until: "loop.value"
+      maxIterations: 5
+      steps:
+        - id: both
+          parallel: { steps: [{ id: left, agent: { id: "@acme/left" } }, { id: right, agent: { id: "@acme/right" } }] }
+      value: "${steps.both.output.left}"
+  - { id: first, dependencies: [refine], workflow: { ref: ./child.yaml } }
+  - { id: second, dependencies: [first], workflow: { ref: ./child.yaml } }
+  - { id: pause, dependencies: [route], wait: { duration: 2h } }
+"#;
+const CHILD: &str =
+    "version: 1.0.0\nmetadata: { id: child, name: Child }\nsteps: [{ id: fetch, agent: { id: \"@acme/fetch\" } }]\n";
+
+#[test]
+fn composites_are_drawn_closed_or_with_what_is_inside() {
+    let (folder, path) = written(COMPOSITES);
+    fs::write(folder.path().join("child.yaml"), CHILD).expect("the folder is ours");
+    let closed = say(orchestr8().args(["graph", &path]));
+    assert_eq!((closed.code, closed.stderr.as_str()), (Some(0), ""));
+    let mut text = closed.stdout;
+    for language in ["mermaid", "dot"] {
+        let said = say(orchestr8().args(["graph", &path, "--expand", "--to", language]));
+        assert_eq!((said.code, said.stderr.as_str()), (Some(0), ""), "{language}");
+        text.push_str(&said.stdout);
+    }
+    assert_steady("graph_composites", &text);
+    let svg = say(orchestr8().args(["graph", &path, "--expand", "--to", "svg"]));
+    assert_eq!(svg.stdout.matches("<g class=\"step").count(), 17);
+    assert!(svg.stdout.contains("data-path=\"second.fetch\""), "a sub-workflow is opened, too");
+}
+
 #[test]
 fn a_drawing_goes_to_a_file_and_a_workflow_comes_from_standard_input() {
     let (folder, path) = written(REVIEW);
