@@ -55,7 +55,10 @@ pub(crate) fn validate(ui: Ui, args: &ValidateArgs) -> Result<Exit, Error> {
         options = options.agents(&registry);
     }
     let mut verdict = Verdict { valid: true, files: Vec::new() };
-    for path in &args.files {
+    let mut files = args.files.clone();
+    files.sort();
+    files.dedup();
+    for path in &files {
         let (file, checked) = match WorkflowFile::read(path) {
             Ok(file) => {
                 let checked = file.check(options);

@@ -15,3 +15,4 @@ mod server;
 mod support;
 #[cfg(feature = "otel")]
 mod trace;
+mod validate;
