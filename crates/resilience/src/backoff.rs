@@ -150,6 +150,25 @@ mod tests {
         assert!((mean - 2000.0).abs() < 100.0, "mean {mean}");
     }
 
+    /// Callers whose seeds follow one another, as those of one service do, spread evenly: no tenth of the range is favoured, and
+    /// neither are neighbours close to each other.
+    #[test]
+    fn ten_thousand_delays_do_not_cluster() {
+        const DRAWS: usize = 10_000;
+        let mut seeds = Seeds::starting_with(42);
+        let delays: Vec<f64> =
+            (0..DRAWS).map(|_| Backoff::default().delay(1, seeds.next()).as_secs_f64() * 1000.0).collect();
+
+        assert!(delays.iter().all(|delay| (500.0..=1500.0).contains(delay)));
+        let mean = delays.iter().sum::<f64>() / DRAWS as f64;
+        assert!((mean - 1000.0).abs() < 10.0, "mean {mean}");
+        let mut histogram = [0_u32; 10];
+        delays.iter().for_each(|delay| histogram[((delay - 500.0) / 100.1) as usize] += 1);
+        assert!(histogram.iter().all(|count| (850..=1150).contains(count)), "{histogram:?}");
+        let close = delays.windows(2).filter(|pair| (pair[0] - pair[1]).abs() < 50.0).count();
+        assert!((780..=1170).contains(&close), "{close} of {DRAWS} neighbours are within a twentieth of the range");
+    }
+
     #[test]
     fn calls_and_clones_of_one_service_get_different_seeds() {
         let mut seeds = Seeds::starting_with(7);
