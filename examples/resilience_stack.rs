@@ -4,20 +4,24 @@
 use std::{
     fmt,
     sync::atomic::{AtomicU32, Ordering},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use orchestr8_resilience::{
-    Backoff, Circuit, CircuitBreakerLayer, CircuitBreakerPolicy, CircuitOpen, Class, Classify, DeadlineReached,
-    Elapsed, RetryLayer, RetryPolicy, Stack, TimeoutLayer,
+    Backoff, BucketRegistry, BulkheadFull, BulkheadLayer, BulkheadPolicy, CircuitBreakerLayer, CircuitBreakerPolicy,
+    CircuitOpen, CircuitRegistry, Class, Classify, CompartmentRegistry, DeadlineReached, Elapsed, Observer,
+    RateLimitLayer, RateLimitPolicy, RateLimited, RetryLayer, RetryPolicy, Snapshot, Stack, TimeoutLayer,
+    observe::{ScheduledRetry, Waited},
+    rate_limit::Rates,
 };
-use tower::{Layer, service_fn};
+use tower::{Layer, Service, service_fn};
 
 #[derive(Debug)]
 enum WeatherError {
     Unreachable,
     TooSlow,
     StationDown,
+    TooManyQuestions { retry_after: Option<Duration> },
 }
 
 impl fmt::Display for WeatherError {
@@ -26,6 +30,7 @@ impl fmt::Display for WeatherError {
             Self::Unreachable => "the station cannot be reached",
             Self::TooSlow => "the station takes too long",
             Self::StationDown => "the station is left alone for a while",
+            Self::TooManyQuestions { .. } => "the station does not answer so many questions",
         })
     }
 }
@@ -39,7 +44,19 @@ impl Classify for WeatherError {
             Self::Unreachable => Class::Network,
             Self::TooSlow => Class::Timeout,
             Self::StationDown => Class::CircuitOpen,
+            Self::TooManyQuestions { .. } => Class::RateLimited,
         }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::TooManyQuestions { retry_after } => *retry_after,
+            Self::Unreachable | Self::TooSlow | Self::StationDown => None,
+        }
+    }
+
+    fn is_rejection(&self) -> bool {
+        matches!(self, Self::StationDown | Self::TooManyQuestions { .. })
     }
 }
 
@@ -61,23 +78,71 @@ impl From<DeadlineReached<Self>> for WeatherError {
     }
 }
 
+impl From<RateLimited> for WeatherError {
+    fn from(limited: RateLimited) -> Self {
+        Self::TooManyQuestions { retry_after: limited.retry_after() }
+    }
+}
+
+impl From<BulkheadFull> for WeatherError {
+    fn from(_: BulkheadFull) -> Self {
+        Self::TooManyQuestions { retry_after: None }
+    }
+}
+
+/// Tells what the layers do.
+#[derive(Clone, Copy)]
+struct Narrator;
+
+impl Observer<WeatherError> for Narrator {
+    fn retry_scheduled(&self, retry: &ScheduledRetry, error: &WeatherError) {
+        println!("{error}; again in {:?}", retry.delay);
+    }
+
+    fn waited(&self, waited: &Waited<'_>) {
+        println!("waited {:?} for the {}", waited.time, waited.queue.as_str());
+    }
+}
+
 static CALLS: AtomicU32 = AtomicU32::new(0);
 
 /// Fails twice, then answers.
 async fn temperature(town: &'static str) -> Result<i32, WeatherError> {
     let call = CALLS.fetch_add(1, Ordering::Relaxed) + 1;
     println!("call {call} for {town}");
+    tokio::time::sleep(Duration::from_millis(5)).await;
     if call <= 2 { Err(WeatherError::Unreachable) } else { Ok(21) }
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let (circuits, buckets, compartments) = (CircuitRegistry::new(), BucketRegistry::new(), CompartmentRegistry::new());
+    let circuit = circuits.circuit("weather");
     let backoff = Backoff::try_new(Duration::from_millis(100), Duration::from_secs(5))?;
-    let weather = Stack::new()
-        .retry(RetryLayer::new(RetryPolicy::try_new(3, backoff)?, 42))
-        .circuit_breaker(CircuitBreakerLayer::new(Circuit::new("weather"), CircuitBreakerPolicy::default()))
+    let rates = Rates::try_new(Some(60), None)?;
+    let one_at_a_time = BulkheadPolicy::try_new(1)?;
+
+    // Whatever the order of these lines, there is one order of layers.
+    let mut weather = Stack::new()
+        .retry(RetryLayer::new(RetryPolicy::try_new(3, backoff)?, 42).observer(Narrator))
+        .rate_limit(
+            RateLimitLayer::new(buckets.bucket("weather", rates), RateLimitPolicy::new(rates))
+                .unless_open(circuit.clone())
+                .observer(Narrator),
+        )
+        .bulkhead(
+            BulkheadLayer::new(compartments.compartment("weather", &one_at_a_time), one_at_a_time)
+                .unless_open(circuit.clone())
+                .observer(Narrator),
+        )
+        .circuit_breaker(CircuitBreakerLayer::new(circuit, CircuitBreakerPolicy::default()))
         .timeout(TimeoutLayer::new(Duration::from_secs(2)))
         .layer(service_fn(temperature));
-    println!("{} degrees", weather.oneshot("Ulm").await?);
+    let (ulm, bonn) = tokio::join!(weather.call("Ulm"), weather.call("Bonn"));
+    println!("{} and {} degrees", ulm?, bonn?);
+
+    // What a restart would forget: here, what is missing in the bucket.
+    let snapshot = Snapshot::take(SystemTime::UNIX_EPOCH, &circuits, &buckets);
+    println!("{snapshot:?}");
     Ok(())
 }

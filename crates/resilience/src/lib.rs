@@ -1,4 +1,4 @@
-//! Tower layers for any service whose error can be classified: retry, circuit breaker, timeout.
+//! Tower layers for any service whose error can be classified: retry, rate limit, bulkhead, circuit breaker, timeout.
 //!
 //! A service that calls something unreliable is wrapped in layers, and its error type says of each failure [what kind it
 //! is](Classify). The layers decide by that, add their own failures through [`From`], and leave the error's type alone. They
@@ -14,19 +14,21 @@
 //!   a time limit anew. A circuit that opens ends the retries, because its rejection is not retried.
 //! - **Backoff** is the delay inside retry. Nothing of the inner layers is held while it lasts.
 //! - **Rate limit**, **bulkhead** and **slot** are where an attempt waits for its turn. They come before the breaker, so that
-//!   waiting neither holds a probe nor eats of the attempt's time. Whoever waits there asks [`Circuit::rejection`] first, so that
-//!   nobody waits only to be rejected.
+//!   waiting neither holds a probe nor eats of the attempt's time. The rate limit is the first of them: a permit of it is spent
+//!   when it is used, so nothing is lost if the attempt waits on, while a permit of the bulkhead that waits for its rate keeps
+//!   others out. Whoever waits asks [`Circuit::rejection`] first ([`unless_open`](RateLimitLayer::unless_open)), so that nobody
+//!   waits only to be rejected.
 //! - The **circuit breaker** sees attempts, not calls: it counts each failure, a timeout too, and the probe of a half-open
 //!   circuit is a single attempt.
 //! - The **timeout** is innermost, one limit per attempt. A limit on a whole call, and its cancellation, race outside of the
 //!   stack; retry only refuses to wait beyond a [deadline](RetryLayer::deadline).
 //!
-//! [`Stack`] puts the layers together in this order whatever the order of its setters. Rejections are answers to a call: a
-//! layer is ready when the service is.
+//! [`Stack`] puts the layers together in this order whatever the order of its setters. A layer that is not set costs nothing.
+//! Rejections are answers to a call, never of `poll_ready`. *Slot* is a place for a layer of the caller's own; there is a second
+//! one between breaker and timeout, see [`Stack::announce`].
 //!
-//! Here are retry with its backoff, the circuit breaker and the timeout. *Slot* is a place for a layer of the caller's own;
-//! there is a second one between breaker and timeout, see [`Stack::announce`]. Rate limit and bulkhead stand in the order for
-//! the sake of those who bring their own: the slot is their place, too.
+//! Which of the layers a problem asks for is on a [page of its own](documentation::which_layer), and so is a
+//! [comparison](documentation::comparison) with tower's own layers and with tower-resilience.
 //!
 //! # Example
 //!
@@ -107,17 +109,27 @@
 //! |---|---|
 //! | what kind of failure | [`Classify`], [`Class`] |
 //! | trying again | [`RetryLayer`], [`RetryPolicy`], [`Backoff`]; its failure: [`DeadlineReached`] |
+//! | keeping to a rate | [`RateLimitLayer`], [`RateLimitPolicy`], [`BucketRegistry`], [`Bucket`]; its failure: [`RateLimited`] |
+//! | so many at once | [`BulkheadLayer`], [`BulkheadPolicy`], [`CompartmentRegistry`], [`Compartment`]; its failure: [`BulkheadFull`] |
 //! | leaving a broken service alone | [`CircuitBreakerLayer`], [`CircuitBreakerPolicy`], [`CircuitRegistry`], [`Circuit`]; its failure: [`CircuitOpen`] |
 //! | limiting time | [`TimeoutLayer`]; its failure: [`Elapsed`] |
 //! | all of it, in order | [`Stack`] |
 //! | hearing of it | [`observe`], [`Observer`] |
+//! | over a restart | [`Snapshot`] |
+//!
+//! | feature | what for |
+//! |---|---|
+//! | `serde` (off) | a [`Snapshot`] can be written down |
 //!
 //! # What may be relied on
 //!
 //! - **Determinism.** Time is tokio's, which tests can pause, and jitter follows from a seed: the same seed, outcomes and times
 //!   make the same decisions.
-//! - **Cost.** There are no background tasks, no boxes and no allocations on the way of a call that succeeds on a closed
-//!   circuit, nor does it read a clock or take a lock.
+//! - **Cost.** There are no background tasks. A call that is ready at once, on a closed circuit without failures, allocates
+//!   nothing, reads no clock, takes no lock and writes to no memory that others share. One that has to wait shares a timer
+//!   with the others on its thread; like tokio's own timers it needs a runtime with time enabled then, and panics without. A
+//!   rate limit or a bulkhead takes a short lock of its own key.
+//! - **Bounds.** Registries hold a thousand keys unless told otherwise, and queues have a longest length or wait.
 //! - **Cancellation safety.** Any future here may be dropped at any time: attempts end, delays end, probes give back their
 //!   permit.
 
@@ -125,6 +137,7 @@ pub mod backoff;
 pub mod bulkhead;
 pub mod circuit_breaker;
 pub mod classify;
+pub mod documentation;
 mod invalid_policy;
 mod keyed;
 pub mod observe;

@@ -3,6 +3,20 @@
 //! Layers decide and an [`Observer`] hears of it, synchronously and before the decision takes effect: of a retry before its
 //! delay starts, of a timeout before the attempt is dropped. What it does with that (journal it, log it, count it) is its own
 //! business. The layers themselves log nothing.
+//!
+//! What is commonly reported of such a stack, and where it is heard:
+//!
+//! | event | method |
+//! |---|---|
+//! | `composition_start`, `retry_attempt` | [`attempt_started`](Observer::attempt_started), the first one and all |
+//! | `retry_backoff` | [`retry_scheduled`](Observer::retry_scheduled) |
+//! | `retry_success`, `composition_complete` | [`succeeded`](Observer::succeeded) |
+//! | `retry_exhausted`, `composition_error` | [`gave_up`](Observer::gave_up), by its reason and in any case |
+//! | `timeout_triggered`, `timeout_cleared` | [`timed_out`](Observer::timed_out), [`timeout_cleared`](Observer::timeout_cleared) |
+//! | `circuit_state_change`, `circuit_recovery` | [`circuit_changed`](Observer::circuit_changed), all and those to closed |
+//! | `circuit_probe_attempt` | [`probe_started`](Observer::probe_started) |
+//! | `permit_wait` | [`waited`](Observer::waited) |
+//! | `permit_rejected` | [`rejected`](Observer::rejected), [`refused`](Observer::refused) |
 
 use std::{sync::Arc, time::Duration};
 

@@ -287,7 +287,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (0..20_000_u64).prop_map(Step::Wait),
         6 => (0..130_u64, prop::option::of(0..200_u64)).prop_map(|(weight, used)| Step::Call { weight, used }),
-        1 => (0..40_usize).prop_map(Step::Drop),
+        3 => (0..20_usize).prop_map(Step::Drop),
     ]
 }
 

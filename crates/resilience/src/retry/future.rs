@@ -189,7 +189,7 @@ where
 
 /// The error of a call whose next attempt would not start before its deadline.
 ///
-/// Its class should be [`Class::Timeout`], its cause the [last](DeadlineReached::last) failure.
+/// Its class should be [`Class::Timeout`](crate::Class::Timeout), its cause the [last](DeadlineReached::last) failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeadlineReached<E> {
     last: Option<E>,
