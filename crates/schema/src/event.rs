@@ -26,7 +26,7 @@ pub struct Event {
 
 /// The number of an activation: a step instance of one execution, counted in the order in which scopes opened.
 ///
-/// People and other systems see its [`StepPath`](crate::StepPath) instead.
+/// People and other systems see its [`StepPath`] instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Activation(pub u32);
 
