@@ -145,6 +145,7 @@ pub mod rate_limit;
 pub mod retry;
 pub mod snapshot;
 pub mod stack;
+mod sync;
 pub mod timeout;
 mod timer;
 mod turn;

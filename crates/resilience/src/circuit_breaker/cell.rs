@@ -1,12 +1,10 @@
 use std::{
     ops::{Deref, DerefMut},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, PoisonError, Weak, atomic::Ordering},
 };
 
 use super::{CircuitState, registry::Table, state::Machine};
+use crate::sync::{AtomicU64, Mutex, MutexGuard};
 
 /// What all handles of one circuit share.
 ///

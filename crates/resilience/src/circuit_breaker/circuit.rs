@@ -1,7 +1,7 @@
 use std::{
     borrow::Borrow,
     fmt,
-    sync::{Arc, Weak, atomic::AtomicU64},
+    sync::{Arc, Weak},
 };
 
 use tokio::time::Instant;
@@ -11,6 +11,7 @@ use super::{
     cell::Cell,
     state::{Admission, Ticket, Transition},
 };
+use crate::sync::AtomicU64;
 
 /// A handle of one circuit. Clones are cheap and share its state.
 ///

@@ -1,10 +1,13 @@
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::AtomicU64},
+    sync::{Arc, PoisonError, Weak},
 };
 
 use super::{Circuit, CircuitChange, CircuitState, cell::Cell};
-use crate::InvalidPolicy;
+use crate::{
+    InvalidPolicy,
+    sync::{AtomicU64, Mutex, MutexGuard},
+};
 
 /// Circuits by key, for as many callers as share what the keys stand for. Clones are the same registry.
 ///

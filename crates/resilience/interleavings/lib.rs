@@ -1,0 +1,1 @@
+//! See `tests/half_open.rs`.
