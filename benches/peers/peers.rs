@@ -133,7 +133,9 @@ where
     sum
 }
 
-fn stack(circuit: Circuit) -> impl Layer<Body, Service: Service<u64, Response = u64, Error = Failed, Future: Send> + Clone + Send> {
+fn stack(
+    circuit: Circuit,
+) -> impl Layer<Body, Service: Service<u64, Response = u64, Error = Failed, Future: Send> + Clone + Send> {
     Stack::new()
         .retry(RetryLayer::new(RetryPolicy::default(), 42))
         .circuit_breaker(CircuitBreakerLayer::new(circuit, CircuitBreakerPolicy::default()))
@@ -172,7 +174,8 @@ async fn tower_resilience(body: Body, count: u64) -> u64 {
     type Limited = tower_resilience_timelimiter::TimeLimiterError<Failed>;
     type Broken = tower_resilience_circuitbreaker::CircuitBreakerError<Limited>;
     let limiter = tower_resilience_timelimiter::TimeLimiterLayer::builder().timeout_duration(LIMIT).build();
-    let breaker = tower_resilience_circuitbreaker::CircuitBreakerLayer::builder().build().expect("its defaults are valid");
+    let breaker =
+        tower_resilience_circuitbreaker::CircuitBreakerLayer::builder().build().expect("its defaults are valid");
     let retry = tower_resilience_retry::RetryLayer::<u64, u64, Broken>::builder().max_attempts(3).build();
     calls(retry.layer(breaker.layer(limiter.layer(body))), count).await
 }
@@ -234,22 +237,44 @@ fn print_allocations(runtime: &Runtime) {
     }
 }
 
+/// How a call holds its circuit.
+#[derive(Clone, Copy, Debug)]
+enum Hold {
+    /// By a handle of its own.
+    Owned,
+    /// By reference, as the engine does.
+    Borrowed,
+}
+
 /// Polls calls of one circuit in a loop on as many threads, and returns the mean time of one.
-fn hammer(threads: u32, count: u64) -> Duration {
-    let layer = stack(Circuit::new("shared"));
-    let work = || {
-        let mut service = layer.layer(Body { turns: 0 });
-        move || {
-            let start = Instant::now();
-            for request in 0..count {
-                let call = pin!(service.call(request));
-                let _ = black_box(call.poll(&mut Context::from_waker(Waker::noop())));
+fn hammer(threads: u32, hold: Hold, count: u64) -> Duration {
+    let circuit = &Circuit::new("shared");
+    let poll = |call: &mut dyn FnMut(Pin<&mut dyn Future<Output = Result<u64, Failed>>>)| {
+        let start = Instant::now();
+        let mut owned = stack(circuit.clone()).layer(Body { turns: 0 });
+        for request in 0..count {
+            match hold {
+                Hold::Owned => call(pin!(owned.call(request))),
+                Hold::Borrowed => {
+                    let borrowed = Stack::new()
+                        .retry(RetryLayer::new(RetryPolicy::default(), 42))
+                        .circuit_breaker(CircuitBreakerLayer::new(circuit, CircuitBreakerPolicy::default()))
+                        .timeout(TimeoutLayer::new(LIMIT));
+                    call(pin!(borrowed.layer(Body { turns: 0 }).oneshot(request)));
+                }
             }
-            start.elapsed()
         }
+        start.elapsed()
     };
-    let workers: Vec<_> = (0..threads).map(|_| work()).map(thread::spawn).collect();
-    workers.into_iter().map(|worker| worker.join().expect("it does not panic")).sum::<Duration>() / threads
+    let work = || {
+        poll(&mut |call| {
+            let _ = black_box(call.poll(&mut Context::from_waker(Waker::noop())));
+        })
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().map(|worker| worker.join().expect("it does not panic")).sum::<Duration>() / threads
+    })
 }
 
 fn main() {
@@ -280,10 +305,12 @@ fn main() {
         group.finish();
     }
     let mut group = criterion.benchmark_group("one circuit");
-    for threads in [1, 2] {
-        group.bench_function(format!("{threads} threads"), |bencher| {
-            bencher.iter_custom(|count| hammer(threads, count));
-        });
+    for hold in [Hold::Owned, Hold::Borrowed] {
+        for threads in [1, 2] {
+            group.bench_function(format!("{hold:?}, {threads} threads"), |bencher| {
+                bencher.iter_custom(|count| hammer(threads, hold, count));
+            });
+        }
     }
     group.finish();
     criterion.final_summary();
