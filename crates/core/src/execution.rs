@@ -144,6 +144,29 @@ impl ExecutionHandle {
         }
     }
 
+    /// Has nothing start until the execution is [resumed](Self::resume). When this returns, the request is in the journal. Attempts in
+    /// progress come to their end, waits go on, and what they give is kept; deadlines stand still. Pausing what is paused changes
+    /// nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`] if the execution is ending or has ended.
+    pub async fn pause(&self, reason: Option<&str>) -> Result<(), RequestError> {
+        let reason = reason.map(Arc::from);
+        self.request(|answer| Request::Pause { reason, answer }).await
+    }
+
+    /// Lets a paused execution go on. When this returns, the request is in the journal. Deadlines have moved by the length of the
+    /// pause; one that was paused before its turn waits for it again.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`] if the execution is not paused.
+    pub async fn resume(&self, reason: Option<&str>) -> Result<(), RequestError> {
+        let reason = reason.map(Arc::from);
+        self.request(|answer| Request::Resume { reason, answer }).await
+    }
+
     /// Tells the execution something. When this returns, the signal is in the journal; a step that waits for it goes on. A signal
     /// whose id was received before is taken for told.
     ///
@@ -156,13 +179,7 @@ impl ExecutionHandle {
         if size > Signal::MAX_PAYLOAD {
             return Err(RequestError::TooLarge { size });
         }
-        let (answer, heard) = oneshot::channel();
-        self.shared.mailbox.send(Request::Signal { signal, answer });
-        match heard.await {
-            Ok(Err(refusal)) if refusal.kind == RefusalKind::Repeated => Ok(()),
-            Ok(answer) => answer.map_err(RequestError::Refused),
-            Err(_) => Err(RequestError::Ended),
-        }
+        self.request(|answer| Request::Signal { signal, answer }).await
     }
 
     /// Answers an approval that a step waits for. When this returns, the answer is in the journal. The same answer again changes
@@ -173,8 +190,17 @@ impl ExecutionHandle {
     /// [`RequestError`] if no step of this path waits for an approval, the answer does not fit its schema (it stays open then), or
     /// the execution has ended.
     pub async fn answer(&self, step_path: &str, approval: ApprovalAnswer) -> Result<(), RequestError> {
+        let step_path = step_path.to_owned();
+        self.request(|answer| Request::Approval { step_path, approval, answer }).await
+    }
+
+    /// Sends a request and waits for the answer. One that was made before is taken for done.
+    async fn request(
+        &self,
+        request: impl FnOnce(oneshot::Sender<Result<(), Refusal>>) -> Request,
+    ) -> Result<(), RequestError> {
         let (answer, heard) = oneshot::channel();
-        self.shared.mailbox.send(Request::Approval { step_path: step_path.to_owned(), approval, answer });
+        self.shared.mailbox.send(request(answer));
         match heard.await {
             Ok(Err(refusal)) if refusal.kind == RefusalKind::Repeated => Ok(()),
             Ok(answer) => answer.map_err(RequestError::Refused),
@@ -260,7 +286,7 @@ pub enum CancelError {
     Store(#[from] StoreError),
 }
 
-/// Why a signal or an answer was not taken.
+/// Why a request to a running execution was not met.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {

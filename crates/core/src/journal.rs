@@ -1,6 +1,6 @@
 //! The journal as people see it: names, times and details that events do not store, rendered when somebody reads.
 
-use std::{borrow::Cow, collections::HashSet};
+use std::{borrow::Cow, collections::HashSet, sync::Arc};
 
 use orchestr8_agent_base::context::{ExecutionIdentity, structural_key};
 use orchestr8_schema::{
@@ -158,6 +158,8 @@ impl<'a> Renderer<'a> {
                 }),
             ),
             EventBody::ExecutionStarted { epoch } => ("execution started".to_owned(), json!({ "epoch": epoch })),
+            EventBody::ExecutionPaused { reason } => (told("execution paused", reason), json!({ "reason": reason })),
+            EventBody::ExecutionResumed { reason } => (told("execution resumed", reason), json!({ "reason": reason })),
             EventBody::ExecutionCancelling(request) => (
                 format!("cancellation requested: {}", request.reason),
                 json!({
@@ -512,9 +514,14 @@ fn digest(workflow: &orchestr8_schema::ValidWorkflow) -> Option<String> {
     Some(canonical::digest(&serde_json::to_value(workflow).ok()?))
 }
 
-fn agent_versions(plan: &Plan, versions: &[std::sync::Arc<str>]) -> Map<String, Value> {
+fn agent_versions(plan: &Plan, versions: &[Arc<str>]) -> Map<String, Value> {
     let leaves = plan.steps().iter().zip(versions).filter_map(|(step, version)| Some((step.leaf.as_ref()?, version)));
     leaves.map(|(leaf, version)| (leaf.agent.manifest().id.to_string(), Value::from(&**version))).collect()
+}
+
+/// What happened, and why if somebody said so.
+fn told(what: &str, reason: &Option<Arc<str>>) -> String {
+    reason.as_ref().map_or_else(|| what.to_owned(), |reason| format!("{what}: {reason}"))
 }
 
 fn millis(duration: std::time::Duration) -> u64 {

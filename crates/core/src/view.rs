@@ -29,6 +29,7 @@ pub(crate) fn status(state: &State) -> ExecutionStatus {
     match state.status() {
         Status::Queued => ExecutionStatus::Queued,
         Status::Running | Status::Failing => ExecutionStatus::Running,
+        Status::Paused => ExecutionStatus::Paused,
         Status::Cancelling => ExecutionStatus::Cancelling,
         Status::Completed => ExecutionStatus::Completed,
         Status::Failed => ExecutionStatus::Failed,

@@ -59,6 +59,16 @@ pub enum EventBody {
         /// The epoch of the driver's lease.
         epoch: u64,
     },
+    /// `execution.paused`: nothing starts until it is resumed.
+    ExecutionPaused {
+        /// Why, for people.
+        reason: Option<Arc<str>>,
+    },
+    /// `execution.resumed`: what waited goes on, and deadlines have moved by the length of the pause.
+    ExecutionResumed {
+        /// Why, for people.
+        reason: Option<Arc<str>>,
+    },
     /// `execution.cancelling`: somebody asks for its end.
     ExecutionCancelling(Arc<Cancelling>),
     /// `execution.failing`: it cannot complete any more.
@@ -512,6 +522,8 @@ impl EventBody {
         match self {
             Self::ExecutionQueued(_) => "execution.queued",
             Self::ExecutionStarted { .. } => "execution.started",
+            Self::ExecutionPaused { .. } => "execution.paused",
+            Self::ExecutionResumed { .. } => "execution.resumed",
             Self::ExecutionCancelling(_) => "execution.cancelling",
             Self::ExecutionFailing { .. } => "execution.failing",
             Self::ExecutionCompleted { .. } => "execution.completed",
@@ -556,6 +568,8 @@ impl EventBody {
         match self {
             Self::ExecutionQueued(_)
             | Self::ExecutionStarted { .. }
+            | Self::ExecutionPaused { .. }
+            | Self::ExecutionResumed { .. }
             | Self::ExecutionCancelling(_)
             | Self::AttemptStarted { .. }
             | Self::AttemptFinished { .. }
@@ -623,6 +637,8 @@ impl EventBody {
             Self::CircuitChanged(change) => Some(change.activation),
             Self::ExecutionQueued(_)
             | Self::ExecutionStarted { .. }
+            | Self::ExecutionPaused { .. }
+            | Self::ExecutionResumed { .. }
             | Self::ExecutionCancelling(_)
             | Self::ExecutionFailing { .. }
             | Self::ExecutionCompleted { .. }

@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
     task::Context,
@@ -38,6 +38,10 @@ pub(crate) enum Request {
         requested_by: Option<String>,
         answer: oneshot::Sender<Result<(), Refusal>>,
     },
+    /// Start nothing until it is resumed.
+    Pause { reason: Option<Arc<str>>, answer: oneshot::Sender<Result<(), Refusal>> },
+    /// Go on after a pause.
+    Resume { reason: Option<Arc<str>>, answer: oneshot::Sender<Result<(), Refusal>> },
     /// Tell the execution something.
     Signal { signal: Signal, answer: oneshot::Sender<Result<(), Refusal>> },
     /// Answer the approval of the step at this path.

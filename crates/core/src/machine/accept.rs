@@ -62,10 +62,23 @@ pub fn accept(plan: &Plan, state: &State, body: &EventBody) -> Result<(), Refusa
     let fits = match body {
         EventBody::ExecutionQueued(_) => state.sequence == 0,
         EventBody::ExecutionStarted { .. } => state.status == Status::Queued,
+        EventBody::ExecutionPaused { .. } => {
+            return match state.status {
+                Status::Queued | Status::Running => Ok(()),
+                Status::Paused => Err(Refusal::of_kind(RefusalKind::Repeated, "the execution is paused already")),
+                _ => Err(Refusal::new("the execution is ending")),
+            };
+        }
+        EventBody::ExecutionResumed { .. } => {
+            return match state.status {
+                Status::Paused => Ok(()),
+                _ => Err(Refusal::new("the execution is not paused")),
+            };
+        }
         EventBody::ExecutionCancelling(request) => {
             let forces = request.grace_period.is_zero() && state.ending.as_ref().is_some_and(|ending| !ending.forced);
             return match state.status {
-                Status::Queued | Status::Running => Ok(()),
+                Status::Queued | Status::Running | Status::Paused => Ok(()),
                 // The first request wins, but for its grace: a later one may end that.
                 Status::Cancelling if forces && state.in_flight > 0 => Ok(()),
                 _ => Err(Refusal::new("the execution is ending already")),
@@ -98,13 +111,11 @@ pub fn accept(plan: &Plan, state: &State, body: &EventBody) -> Result<(), Refusa
                 _ => false,
             })
         }
-        EventBody::StepFailed { activation, .. } => {
-            running(state)
-                && step(state, *activation).is_some_and(|step| match step.phase {
-                    Phase::Ready | Phase::Opening | Phase::Answered => true,
-                    phase => phase.is_open() && is_empty(step),
-                })
-        }
+        EventBody::StepFailed { activation, .. } => step(state, *activation).is_some_and(|step| match step.phase {
+            Phase::Answered => state.status.is_underway(),
+            Phase::Ready | Phase::Opening => running(state),
+            phase => running(state) && phase.is_open() && is_empty(step),
+        }),
         EventBody::StepSkipped { activation, .. } => is(state, *activation, |phase| {
             matches!(phase, Phase::Blocked | Phase::Ready | Phase::Scheduled | Phase::Opening)
         }),
@@ -151,7 +162,7 @@ pub fn accept(plan: &Plan, state: &State, body: &EventBody) -> Result<(), Refusa
             deciding(state, *activation, |progress| matches!(progress, Progress::Loop(_)))
         }
         EventBody::SignalReceived(signal) => {
-            if !matches!(state.status, Status::Queued | Status::Running) {
+            if !matches!(state.status, Status::Queued | Status::Running | Status::Paused) {
                 return Err(Refusal::new("the execution is ending"));
             }
             if state.signals.has_seen(signal) {
@@ -180,8 +191,8 @@ pub fn accept(plan: &Plan, state: &State, body: &EventBody) -> Result<(), Refusa
                 })
         }
         EventBody::ApprovalAnswered { activation, answer } => {
-            let Some(step) = step(state, *activation).filter(|step| running(state) && step.phase == Phase::Waiting)
-            else {
+            let waits = |step: &&StepState| state.status.is_underway() && step.phase == Phase::Waiting;
+            let Some(step) = step(state, *activation).filter(waits) else {
                 return Err(Refusal::new("nobody waits for this answer"));
             };
             let ValidKind::Approval(approval) = &plan.valid_step(step.step).kind else {
@@ -208,10 +219,11 @@ pub fn accept(plan: &Plan, state: &State, body: &EventBody) -> Result<(), Refusa
             step(state, *activation).is_some_and(|step| step.phase.is_in_flight() && step.attempts == *attempt)
         }
         EventBody::AttemptRejected { activation, .. } => {
-            is(state, *activation, |phase| matches!(phase, Phase::Scheduled | Phase::Backoff))
+            let waits = is(state, *activation, |phase| matches!(phase, Phase::Scheduled | Phase::Backoff));
+            waits && state.has_call(*activation)
         }
         EventBody::RetryScheduled { activation, attempt, .. } => {
-            running(state)
+            state.status.is_underway()
                 && step(state, *activation)
                     .is_some_and(|step| step.phase == Phase::Between && step.attempts.checked_add(1) == Some(*attempt))
         }

@@ -11,7 +11,7 @@ use std::{
 
 use orchestr8_schema::{Failure, StepIndex, event::Activation};
 
-use super::{Phase, Rescue, State, Status, composite::Progress, instance::Place};
+use super::{Phase, Rescue, State, composite::Progress, instance::Place};
 use crate::plan::Plan;
 
 /// Three queues, in the order in which they are served.
@@ -106,7 +106,7 @@ impl State {
             self.agenda.consequences.pop_front();
         }
         while let Some(Reverse((_, activation))) = self.agenda.ready.peek() {
-            if self.status == Status::Running && self.steps[activation.get()].phase == Phase::Ready {
+            if self.status.is_underway() && self.steps[activation.get()].phase == Phase::Ready {
                 break;
             }
             self.agenda.ready.pop();

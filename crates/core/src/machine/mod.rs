@@ -17,7 +17,7 @@
 //!
 //! | question | file |
 //! |---|---|
-//! | what is known of an execution? | [`mod@state`]; of scopes that opened, `instance`; of open composites, `composite`; of signals, `signals` |
+//! | what is known of an execution? | [`mod@state`]; of scopes that opened, `instance`; of open composites, `composite`; of signals, `signals`; of pauses, `pause` |
 //! | when is an event refused? | [`mod@accept`] |
 //! | what does an event change, and what is to be done then? | [`mod@fold`]: steps, composites, the end of an execution |
 //! | what is decided next, and in what order? | [`mod@decide`]: steps, composites, waits; fed by [`mod@agenda`] |
@@ -32,6 +32,7 @@ pub mod decide;
 pub mod fold;
 mod instance;
 pub mod outstanding;
+mod pause;
 pub mod scope;
 mod signals;
 pub mod state;

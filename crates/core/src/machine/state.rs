@@ -12,6 +12,7 @@ use super::{
     agenda::Agenda,
     composite::Composite,
     instance::{Place, ScopeInstance},
+    pause::Pauses,
     signals::Signals,
 };
 use crate::plan::Plan;
@@ -39,6 +40,7 @@ pub struct State {
     /// Attempts in progress.
     pub(super) in_flight: u32,
     pub(super) signals: Signals,
+    pub(super) pauses: Pauses,
     /// The first fatal failure.
     pub(super) fatal: Option<Arc<Failure>>,
     pub(super) cancelling: Option<Arc<Cancelling>>,
@@ -54,6 +56,8 @@ pub enum Status {
     Queued,
     /// Steps run.
     Running,
+    /// Nothing starts until it is resumed.
+    Paused,
     /// It cannot complete any more; running work ends. Views show `running`.
     Failing,
     /// Somebody asked for its end; running work ends.
@@ -72,8 +76,14 @@ impl Status {
     pub fn is_terminal(self) -> bool {
         match self {
             Self::Completed | Self::Failed | Self::Cancelled => true,
-            Self::Queued | Self::Running | Self::Failing | Self::Cancelling => false,
+            Self::Queued | Self::Running | Self::Paused | Self::Failing | Self::Cancelling => false,
         }
+    }
+
+    /// Whether steps come to ends of their own, and what follows from them is done, if not now then once it is resumed.
+    #[must_use]
+    pub fn is_underway(self) -> bool {
+        matches!(self, Self::Running | Self::Paused)
     }
 
     /// Whether running work is brought to its end.
@@ -282,6 +292,7 @@ impl State {
             agenda: Agenda::default(),
             in_flight: 0,
             signals: Signals::default(),
+            pauses: Pauses::default(),
             fatal: None,
             cancelling: None,
             ending: None,

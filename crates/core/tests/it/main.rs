@@ -9,6 +9,7 @@ mod faulty_store;
 mod hostile_agents;
 mod limits;
 mod pauses;
+mod standstill;
 mod watching;
 
 use serde_json::{Value, json};

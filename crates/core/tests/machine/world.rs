@@ -36,6 +36,8 @@ pub(crate) enum Move {
     Answer(Index, bool),
     /// Asks for the end, with or without a grace.
     Cancel(bool),
+    Pause,
+    Resume,
     /// An event that nobody asked for.
     Hostile(u8, u32, u32),
 }
@@ -51,6 +53,8 @@ pub(crate) fn moves() -> impl Strategy<Value = Vec<Move>> {
         1 => any::<bool>().prop_map(Move::Signal),
         2 => (any::<Index>(), any::<bool>()).prop_map(|(index, approve)| Move::Answer(index, approve)),
         1 => any::<bool>().prop_map(Move::Cancel),
+        2 => Just(Move::Pause),
+        2 => Just(Move::Resume),
         3 => (any::<u8>(), 0..24_u32, 0..5_u32).prop_map(|(kind, one, two)| Move::Hostile(kind, one, two)),
     ];
     prop::collection::vec(one, 0..100)
@@ -143,7 +147,7 @@ impl<'a> World<'a> {
                 assert!(self.calls.insert(activation, held).is_none(), "a second call of {activation:?}");
             }
             Command::AbortCall { activation, force: true, .. } => {
-                self.calls.remove(&activation);
+                assert!(self.calls.remove(&activation).is_some(), "{activation:?} has no call that could be aborted");
             }
             Command::AbortCall { activation, force: false, .. } => {
                 self.calls.get_mut(&activation).expect("only open calls are told").told = true;
@@ -249,6 +253,9 @@ impl<'a> World<'a> {
             }
             Move::Reject(index) => {
                 let Some(activation) = self.pick(index, |held| !held.in_attempt) else { return };
+                if self.state.status() == Status::Paused {
+                    return;
+                }
                 self.calls.remove(&activation);
                 let error = Arc::new(Failure::new(ErrorKind::CircuitOpen, "open"));
                 assert!(self.event(EventBody::AttemptRejected { activation, error, is_final: true }));
@@ -276,6 +283,12 @@ impl<'a> World<'a> {
                     requested_by: None,
                 };
                 self.event(EventBody::ExecutionCancelling(Arc::new(request)));
+            }
+            Move::Pause => {
+                self.event(EventBody::ExecutionPaused { reason: None });
+            }
+            Move::Resume => {
+                self.event(EventBody::ExecutionResumed { reason: None });
             }
             Move::Hostile(kind, one, two) => self.hostile(*kind, *one, *two),
         }
@@ -398,6 +411,7 @@ impl<'a> World<'a> {
             if self.finished.is_some() {
                 return;
             }
+            self.event(EventBody::ExecutionResumed { reason: None });
             let wait = self.timers.keys().find(|timer| matches!(timer, Timer::Wait(_))).copied();
             match (self.calls.iter().next(), self.approvals.first(), wait) {
                 (Some((&activation, held)), _, _) if held.in_attempt => self.succeed(activation),

@@ -35,14 +35,14 @@ use tracing::Span;
 use self::{
     calls::Entry,
     timers::Timers,
-    waiting::{Held, Waiter},
+    waiting::{Held, Waiter, waits},
 };
 use super::{EngineShared, Program, call::InFlight, mailbox::Request};
 use crate::{
     bus::Origin,
     clock::Timeline,
     execution::{Lost, Shared},
-    machine::{self, Command, Commands, Refusal, State},
+    machine::{self, Command, Commands, Refusal, State, Status},
     store::Lease,
 };
 
@@ -188,14 +188,16 @@ impl Driver {
         }
     }
 
-    /// Waits until the engine may have one more active execution. Until then only a request for its end is heard; `None` means
-    /// that it has ended so.
+    /// Waits until the engine may have one more active execution. Until then only requests are heard; `None` means that one has
+    /// ended it. In a pause it does not wait, and afterwards it is the last of those who do.
     async fn admitted(&mut self) -> Result<Option<tokio::sync::OwnedSemaphorePermit>, Lost> {
         let mut permit = pin!(Arc::clone(&self.engine.active).acquire_owned());
         loop {
             let admitted = std::future::poll_fn(|cx| {
                 self.shared.mailbox().register(cx);
-                if let Poll::Ready(permit) = permit.as_mut().poll(cx) {
+                if self.state.status() != Status::Paused
+                    && let Poll::Ready(permit) = permit.as_mut().poll(cx)
+                {
                     return Poll::Ready(Some(permit));
                 }
                 self.take_requests();
@@ -206,6 +208,9 @@ impl Driver {
                 Some(Ok(permit)) => return Ok(Some(permit)),
                 Some(Err(_)) => return Err(Lost::stopped()),
                 None if self.store_and_carry_out().await? => return Ok(None),
+                None if self.state.status() == Status::Paused => {
+                    permit.set(Arc::clone(&self.engine.active).acquire_owned());
+                }
                 None => {}
             }
         }
@@ -235,6 +240,8 @@ impl Driver {
         self.batch.is_empty() && self.answers.is_empty() && self.runnable.is_empty()
     }
 
+    /// Takes requests up to one that begins or ends a pause: a call that is taken back then is gone before it is asked for
+    /// again.
     fn take_requests(&mut self) {
         while let Some(request) = self.shared.mailbox().take_request() {
             match request {
@@ -243,6 +250,17 @@ impl Driver {
                     let cancelling = Cancelling { reason, grace_period, requested_by };
                     let result = self.feed(EventBody::ExecutionCancelling(Arc::new(cancelling)));
                     self.answers.push(Answer { to: answer, result });
+                }
+                Request::Pause { reason, answer } => {
+                    let result = self.feed(EventBody::ExecutionPaused { reason });
+                    self.waiting.retain(|waiter| waits(waiter, &self.state, &self.calls));
+                    self.answers.push(Answer { to: answer, result });
+                    break;
+                }
+                Request::Resume { reason, answer } => {
+                    let result = self.feed(EventBody::ExecutionResumed { reason });
+                    self.answers.push(Answer { to: answer, result });
+                    break;
                 }
                 Request::Signal { signal, answer } => {
                     let result = self.feed(EventBody::SignalReceived(Arc::new(signal)));

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use orchestr8_resilience::Circuit;
+use slab::Slab;
 
-use super::{Driver, EngineShared};
+use super::{Driver, EngineShared, calls::Entry};
 use crate::{
     execution::Shared,
-    machine::{Call, Command},
+    machine::{Call, Command, State, Status},
 };
 
 /// Who waits for a slot.
@@ -16,6 +17,14 @@ pub(super) enum Waiter {
     New(Call, Option<Circuit>),
     /// A call between two attempts.
     Parked(usize),
+}
+
+/// Whether somebody waits for a slot still: what was aborted meanwhile does not.
+pub(super) fn waits(waiter: &Waiter, state: &State, calls: &Slab<Entry>) -> bool {
+    match waiter {
+        Waiter::New(call, _) => state.has_call(call.activation),
+        Waiter::Parked(key) => calls.get(*key).is_some_and(|entry| entry.wants_slot),
+    }
 }
 
 /// Slots that this execution holds; given back when dropped.
@@ -60,6 +69,9 @@ impl Driver {
 
     /// Queues a call for a slot, unless its circuit would reject it or it is not due.
     fn begin_call(&mut self, call: Call) {
+        if !self.state.has_call(call.activation) {
+            return;
+        }
         let circuit = self.circuit_of(call.activation);
         let rejected = circuit.as_ref().is_some_and(|circuit| circuit.rejection().is_some());
         if rejected || call.not_before.is_some() {
@@ -70,10 +82,17 @@ impl Driver {
         }
     }
 
+    /// How many slots this execution may hold.
+    fn slot_limit(&self) -> u32 {
+        if self.state.status() == Status::Paused {
+            return 0;
+        }
+        self.program.plan.limits().max_concurrent_steps.unwrap_or(u32::MAX)
+    }
+
     /// Takes a slot, within the limits of engine and workflow.
     pub(super) fn take_slot(&mut self) -> bool {
-        let limit = self.program.plan.limits().max_concurrent_steps.unwrap_or(u32::MAX);
-        let taken = self.slots.count < limit && self.engine.slots.try_take();
+        let taken = self.slots.count < self.slot_limit() && self.engine.slots.try_take();
         if taken {
             self.slots.count += 1;
         }
@@ -82,21 +101,14 @@ impl Driver {
 
     /// Gives slots to those who wait for them, as many as there are.
     pub(super) fn give_slots(&mut self) {
-        let limit = self.program.plan.limits().max_concurrent_steps.unwrap_or(u32::MAX);
+        let limit = self.slot_limit();
         let mut spare = self.shared.mailbox().take_slots();
         if self.waiting.is_empty() && self.asked == 0 && spare == 0 {
             return;
         }
         self.asked = self.asked.saturating_sub(spare);
         while let Some(waiter) = self.waiting.front() {
-            // What was aborted meanwhile waits no longer.
-            let waits = match waiter {
-                Waiter::New(call, _) => {
-                    self.state.activation(call.activation).is_some_and(|step| step.phase.has_call())
-                }
-                Waiter::Parked(key) => self.calls.get(*key).is_some_and(|entry| entry.wants_slot),
-            };
-            if !waits {
+            if !waits(waiter, &self.state, &self.calls) {
                 self.waiting.pop_front();
                 continue;
             }

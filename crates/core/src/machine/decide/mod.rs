@@ -1,7 +1,7 @@
 //! What happens next: at most one derived event, from the state alone.
 //!
 //! The order is: ends of attempts; then what follows from them, oldest first; then ready steps; then, when nothing of this is
-//! left, the end of the execution.
+//! left, the end of the execution. In a pause there are only ends.
 
 pub(crate) mod composite;
 mod wait;
@@ -38,7 +38,7 @@ pub fn decide(plan: &Plan, state: &State) -> Option<EventBody> {
             (state.live == 0).then(|| completion(plan, state))
         }
         Status::Failing | Status::Cancelling => ending(state),
-        Status::Queued | Status::Completed | Status::Failed | Status::Cancelled => None,
+        Status::Queued | Status::Paused | Status::Completed | Status::Failed | Status::Cancelled => None,
     }
 }
 

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use super::Fold;
 use crate::{
     machine::{
-        Phase, State, Status,
+        Phase, State,
         agenda::Consequence,
         command::Sink,
         composite::{Composite, LoopProgress, MapProgress, Progress},
@@ -276,7 +276,7 @@ impl<S: Sink> Fold<'_, S> {
     /// Ends a composite: what is open inside is cancelled first. A failure goes before an end without one.
     pub(super) fn close(&mut self, activation: Activation, end: Result<Option<Arc<Value>>, Arc<Failure>>) {
         let phase = self.state.steps[activation.get()].phase;
-        if self.state.status != Status::Running || !phase.is_open() {
+        if !self.state.status.is_underway() || !phase.is_open() {
             return;
         }
         if phase != Phase::Closing {

@@ -28,9 +28,8 @@ impl<S: Sink> Fold<'_, S> {
 
     /// Ends an execution: nothing starts any more, running attempts are told, and a sweep ends the rest.
     fn begin_ending(&mut self, status: Status, grace: Option<Duration>, reason: &str) {
-        self.clear(Timer::ExecutionDeadline);
+        self.clear_deadlines();
         for index in 0..self.state.steps.len() as u32 {
-            self.clear(Timer::StepDeadline(Activation(index)));
             self.clear(Timer::Wait(Activation(index)));
         }
         self.state.status = status;

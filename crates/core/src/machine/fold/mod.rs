@@ -38,21 +38,21 @@ pub(super) fn apply(plan: &Plan, state: &mut State, event: &Event, out: &mut imp
 
 /// Tells when an open timer is due; absent if it is not open.
 pub(super) fn timer_due(plan: &Plan, state: &State, timer: Timer) -> Option<Timestamp> {
-    if state.status != Status::Running {
-        let ending = state.ending.as_ref().filter(|ending| timer == Timer::Grace && !ending.forced)?;
-        return ending.grace_until;
-    }
+    let is_running = state.status == Status::Running;
     match timer {
-        Timer::ExecutionDeadline => Some(state.started_at?.plus(time_limit(plan, state)?)),
-        Timer::StepDeadline(activation) => {
+        Timer::ExecutionDeadline if is_running => Some(state.pauses.moved(state.started_at?, time_limit(plan, state)?)),
+        Timer::StepDeadline(activation) if is_running => {
             let step = state.steps.get(activation.get()).filter(|step| step.phase.has_deadline())?;
-            Some(step.scheduled_at?.plus(plan.steps()[step.step.get()].deadline?))
+            let limit = plan.steps()[step.step.get()].deadline?;
+            Some(state.pauses.moved(step.scheduled_at?, limit))
         }
-        Timer::Wait(activation) => {
+        Timer::Wait(activation) if state.status.is_underway() => {
             let step = state.steps.get(activation.get())?;
             step.due_at.filter(|_| matches!(step.phase, Phase::Waiting | Phase::Open))
         }
-        Timer::Grace => None,
+        Timer::Grace => state.ending.as_ref().filter(|ending| !ending.forced)?.grace_until,
+        // Deadlines stand still in a pause, and nothing is waited for at the end.
+        Timer::ExecutionDeadline | Timer::StepDeadline(_) | Timer::Wait(_) => None,
     }
 }
 
@@ -64,7 +64,7 @@ pub(crate) fn time_limit(plan: &Plan, state: &State) -> Option<Duration> {
 
 /// Describes the call that a step waits for; absent if it waits for none.
 pub(super) fn open_call(plan: &Plan, state: &State, activation: Activation) -> Option<Call> {
-    let step = state.steps.get(activation.get())?;
+    let step = state.steps.get(activation.get()).filter(|step| state.is_called_in(step.phase))?;
     let (attempt, restart) = match step.phase {
         Phase::Scheduled | Phase::Between | Phase::Backoff => (step.attempts.saturating_add(1), 0),
         Phase::Starting | Phase::Running => (step.attempts, step.restarts.saturating_add(1)),
@@ -96,11 +96,12 @@ pub(super) fn is_asked(plan: &Plan, state: &State, activation: Activation) -> bo
         && matches!(plan.valid_step(step.step).kind, ValidKind::Approval(_))
 }
 
-struct Fold<'a, S> {
-    plan: &'a Plan,
-    state: &'a mut State,
-    at: Timestamp,
-    out: &'a mut S,
+/// An event being folded.
+pub(super) struct Fold<'a, S> {
+    pub(super) plan: &'a Plan,
+    pub(super) state: &'a mut State,
+    pub(super) at: Timestamp,
+    pub(super) out: &'a mut S,
 }
 
 impl<S: Sink> Fold<'_, S> {
@@ -110,6 +111,8 @@ impl<S: Sink> Fold<'_, S> {
         match body {
             EventBody::ExecutionQueued(queued) => self.state.queued = Some(Arc::clone(queued)),
             EventBody::ExecutionStarted { .. } => self.execution_started(),
+            EventBody::ExecutionPaused { .. } => self.paused(),
+            EventBody::ExecutionResumed { .. } => self.resumed(),
             EventBody::ExecutionCancelling(cancelling) => self.cancelling(cancelling),
             EventBody::ExecutionFailing { error } => self.failing(error),
             EventBody::ExecutionCompleted { outputs } => {
@@ -168,6 +171,9 @@ impl<S: Sink> Fold<'_, S> {
                 let step = &mut self.state.steps[activation.get()];
                 step.phase = Phase::Backoff;
                 step.due_at = Some(*due_at);
+                if self.state.status == Status::Paused {
+                    self.take_back(*activation);
+                }
             }
             EventBody::TimerFired { timer } => self.timer_fired(*timer),
             EventBody::TimeoutExceeded { .. } | EventBody::CircuitChanged(_) => {}
@@ -201,9 +207,19 @@ impl<S: Sink> Fold<'_, S> {
 
     /// Notes what follows, unless the execution is ending, when nothing follows any more.
     fn follow(&mut self, consequence: Consequence) {
-        if self.state.status == Status::Running {
+        if self.state.status.is_underway() {
             self.state.agenda.consequences.push_back(consequence);
         }
+    }
+
+    /// Asks for the call that a step waits for. True if it waits for one.
+    pub(super) fn call(&mut self, activation: Activation) -> bool {
+        let call = open_call(self.plan, self.state, activation);
+        let waits = call.is_some();
+        if let Some(call) = call {
+            self.out.push(Command::Call(call));
+        }
+        waits
     }
 
     fn abort(&mut self, activation: Activation, reason: &str, force: bool) {
@@ -214,6 +230,21 @@ impl<S: Sink> Fold<'_, S> {
     fn set(&mut self, timer: Timer) {
         if let Some(due_at) = timer_due(self.plan, self.state, timer) {
             self.out.push(Command::SetTimer { timer, due_at });
+        }
+    }
+
+    /// Sets the deadlines of the execution and of all steps that have one.
+    pub(super) fn set_deadlines(&mut self) {
+        self.set(Timer::ExecutionDeadline);
+        for activation in 0..self.state.steps.len() as u32 {
+            self.set(Timer::StepDeadline(Activation(activation)));
+        }
+    }
+
+    pub(super) fn clear_deadlines(&mut self) {
+        self.clear(Timer::ExecutionDeadline);
+        for activation in 0..self.state.steps.len() as u32 {
+            self.clear(Timer::StepDeadline(Activation(activation)));
         }
     }
 

@@ -11,7 +11,7 @@ use orchestr8_schema::{
 };
 use serde_json::{Value, json};
 
-use super::{Fold, is_asked, open_call};
+use super::{Fold, is_asked};
 use crate::machine::{Command, Phase, Rescue, StepState, agenda::Consequence, command::Sink};
 
 impl<S: Sink> Fold<'_, S> {
@@ -28,9 +28,8 @@ impl<S: Sink> Fold<'_, S> {
         step.idempotency_key = key.cloned();
         step.scheduled_at = Some(at);
         self.set(Timer::StepDeadline(activation));
-        match open_call(self.plan, self.state, activation) {
-            Some(call) => self.out.push(Command::Call(call)),
-            None => self.follow(Consequence::Open(activation)),
+        if !self.call(activation) {
+            self.follow(Consequence::Open(activation));
         }
     }
 
@@ -297,7 +296,7 @@ impl<S: Sink> Fold<'_, S> {
         if before.is_in_flight() {
             self.state.in_flight -= 1;
         }
-        if before.has_call() {
+        if self.state.is_called_in(before) {
             self.abort(activation, "the step has ended", true);
         }
         let range = self.state.activations(place);
@@ -309,7 +308,7 @@ impl<S: Sink> Fold<'_, S> {
 
     /// Tells those that wait for a step how it has ended.
     pub(super) fn settle(&mut self, activation: Activation) {
-        if self.state.status != super::Status::Running {
+        if !self.state.status.is_underway() {
             return;
         }
         let (plan, state) = (self.plan, &*self.state);

@@ -1,0 +1,237 @@
+//! Executions that are paused, stand still, and go on.
+
+use std::time::Duration;
+
+use orchestr8_core::{Cancellation, ExecutionHandle, RequestError};
+use orchestr8_schema::{
+    ErrorKind, ValidWorkflow,
+    api::ExecutionStatus,
+    event::{ApprovalAnswer, ApprovalDecision, Signal},
+};
+use orchestr8_testing::{Harness, Run, assert_completed, assert_events, assert_failed, scripted};
+use serde_json::json;
+
+use crate::{step, workflow, workflow_with};
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+
+async fn status(handle: &ExecutionHandle) -> ExecutionStatus {
+    handle.snapshot().await.expect("readable").status()
+}
+
+/// Pauses after a second for an hour.
+async fn rest(handle: &ExecutionHandle) {
+    tokio::time::sleep(SECOND).await;
+    handle.pause(Some("lunch")).await.expect("accepted");
+    tokio::time::sleep(HOUR).await;
+    assert_eq!(status(handle).await, ExecutionStatus::Paused);
+    handle.resume(None).await.expect("accepted");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_in_progress_ends_and_what_depends_on_it_waits() {
+    let slow = scripted("slow").delays(2 * SECOND);
+    let records = slow.records();
+    let handle = Harness::new()
+        .agent(slow)
+        .start(workflow(json!([step("a", "slow", &[]), step("b", "slow", &["a"])])), json!({}))
+        .await;
+    rest(&handle).await;
+    let run = Run::of(&handle).await;
+    assert_completed!(run);
+    assert_events!(
+        run,
+        [
+            "execution.paused",
+            "step.completed a",
+            "execution.resumed",
+            "step.scheduled b",
+            "step.completed b",
+            "execution.completed"
+        ]
+    );
+    assert_eq!(run.outcome().to_body().duration, Some(3_603_000));
+    assert_eq!(records.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_that_falls_due_is_made_when_it_goes_on() {
+    let flaky = scripted("flaky").fails_times(1, ErrorKind::Network);
+    let retry = json!({ "resilience": { "retry": { "baseDelayMs": 5000, "jitter": false } } });
+    let handle =
+        Harness::new().agent(flaky).start(workflow_with(json!([step("a", "flaky", &[])]), retry), json!({})).await;
+    rest(&handle).await;
+    let run = Run::of(&handle).await;
+    assert_completed!(run);
+    assert_events!(
+        run,
+        ["retry.scheduled a 2", "execution.paused", "execution.resumed", "attempt.started a 2", "step.completed a"]
+    );
+    assert_eq!(run.outcome().to_body().duration, Some(3_601_000), "its time had come long since");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_in_the_pause_is_tried_again_after_it() {
+    let flaky = scripted("flaky").delays(2 * SECOND).fails_times(1, ErrorKind::Network);
+    let handle = Harness::new().agent(flaky).start(workflow(json!([step("a", "flaky", &[])])), json!({})).await;
+    rest(&handle).await;
+    let run = Run::of(&handle).await;
+    assert_completed!(run);
+    assert_events!(
+        run,
+        ["execution.paused", "attempt.finished a 1", "retry.scheduled a 2", "execution.resumed", "attempt.started a 2"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn deadlines_stand_still() {
+    let limits = json!({ "timeout": { "global": 10_000, "perStep": 60_000 } });
+    let slow = || scripted("slow").delays(4 * SECOND);
+    let mut second = step("b", "slow", &["a"]);
+    second["policies"] = json!({ "deadline": 6000 });
+    let steps = json!([step("a", "slow", &[]), second]);
+    let handle = Harness::new().agent(slow()).start(workflow_with(steps, limits.clone()), json!({})).await;
+    rest(&handle).await;
+    assert_completed!(Run::of(&handle).await);
+
+    // The execution's own limit is reached after its ten seconds, those of the pause not counted.
+    let steps: Vec<_> =
+        (0..9).map(|index| json!({ "id": format!("w{index}"), "wait": { "duration": "4s" } })).collect();
+    let mut chain = vec![step("a", "slow", &[])];
+    for (index, mut wait) in steps.into_iter().enumerate() {
+        wait["dependencies"] = json!([chain[index]["id"]]);
+        chain.push(wait);
+    }
+    let handle = Harness::new().agent(slow()).start(workflow_with(json!(chain), limits), json!({})).await;
+    rest(&handle).await;
+    let late = Run::of(&handle).await;
+    assert_failed!(late, ErrorKind::Timeout);
+    assert_eq!(late.outcome().to_body().duration, Some(3_610_000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn waits_go_on_and_what_they_give_is_kept() {
+    let steps = json!([
+        { "id": "timer", "wait": { "duration": "5s" } },
+        { "id": "sign", "approval": { "prompt": "Shall it?" } },
+        { "id": "late", "wait": { "signal": "never", "timeout": "5s" }, "onError": "continue" },
+        { "id": "signal", "wait": { "signal": "go" } },
+        step("after", "echo", &["timer", "sign", "signal"])
+    ]);
+    let handle = Harness::new().agent(scripted("echo")).start(workflow(steps), json!({})).await;
+    tokio::time::sleep(SECOND).await;
+    handle.pause(None).await.expect("accepted");
+    handle.pause(None).await.expect("it is paused, so there is nothing to do");
+    let answer = ApprovalAnswer { decision: ApprovalDecision::Approve, answer: json!(null), comment: None, by: None };
+    handle.answer("sign", answer).await.expect("taken");
+    let signal = Signal { name: "go".into(), payload: json!(1), signal_id: None, step_path: None };
+    handle.signal(signal).await.expect("kept");
+    tokio::time::sleep(HOUR).await;
+    handle.resume(None).await.expect("accepted");
+    let run = Run::of(&handle).await;
+    assert_completed!(run);
+    assert_events!(
+        run,
+        [
+            "execution.paused",
+            "approval.answered sign",
+            "step.completed sign",
+            "signal.received",
+            "step.completed timer",
+            "step.failed late",
+            "execution.resumed",
+            "signal.delivered signal",
+            "step.completed signal",
+            "step.scheduled after"
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_holds_no_slot_and_no_place() {
+    let slow = scripted("slow").delays(2 * SECOND);
+    let engine = Harness::new()
+        .agent(slow)
+        .engine_with(|engine| engine.max_concurrent_steps(1).max_active_executions(2))
+        .engine();
+    let two = ValidWorkflow::from_value(&workflow(json!([step("a", "slow", &[]), step("b", "slow", &[])])));
+    let two = two.expect("valid");
+    let first = engine.start(&two, json!({})).await.expect("started");
+    tokio::time::sleep(SECOND).await;
+    first.pause(None).await.expect("accepted");
+    // `b` waited for the slot that `a` has; another execution gets it.
+    let other = engine.start(&two, json!({})).await.expect("started");
+    assert_completed!(Run::of(&other).await);
+    assert_eq!(status(&first).await, ExecutionStatus::Paused);
+    first.resume(None).await.expect("accepted");
+    assert_completed!(Run::of(&first).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_waits_for_its_turn_goes_back_to_waiting() {
+    let engine = Harness::new()
+        .agent(scripted("slow").delays(20 * SECOND))
+        .engine_with(|engine| engine.max_active_executions(1))
+        .engine();
+    let workflow = ValidWorkflow::from_value(&workflow(json!([step("a", "slow", &[])]))).expect("valid");
+    let first = engine.start(&workflow, json!({})).await.expect("started");
+    let second = engine.start(&workflow, json!({})).await.expect("queued");
+    let third = engine.start(&workflow, json!({})).await.expect("queued");
+    tokio::time::sleep(SECOND).await;
+    second.pause(None).await.expect("accepted");
+    assert_completed!(Run::of(&first).await);
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(status(&second).await, ExecutionStatus::Paused, "its turn has come and gone");
+    assert_eq!(status(&third).await, ExecutionStatus::Running);
+    second.resume(None).await.expect("accepted");
+    assert_eq!(status(&second).await, ExecutionStatus::Queued);
+    let run = Run::of(&second).await;
+    assert_completed!(run);
+    assert_events!(run, ["execution.queued", "execution.paused", "execution.resumed", "execution.started"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_can_be_cancelled() {
+    let slow = scripted("slow").delays(20 * SECOND);
+    let records = slow.records();
+    let steps = json!([step("a", "slow", &[]), step("b", "slow", &[]), step("c", "slow", &["a"])]);
+    let handle = Harness::new()
+        .agent(slow)
+        .engine_with(|engine| engine.max_concurrent_steps(1))
+        .start(workflow(steps), json!({}))
+        .await;
+    tokio::time::sleep(SECOND).await;
+    handle.pause(None).await.expect("accepted");
+    tokio::time::sleep(SECOND).await;
+    handle.cancel(Cancellation::new("enough")).await.expect("accepted");
+    let refused = handle.pause(None).await;
+    let run = Run::of(&handle).await;
+    assert!(matches!(refused, Err(RequestError::Refused(_) | RequestError::Ended)), "{refused:?}");
+    assert_eq!(run.status(), ExecutionStatus::Cancelled);
+    assert_eq!(run.outcome().to_body().duration, Some(2000));
+    assert_eq!(records.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_of_no_length_loses_nothing() {
+    let flaky = scripted("flaky").delays(2 * SECOND).fails_times(2, ErrorKind::Network);
+    let steps: Vec<_> = (0..5).map(|index| step(&format!("s{index}"), "flaky", &[])).collect();
+    let handle = Harness::new()
+        .agent(flaky)
+        .engine_with(|engine| engine.max_concurrent_steps(2))
+        .start(
+            workflow_with(json!(steps), json!({ "resilience": { "circuitBreaker": { "enabled": false } } })),
+            json!({}),
+        )
+        .await;
+    assert!(matches!(handle.resume(None).await, Err(RequestError::Refused(_))), "it is not paused");
+    for _ in 0..20 {
+        let (paused, resumed) = tokio::join!(handle.pause(None), handle.resume(None));
+        paused.expect("accepted");
+        resumed.expect("accepted");
+        tokio::time::sleep(SECOND / 4).await;
+    }
+    assert_completed!(Run::of(&handle).await);
+    assert!(matches!(handle.pause(None).await, Err(RequestError::Ended)));
+}
