@@ -32,6 +32,7 @@
 //! | an engine on a paused clock | [`Harness`] |
 //! | agents that do as they are told | [`scripted`] |
 //! | wall time and chance under control | [`TestClock`] |
+//! | what every store promises | [`store_conformance!`] |
 //! | what to say about an execution | [`assert_completed!`], [`assert_failed!`], [`assert_events!`], [`assert_attempts!`] |
 
 #![expect(clippy::panic, reason = "a test that goes wrong says so by a panic")]
@@ -40,6 +41,7 @@ mod agents;
 mod assert;
 mod clock;
 mod harness;
+pub mod store_suite;
 
 pub use self::{
     agents::{Record, Records, Scripted, scripted},

@@ -11,7 +11,7 @@ use orchestr8_resilience::CircuitRegistry;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-use super::{Engine, EngineShared, slots::Slots};
+use super::{Engine, EngineShared, slots::Slots, tenure};
 use crate::{
     bus::Bus,
     clock::SystemClock,
@@ -121,6 +121,7 @@ impl EngineBuilder {
             shared: Arc::new(EngineShared {
                 agents: self.agents,
                 store: self.store.unwrap_or_else(|| Arc::new(MemoryStore::new())),
+                holder: tenure::holder(&*clock),
                 seed: clock.random(),
                 clock,
                 bus: Arc::new(Bus::default()),

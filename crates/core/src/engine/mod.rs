@@ -7,6 +7,7 @@ pub(crate) mod mailbox;
 mod request;
 mod slots;
 mod stack;
+mod tenure;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -39,7 +40,7 @@ use crate::{
     clock,
     execution::{CancelError, Cancellation, ExecutionHandle, Lost, Shared, Snapshot},
     plan::{Plan, PlanError},
-    store::{Created, IdempotencyRecord, Store, StoreError},
+    store::{Created, Holder, IdempotencyRecord, Page, Query, Store, StoreError},
     telemetry,
 };
 
@@ -77,6 +78,8 @@ pub struct Engine {
 pub(crate) struct EngineShared {
     pub(crate) agents: AgentRegistry,
     pub(crate) store: Arc<dyn Store>,
+    /// Whose leases the executions that run here are.
+    holder: Holder,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) bus: Arc<Bus>,
     pub(crate) slots: Slots,
@@ -154,7 +157,7 @@ impl Engine {
         let shared = Arc::new(Shared::new(Arc::new(identity), Arc::clone(&program.plan), clock.random()));
         // Whoever finds the execution in the store finds it here, too.
         let announced = Announced::new(&self.shared, &shared);
-        let lease = match self.shared.store.create(first.clone(), record.clone()).await? {
+        let lease = match self.shared.store.create(first.clone(), record.clone(), self.shared.holder.id).await? {
             Created::New(lease) => lease,
             Created::Taken(taken) if record.is_some_and(|asked| asked.digest == taken.digest) => {
                 let handle = self.execution(taken.execution_id).await?;
@@ -204,8 +207,8 @@ impl Engine {
     /// # Errors
     ///
     /// [`StoreError`] if the store cannot be read.
-    pub async fn executions(&self, limit: usize) -> Result<Vec<ExecutionId>, StoreError> {
-        self.shared.store.list(limit).await
+    pub async fn executions(&self, query: &Query) -> Result<Page, StoreError> {
+        self.shared.store.list(query).await
     }
 
     /// Asks for the end of an execution. When this returns, the request is in the journal.

@@ -8,11 +8,15 @@ use std::{
 use async_trait::async_trait;
 use orchestr8_schema::{
     ExecutionId, IdempotencyKey, Timestamp,
+    api::ExecutionStatus,
     event::{Event, EventBody},
 };
 use serde_json::Value;
 
-use super::{Created, IdempotencyRecord, Lease, Store, StoreError};
+use super::{
+    Created, Holder, HolderId, IdempotencyRecord, Lease, Page, Query, Retention, Store, StoreError, Summary, Tenancy,
+    status_after,
+};
 
 /// A store in memory. Clones share the journals.
 ///
@@ -32,12 +36,17 @@ struct Shelf {
     finished: VecDeque<(ExecutionId, usize)>,
     finished_bytes: usize,
     requests: HashMap<IdempotencyKey, IdempotencyRecord>,
+    /// Until when the leases of each last.
+    holders: HashMap<HolderId, (Holder, Timestamp)>,
+    kept: HashMap<String, String>,
 }
 
 #[derive(Debug)]
 struct Journal {
     events: Vec<Event>,
+    status: ExecutionStatus,
     epoch: u64,
+    holder: Option<HolderId>,
     request: Option<IdempotencyKey>,
 }
 
@@ -75,7 +84,16 @@ impl Default for MemoryStore {
 
 #[async_trait]
 impl Store for MemoryStore {
-    async fn create(&self, first: Event, request: Option<IdempotencyRecord>) -> Result<Created, StoreError> {
+    fn outlives_process(&self) -> bool {
+        false
+    }
+
+    async fn create(
+        &self,
+        first: Event,
+        request: Option<IdempotencyRecord>,
+        holder: HolderId,
+    ) -> Result<Created, StoreError> {
         let EventBody::ExecutionQueued(queued) = &first.body else {
             return Err(StoreError::Medium {
                 attempted: "beginning a journal",
@@ -94,7 +112,7 @@ impl Store for MemoryStore {
             return Err(StoreError::Conflict(id));
         }
         let key = request.as_ref().map(|request| request.key.clone());
-        shelf.journals.insert(id, Journal { events: vec![first], epoch: 1, request: key });
+        shelf.journals.insert(id, Journal::new(first, holder, key));
         if let Some(request) = request {
             shelf.requests.insert(request.key.clone(), request);
         }
@@ -108,6 +126,8 @@ impl Store for MemoryStore {
         if journal.epoch != lease.epoch || journal.events.len() as u64 != expected_sequence {
             return Err(StoreError::Conflict(id));
         }
+        let told = events.iter().rev().find_map(|event| status_after(&event.body));
+        journal.status = told.unwrap_or(journal.status);
         journal.events.append(events);
         if let Some(last) = journal.events.last().filter(|event| event.body.is_terminal()) {
             let completed = matches!(last.body, EventBody::ExecutionCompleted { .. });
@@ -123,8 +143,87 @@ impl Store for MemoryStore {
         Ok(journal.events.get(after..).unwrap_or_default().to_vec())
     }
 
-    async fn list(&self, limit: usize) -> Result<Vec<ExecutionId>, StoreError> {
-        Ok(self.shelf().journals.keys().rev().take(limit).copied().collect())
+    async fn list(&self, query: &Query) -> Result<Page, StoreError> {
+        let shelf = self.shelf();
+        let mut found = shelf.journals.iter().rev().filter_map(|(id, journal)| journal.summary(*id));
+        let mut admitted = found.by_ref().filter(|summary| query.admits(summary));
+        let executions = admitted.by_ref().take(query.limit).collect();
+        let has_more = admitted.next().is_some();
+        Ok(Page { executions, has_more })
+    }
+
+    async fn renew(&self, holder: &Holder, until: Timestamp) -> Result<(), StoreError> {
+        self.shelf().holders.insert(holder.id, (holder.clone(), until));
+        Ok(())
+    }
+
+    async fn unfinished(&self, after: Option<ExecutionId>, limit: usize) -> Result<Vec<Tenancy>, StoreError> {
+        let shelf = self.shelf();
+        let journals = shelf.journals.iter().filter(|(id, _)| after.is_none_or(|after| **id > after));
+        Ok(journals.filter_map(|(id, journal)| shelf.tenancy(*id, journal)).take(limit).collect())
+    }
+
+    async fn claim(&self, seen: &Tenancy, holder: HolderId) -> Result<Lease, StoreError> {
+        let id = seen.execution_id;
+        let mut shelf = self.shelf();
+        let journal = shelf.journals.get(&id).ok_or(StoreError::NotFound(id))?;
+        if shelf.tenancy(id, journal).as_ref() != Some(seen) {
+            return Err(StoreError::Conflict(id));
+        }
+        let journal = shelf.journals.get_mut(&id).ok_or(StoreError::NotFound(id))?;
+        journal.epoch += 1;
+        journal.holder = Some(holder);
+        Ok(Lease { execution_id: id, epoch: journal.epoch })
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
+        let mut shelf = self.shelf();
+        if let Some(journal) = shelf.journals.get_mut(&lease.execution_id).filter(|found| found.epoch == lease.epoch) {
+            journal.holder = None;
+        }
+        Ok(())
+    }
+
+    async fn keep(&self, name: &str, text: &str) -> Result<(), StoreError> {
+        self.shelf().kept.insert(name.to_owned(), text.to_owned());
+        Ok(())
+    }
+
+    async fn kept(&self, name: &str) -> Result<Option<String>, StoreError> {
+        Ok(self.shelf().kept.get(name).cloned())
+    }
+
+    async fn prune(&self, retention: &Retention, now: Timestamp) -> Result<usize, StoreError> {
+        let mut shelf = self.shelf();
+        let before = shelf.finished.len();
+        shelf.drop_finished(|shelf| {
+            let too_many = shelf.finished.len() > retention.max_finished.max(1);
+            let oldest = shelf.finished.front().and_then(|(id, _)| shelf.journals.get(id)?.events.last());
+            too_many || retention.age.zip(oldest).is_some_and(|(age, last)| now.since(last.at) > age)
+        });
+        Ok(before - shelf.finished.len())
+    }
+}
+
+impl Journal {
+    fn new(first: Event, holder: HolderId, request: Option<IdempotencyKey>) -> Self {
+        Self { events: vec![first], status: ExecutionStatus::Queued, epoch: 1, holder: Some(holder), request }
+    }
+
+    fn has_ended(&self) -> bool {
+        self.status.is_terminal()
+    }
+
+    fn summary(&self, execution_id: ExecutionId) -> Option<Summary> {
+        let first = self.events.first()?;
+        let EventBody::ExecutionQueued(queued) = &first.body else { return None };
+        Some(Summary {
+            execution_id,
+            workflow_id: queued.workflow.id().to_owned(),
+            status: self.status,
+            created_at: first.at,
+            ended_at: self.events.last().filter(|_| self.has_ended()).map(|event| event.at),
+        })
     }
 }
 
@@ -152,15 +251,31 @@ impl Shelf {
         let bytes = journal.events.iter().map(|event| size_of::<Event>() + payload(&event.body)).sum();
         self.finished.push_back((id, bytes));
         self.finished_bytes += bytes;
-        while self.finished.len() > 1
-            && (self.finished.len() > self.max_finished || self.finished_bytes > MemoryStore::MAX_FINISHED_BYTES)
-        {
+        self.drop_finished(|shelf| {
+            shelf.finished.len() > 1
+                && (shelf.finished.len() > shelf.max_finished || shelf.finished_bytes > MemoryStore::MAX_FINISHED_BYTES)
+        });
+    }
+
+    /// Drops the oldest of the executions that have ended, as long as there is reason to.
+    fn drop_finished(&mut self, has_reason: impl Fn(&Self) -> bool) {
+        while has_reason(self) {
             let Some((oldest, bytes)) = self.finished.pop_front() else { break };
             self.finished_bytes -= bytes;
             if let Some(key) = self.journals.remove(&oldest).and_then(|journal| journal.request) {
                 self.forget_request(&key, oldest);
             }
         }
+    }
+
+    /// Tells who holds the lease of an execution that has not ended.
+    fn tenancy(&self, execution_id: ExecutionId, journal: &Journal) -> Option<Tenancy> {
+        if journal.has_ended() {
+            return None;
+        }
+        let held = journal.holder.and_then(|holder| self.holders.get(&holder)).cloned();
+        let (holder, until) = held.map_or((None, Timestamp::default()), |(holder, until)| (Some(holder), until));
+        Some(Tenancy { execution_id, epoch: journal.epoch, holder, until })
     }
 }
 

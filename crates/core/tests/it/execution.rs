@@ -1,7 +1,7 @@
 //! Order, data and results.
 
 use orchestr8_agent_base::HelloWorld;
-use orchestr8_core::{MemoryStore, StartRequest};
+use orchestr8_core::{MemoryStore, StartRequest, store::Query};
 use orchestr8_schema::{ErrorKind, ValidWorkflow, api::ExecutionStatus};
 use orchestr8_testing::{Harness, Run, assert_completed, assert_events, assert_failed, scripted};
 use serde_json::json;
@@ -140,7 +140,10 @@ async fn input_of_the_execution_is_checked_and_defaults_are_filled_in() {
     let engine = Harness::new().agent(scripted("echo")).engine();
     let refused = engine.start(&workflow, json!({})).await.expect_err("the name is missing");
     assert!(refused.to_string().contains("name"), "{refused}");
-    assert!(engine.executions(10).await.expect("listed").is_empty(), "no execution was made");
+    assert!(
+        engine.executions(&Query::newest(10)).await.expect("listed").executions.is_empty(),
+        "no execution was made"
+    );
     let run = Run::of(&engine.start(&workflow, json!({ "name": "Ada" })).await.expect("started")).await;
     assert_eq!(run.output("a"), &json!({ "text": "Ada/en" }));
 }

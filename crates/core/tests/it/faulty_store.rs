@@ -8,9 +8,9 @@ use std::{
 use async_trait::async_trait;
 use orchestr8_core::{
     Engine, MemoryStore, StartRequest, Store,
-    store::{Created, IdempotencyRecord, Lease, StoreError},
+    store::{Created, Holder, HolderId, IdempotencyRecord, Lease, Page, Query, Retention, StoreError, Tenancy},
 };
-use orchestr8_schema::{ExecutionId, ValidWorkflow, event::Event};
+use orchestr8_schema::{ExecutionId, Timestamp, ValidWorkflow, event::Event};
 use orchestr8_testing::scripted;
 use serde_json::json;
 
@@ -32,8 +32,17 @@ impl Faulty {
 
 #[async_trait]
 impl Store for Faulty {
-    async fn create(&self, first: Event, request: Option<IdempotencyRecord>) -> Result<Created, StoreError> {
-        let created = self.store.create(first, request).await;
+    fn outlives_process(&self) -> bool {
+        self.store.outlives_process()
+    }
+
+    async fn create(
+        &self,
+        first: Event,
+        request: Option<IdempotencyRecord>,
+        holder: HolderId,
+    ) -> Result<Created, StoreError> {
+        let created = self.store.create(first, request, holder).await;
         if matches!(created, Ok(Created::New(_))) {
             tokio::time::sleep(self.delay).await;
         }
@@ -51,8 +60,36 @@ impl Store for Faulty {
         self.store.load(execution, after).await
     }
 
-    async fn list(&self, limit: usize) -> Result<Vec<ExecutionId>, StoreError> {
-        self.store.list(limit).await
+    async fn list(&self, query: &Query) -> Result<Page, StoreError> {
+        self.store.list(query).await
+    }
+
+    async fn renew(&self, holder: &Holder, until: Timestamp) -> Result<(), StoreError> {
+        self.store.renew(holder, until).await
+    }
+
+    async fn unfinished(&self, after: Option<ExecutionId>, limit: usize) -> Result<Vec<Tenancy>, StoreError> {
+        self.store.unfinished(after, limit).await
+    }
+
+    async fn claim(&self, seen: &Tenancy, holder: HolderId) -> Result<Lease, StoreError> {
+        self.store.claim(seen, holder).await
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
+        self.store.release(lease).await
+    }
+
+    async fn keep(&self, name: &str, text: &str) -> Result<(), StoreError> {
+        self.store.keep(name, text).await
+    }
+
+    async fn kept(&self, name: &str) -> Result<Option<String>, StoreError> {
+        self.store.kept(name).await
+    }
+
+    async fn prune(&self, retention: &Retention, now: Timestamp) -> Result<usize, StoreError> {
+        self.store.prune(retention, now).await
     }
 }
 
