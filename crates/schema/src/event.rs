@@ -4,11 +4,15 @@
 //! default outputs and durations follow from the plan and from earlier events and are rendered when somebody reads. The sequence
 //! of an event is its place in the journal, counted from 1.
 //!
+//! Stores write events down by serde, in a format that is not for people (in which times keep their microseconds). Names of variants and
+//! fields are part of what is stored: they are added to, and never changed. A field that is added has a default.
+//!
 //! Events come in three sorts: *external* ones are facts and requests from the driver, *derived* ones are decisions of the machine,
 //! *informational* ones change nothing. [`EventBody::sort`] tells which is which.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::{
@@ -27,7 +31,8 @@ pub struct Event {
 /// The number of an activation: a step instance of one execution, counted in the order in which scopes opened.
 ///
 /// People and other systems see its [`StepPath`] instead.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Activation(pub u32);
 
 impl Activation {
@@ -50,9 +55,12 @@ pub enum EventSort {
 }
 
 /// What happened. The set is closed on purpose: whoever adds an event is led by the compiler to everything that handles events.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum EventBody {
-    /// `execution.queued`: the execution exists.
+    /// `execution.queued`: the execution exists. A store keeps it in a form of its own, since a workflow is read by
+    /// [`ValidWorkflow::from_bundle`] and not by serde; see [`Queued::with_workflow`].
+    #[serde(skip)]
     ExecutionQueued(Arc<Queued>),
     /// `execution.started`: a driver has taken it up.
     ExecutionStarted {
@@ -79,6 +87,7 @@ pub enum EventBody {
     /// `execution.completed`.
     ExecutionCompleted {
         /// What the workflow's `outputs` gave; absent if it has none, so that the outputs are those of its steps.
+        #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
         outputs: Option<Arc<Value>>,
     },
     /// `execution.failed`: the error is that of `execution.failing`.
@@ -114,6 +123,7 @@ pub enum EventBody {
         /// Which step.
         activation: Activation,
         /// Its output; absent for the default output of a composite, which follows from what is inside.
+        #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
         output: Option<Arc<Value>>,
     },
     /// `step.failed`: finally.
@@ -281,15 +291,16 @@ pub enum EventBody {
 }
 
 /// What an execution was made from: the first event of every journal.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
-pub struct Queued {
+pub struct Queued<W = ValidWorkflow> {
     /// The execution's id.
     pub execution_id: ExecutionId,
     /// What ties it to the request that caused it.
     pub correlation_id: CorrelationId,
     /// The whole workflow; later edits of the file do not touch it.
-    pub workflow: ValidWorkflow,
+    pub workflow: W,
     /// The agent versions that its steps were resolved to, by step.
     pub agent_versions: Arc<[Arc<str>]>,
     /// The execution's input, defaults filled in.
@@ -330,28 +341,51 @@ impl Queued {
     }
 }
 
+impl<W> Queued<W> {
+    /// Puts something else in the place of the workflow: for a store, the name that it keeps the workflow under.
+    #[must_use]
+    pub fn with_workflow<V>(self, workflow: V) -> Queued<V> {
+        Queued {
+            execution_id: self.execution_id,
+            correlation_id: self.correlation_id,
+            workflow,
+            agent_versions: self.agent_versions,
+            input: self.input,
+            variables: self.variables,
+            env: self.env,
+            idempotency_key: self.idempotency_key,
+            timeout: self.timeout,
+        }
+    }
+}
+
 /// What a map runs for.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct MapItems {
     /// The items.
     pub items: Vec<Value>,
     /// The items' names in step paths, one each; absent if they are counted.
     pub keys: Option<Vec<Arc<str>>>,
     /// What the accumulator starts with, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub accumulator: Option<Arc<Value>>,
 }
 
 /// How an item of a map ended.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ItemResult {
     /// Its value, or why it has none.
     pub outcome: Result<Arc<Value>, Arc<Failure>>,
     /// What the accumulator is from then on, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub accumulator: Option<Arc<Value>>,
 }
 
 /// Whether a loop goes on.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct LoopDecision {
     /// The number of the iteration that begins, or would have.
     pub index: u32,
@@ -362,7 +396,8 @@ pub struct LoopDecision {
 }
 
 /// What is decided about a loop before each iteration and at its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum LoopVerdict {
     /// Another iteration begins.
     Continue {
@@ -376,7 +411,8 @@ pub enum LoopVerdict {
 }
 
 /// Something told to a running execution.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Signal {
     /// Its name.
     pub name: Arc<str>,
@@ -396,7 +432,8 @@ impl Signal {
 }
 
 /// The answer of a person who was asked.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ApprovalAnswer {
     /// What they decided.
     pub decision: ApprovalDecision,
@@ -409,7 +446,8 @@ pub struct ApprovalAnswer {
 }
 
 /// What a person decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum ApprovalDecision {
     /// It may go on.
     Approve,
@@ -429,7 +467,8 @@ impl ApprovalDecision {
 }
 
 /// A request for the end of an execution.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Cancelling {
     /// Why, for people.
     pub reason: String,
@@ -440,7 +479,8 @@ pub struct Cancelling {
 }
 
 /// Why a step did not run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum SkipReason {
     /// A step that it depends on did not complete.
     DependencyNotCompleted,
@@ -466,7 +506,8 @@ impl SkipReason {
 }
 
 /// A timer of an execution, named by what it is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Timer {
     /// The whole execution has taken too long.
     ExecutionDeadline,
@@ -479,7 +520,8 @@ pub enum Timer {
 }
 
 /// What took too long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum TimeoutScope {
     /// One attempt of a step.
     Attempt(Activation, u32),
@@ -490,7 +532,8 @@ pub enum TimeoutScope {
 }
 
 /// A circuit breaker's change of state, as one execution caused it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct CircuitChange {
     /// The step whose call caused it.
     pub activation: Activation,
@@ -499,13 +542,14 @@ pub struct CircuitChange {
     /// The state it is in now.
     pub state: CircuitStateName,
     /// Why, in a few words.
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
     /// When an open circuit lets a probe through.
     pub reopens_at: Option<Timestamp>,
 }
 
 /// The state of a circuit breaker by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum CircuitStateName {
     /// Calls go through.
     Closed,
@@ -667,6 +711,11 @@ impl EventBody {
             _ => None,
         }
     }
+}
+
+/// Reads what is there as something, `null` included; what is not there does not come here.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 #[cfg(test)]

@@ -262,7 +262,10 @@ impl Default for Retention {
 pub fn status_after(event: &EventBody) -> Option<ExecutionStatus> {
     match event {
         EventBody::ExecutionQueued(_) => Some(ExecutionStatus::Queued),
-        EventBody::ExecutionStarted { .. } | EventBody::ExecutionFailing { .. } => Some(ExecutionStatus::Running),
+        EventBody::ExecutionStarted { .. }
+        | EventBody::ExecutionFailing { .. }
+        | EventBody::ExecutionResumed { .. } => Some(ExecutionStatus::Running),
+        EventBody::ExecutionPaused { .. } => Some(ExecutionStatus::Paused),
         EventBody::ExecutionCancelling(_) => Some(ExecutionStatus::Cancelling),
         EventBody::ExecutionCompleted { .. } => Some(ExecutionStatus::Completed),
         EventBody::ExecutionFailed => Some(ExecutionStatus::Failed),

@@ -282,7 +282,7 @@ impl Driver {
             CircuitState::HalfOpen { .. } => (CircuitStateName::HalfOpen, None),
         };
         let key = change.key.to_string();
-        CircuitChange { activation, key, state, reason: change.reason.as_str(), reopens_at }
+        CircuitChange { activation, key, state, reason: change.reason.as_str().into(), reopens_at }
     }
 }
 
