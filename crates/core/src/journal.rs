@@ -7,7 +7,7 @@ use orchestr8_schema::{
     StepIndex, Timestamp,
     api::{Entry, JournalExport, JournalSummary, Level},
     canonical,
-    event::{Activation, CircuitStateName, Event, EventBody, LoopVerdict, TimeoutScope, Timer},
+    event::{Activation, CallId, CircuitStateName, Event, EventBody, LoopVerdict, TimeoutScope, Timer},
     expression::{Root, Scope, StepField},
     json_schema::JsonValidator,
     validate::{ValidKind, ValidWait},
@@ -143,7 +143,12 @@ impl<'a> Renderer<'a> {
         let id_of = |activation| planned(activation).map(|step| step.id.to_string());
         let path =
             |activation| self.state.step_path(self.plan, activation).map_or_else(String::new, |path| path.to_string());
-        let call = |activation| json!(format!("{}/step", path(activation)));
+        let call_id = |call: CallId| match call {
+            CallId::Step(activation) => format!("{}/step", path(activation)),
+        };
+        let named = |call: CallId| match call {
+            CallId::Step(activation) => path(activation),
+        };
         let (message, data) = match &event.body {
             EventBody::ExecutionQueued(queued) => (
                 format!("execution of {} queued", queued.workflow.id()),
@@ -380,31 +385,31 @@ impl<'a> Renderer<'a> {
                     "by": answer.by,
                 }),
             ),
-            EventBody::AttemptStarted { activation, attempt, restart, timeout } => (
-                format!("attempt {attempt} of {} started", path(*activation)),
-                json!({ "callId": call(*activation), "restart": restart, "timeoutMs": timeout.map(millis) }),
+            EventBody::AttemptStarted { call, attempt, restart, timeout } => (
+                format!("attempt {attempt} of {} started", named(*call)),
+                json!({ "callId": call_id(*call), "restart": restart, "timeoutMs": timeout.map(millis) }),
             ),
-            EventBody::AttemptFinished { activation, attempt, result, is_final } => {
-                let duration = self.attempt_began(*activation).map(|start| millis(event.at.since(start)));
-                let mut data = json!({ "callId": call(*activation), "final": is_final, "duration": duration });
+            EventBody::AttemptFinished { call, attempt, result, is_final } => {
+                let duration = self.attempt_began(*call).map(|start| millis(event.at.since(start)));
+                let mut data = json!({ "callId": call_id(*call), "final": is_final, "duration": duration });
                 match result {
                     Ok(output) => {
                         data["output"] = Value::clone(output);
-                        (format!("attempt {attempt} of {} succeeded", path(*activation)), data)
+                        (format!("attempt {attempt} of {} succeeded", named(*call)), data)
                     }
                     Err(error) => {
                         data["error"] = json!(error);
-                        (format!("attempt {attempt} of {} failed: {error}", path(*activation)), data)
+                        (format!("attempt {attempt} of {} failed: {error}", named(*call)), data)
                     }
                 }
             }
-            EventBody::AttemptRejected { activation, error, is_final } => (
-                format!("an attempt of {} was rejected: {error}", path(*activation)),
-                json!({ "callId": call(*activation), "error": error, "final": is_final }),
+            EventBody::AttemptRejected { call, error, is_final } => (
+                format!("an attempt of {} was rejected: {error}", named(*call)),
+                json!({ "callId": call_id(*call), "error": error, "final": is_final }),
             ),
-            EventBody::RetryScheduled { activation, attempt, delay, due_at } => (
-                format!("attempt {attempt} of {} in {}", path(*activation), orchestr8_schema::Millis::from(*delay)),
-                json!({ "callId": call(*activation), "delayMs": millis(*delay), "dueAt": due_at }),
+            EventBody::RetryScheduled { call, attempt, delay, due_at } => (
+                format!("attempt {attempt} of {} in {}", named(*call), orchestr8_schema::Millis::from(*delay)),
+                json!({ "callId": call_id(*call), "delayMs": millis(*delay), "dueAt": due_at }),
             ),
             EventBody::TimerFired { timer } => {
                 let name = match timer {
@@ -469,8 +474,10 @@ impl<'a> Renderer<'a> {
         Some(values.collect()).filter(|_: &Map<_, _>| !captures.is_empty())
     }
 
-    fn attempt_began(&self, activation: Activation) -> Option<Timestamp> {
-        self.state.activation(activation)?.attempt_at
+    fn attempt_began(&self, call: CallId) -> Option<Timestamp> {
+        match call {
+            CallId::Step(activation) => self.state.activation(activation)?.attempt_at,
+        }
     }
 }
 

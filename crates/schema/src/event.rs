@@ -234,8 +234,8 @@ pub enum EventBody {
     },
     /// `attempt.started`: the agent is about to be called.
     AttemptStarted {
-        /// Which step.
-        activation: Activation,
+        /// Which call.
+        call: CallId,
         /// The number of the attempt, counted from 1.
         attempt: u32,
         /// How often this attempt was begun again after a crash.
@@ -245,8 +245,8 @@ pub enum EventBody {
     },
     /// `attempt.finished`: the agent has answered.
     AttemptFinished {
-        /// Which step.
-        activation: Activation,
+        /// Which call.
+        call: CallId,
         /// The number of the attempt.
         attempt: u32,
         /// What it gave.
@@ -256,8 +256,8 @@ pub enum EventBody {
     },
     /// `attempt.rejected`: the agent was not called.
     AttemptRejected {
-        /// Which step.
-        activation: Activation,
+        /// Which call.
+        call: CallId,
         /// Why.
         error: Arc<Failure>,
         /// Whether no further attempt will be made.
@@ -265,8 +265,8 @@ pub enum EventBody {
     },
     /// `retry.scheduled`.
     RetryScheduled {
-        /// Which step.
-        activation: Activation,
+        /// Which call.
+        call: CallId,
         /// The number of the next attempt.
         attempt: u32,
         /// How long it waits.
@@ -519,12 +519,30 @@ pub enum Timer {
     Grace,
 }
 
+/// A call, named by what it is for. One call is all attempts of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum CallId {
+    /// The agent of a step.
+    Step(Activation),
+}
+
+impl CallId {
+    /// Returns the step that the call is about, if it is about one.
+    #[must_use]
+    pub fn activation(self) -> Option<Activation> {
+        match self {
+            Self::Step(activation) => Some(activation),
+        }
+    }
+}
+
 /// What took too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum TimeoutScope {
-    /// One attempt of a step.
-    Attempt(Activation, u32),
+    /// One attempt of a call.
+    Attempt(CallId, u32),
     /// A step with all its attempts and waits.
     Step(Activation),
     /// The execution.
@@ -535,8 +553,8 @@ pub enum TimeoutScope {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CircuitChange {
-    /// The step whose call caused it.
-    pub activation: Activation,
+    /// The call that caused it.
+    pub call: CallId,
     /// The circuit's key.
     pub key: String,
     /// The state it is in now.
@@ -669,16 +687,14 @@ impl EventBody {
             | Self::StepFailed { activation, .. }
             | Self::StepSkipped { activation, .. }
             | Self::StepCancelled { activation, .. }
-            | Self::AttemptStarted { activation, .. }
-            | Self::AttemptFinished { activation, .. }
-            | Self::AttemptRejected { activation, .. }
-            | Self::RetryScheduled { activation, .. }
             | Self::TimerFired { timer: Timer::StepDeadline(activation) | Timer::Wait(activation) }
-            | Self::TimeoutExceeded {
-                scope: TimeoutScope::Attempt(activation, _) | TimeoutScope::Step(activation),
-                ..
-            } => Some(*activation),
-            Self::CircuitChanged(change) => Some(change.activation),
+            | Self::TimeoutExceeded { scope: TimeoutScope::Step(activation), .. } => Some(*activation),
+            Self::AttemptStarted { call, .. }
+            | Self::AttemptFinished { call, .. }
+            | Self::AttemptRejected { call, .. }
+            | Self::RetryScheduled { call, .. }
+            | Self::TimeoutExceeded { scope: TimeoutScope::Attempt(call, _), .. } => call.activation(),
+            Self::CircuitChanged(change) => change.call.activation(),
             Self::ExecutionQueued(_)
             | Self::ExecutionStarted { .. }
             | Self::ExecutionPaused { .. }

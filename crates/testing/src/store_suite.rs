@@ -12,7 +12,7 @@ use orchestr8_core::{
 use orchestr8_schema::{
     ExecutionId, Timestamp, ValidWorkflow,
     api::ExecutionStatus,
-    event::{Activation, Event, EventBody, Queued, Timer},
+    event::{Activation, CallId, Event, EventBody, Queued, Timer},
 };
 use serde_json::{Value, json};
 
@@ -112,7 +112,12 @@ fn event(second: u64, body: EventBody) -> Event {
 }
 
 fn finished(value: Value) -> EventBody {
-    EventBody::AttemptFinished { activation: Activation(0), attempt: 1, result: Ok(Arc::new(value)), is_final: true }
+    EventBody::AttemptFinished {
+        call: CallId::Step(Activation(0)),
+        attempt: 1,
+        result: Ok(Arc::new(value)),
+        is_final: true,
+    }
 }
 
 /// Some events, told apart by their numbers.

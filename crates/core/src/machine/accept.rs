@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use orchestr8_schema::{
-    event::{Activation, ApprovalAnswer, ApprovalDecision, EventBody, TimeoutScope, Timer},
+    event::{Activation, ApprovalAnswer, ApprovalDecision, CallId, EventBody, TimeoutScope, Timer},
     json_schema::Violations,
     validate::{ValidKind, ValidWait},
 };
@@ -208,21 +208,21 @@ pub fn accept(plan: &Plan, state: &State, body: &EventBody) -> Result<(), Refusa
             true
         }
 
-        EventBody::AttemptStarted { activation, attempt, .. } => {
+        EventBody::AttemptStarted { call: CallId::Step(activation), attempt, .. } => {
             running(state)
                 && step(state, *activation).is_some_and(|step| match step.phase {
                     Phase::Scheduled | Phase::Backoff => step.attempts.checked_add(1) == Some(*attempt),
                     _ => false,
                 })
         }
-        EventBody::AttemptFinished { activation, attempt, .. } => {
+        EventBody::AttemptFinished { call: CallId::Step(activation), attempt, .. } => {
             step(state, *activation).is_some_and(|step| step.phase.is_in_flight() && step.attempts == *attempt)
         }
-        EventBody::AttemptRejected { activation, .. } => {
+        EventBody::AttemptRejected { call: call @ CallId::Step(activation), .. } => {
             let waits = is(state, *activation, |phase| matches!(phase, Phase::Scheduled | Phase::Backoff));
-            waits && state.has_call(*activation)
+            waits && state.has_call(*call)
         }
-        EventBody::RetryScheduled { activation, attempt, .. } => {
+        EventBody::RetryScheduled { call: CallId::Step(activation), attempt, .. } => {
             state.status.is_underway()
                 && step(state, *activation)
                     .is_some_and(|step| step.phase == Phase::Between && step.attempts.checked_add(1) == Some(*attempt))
@@ -230,10 +230,14 @@ pub fn accept(plan: &Plan, state: &State, body: &EventBody) -> Result<(), Refusa
         EventBody::TimerFired { timer } => timer_due(plan, state, *timer).is_some(),
 
         EventBody::TimeoutExceeded { scope, .. } => match scope {
-            TimeoutScope::Attempt(activation, _) | TimeoutScope::Step(activation) => step(state, *activation).is_some(),
+            TimeoutScope::Attempt(CallId::Step(activation), _) | TimeoutScope::Step(activation) => {
+                step(state, *activation).is_some()
+            }
             TimeoutScope::Execution => true,
         },
-        EventBody::CircuitChanged(change) => step(state, change.activation).is_some(),
+        EventBody::CircuitChanged(change) => match change.call {
+            CallId::Step(activation) => step(state, activation).is_some(),
+        },
     };
     if fits { Ok(()) } else { Err(refusal(body)) }
 }

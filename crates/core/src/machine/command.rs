@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use orchestr8_schema::{
     Timestamp,
-    event::{Activation, Event, Timer},
+    event::{Activation, CallId, Event, Timer},
 };
 
 use super::{Refusal, Status};
@@ -15,14 +15,14 @@ use super::{Refusal, Status};
 pub enum Command {
     /// Hand this derived event to the machine at once, and store it with its cause.
     Record(Event),
-    /// Call the agent of a step.
+    /// Call an agent.
     Call(Call),
     /// Tell whoever sent the event that it does not fit.
     Refuse(Refusal),
     /// End a call.
     AbortCall {
-        /// Whose call.
-        activation: Activation,
+        /// Which call.
+        call: CallId,
         /// Why.
         reason: Arc<str>,
         /// True drops the call at once, and no answer counts; false fires its token, and the next answer is final.
@@ -56,14 +56,14 @@ pub enum Command {
     Finish(Status),
 }
 
-/// A call of a step's agent, all attempts of it.
+/// A call of an agent, all attempts of it.
 ///
 /// The driver announces each attempt by `attempt.started` before the agent is called, and reports each by `attempt.finished`.
 /// Input, agent and policies stand in the state and the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// The step.
-    pub activation: Activation,
+    /// What it is for.
+    pub id: CallId,
     /// The number of the attempt to begin with.
     pub attempt: u32,
     /// How often that attempt was begun before, by processes that are gone.

@@ -1,6 +1,6 @@
 //! What is open, for a driver with nothing in hand.
 
-use orchestr8_schema::event::{Activation, Timer};
+use orchestr8_schema::event::{Activation, CallId, Timer};
 
 use super::{
     Command, Commands, State,
@@ -28,7 +28,8 @@ pub fn outstanding(plan: &Plan, state: &State, out: &mut Commands) {
         }
         out.extend(open_call(plan, state, activation).map(Command::Call));
         if told && step.phase.is_in_flight() {
-            out.push(Command::AbortCall { activation, reason: "the execution is ending".into(), force: false });
+            let call = CallId::Step(activation);
+            out.push(Command::AbortCall { call, reason: "the execution is ending".into(), force: false });
         }
     }
     out.extend(timer(Timer::Grace));

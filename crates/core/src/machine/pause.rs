@@ -6,7 +6,10 @@
 
 use std::time::Duration;
 
-use orchestr8_schema::{Timestamp, event::Activation};
+use orchestr8_schema::{
+    Timestamp,
+    event::{Activation, CallId},
+};
 
 use super::{Command, Phase, State, Status, command::Sink, fold::Fold};
 
@@ -44,9 +47,13 @@ impl Pauses {
 }
 
 impl State {
-    /// Whether the driver holds a call of a step.
-    pub(crate) fn has_call(&self, activation: Activation) -> bool {
-        self.steps.get(activation.get()).is_some_and(|step| self.is_called_in(step.phase))
+    /// Whether the driver holds a call.
+    pub(crate) fn has_call(&self, call: CallId) -> bool {
+        match call {
+            CallId::Step(activation) => {
+                self.steps.get(activation.get()).is_some_and(|step| self.is_called_in(step.phase))
+            }
+        }
     }
 
     /// Whether the driver holds a call of a step in this phase: a pause takes back those without an attempt in progress.
@@ -88,5 +95,5 @@ impl<S: Sink> Fold<'_, S> {
 }
 
 fn taken_back(activation: Activation) -> Command {
-    Command::AbortCall { activation, reason: "the execution is paused".into(), force: true }
+    Command::AbortCall { call: CallId::Step(activation), reason: "the execution is paused".into(), force: true }
 }

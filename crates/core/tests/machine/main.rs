@@ -17,7 +17,7 @@ use orchestr8_core::{
 };
 use orchestr8_schema::{
     StepIndex, ValidWorkflow,
-    event::{Activation, Event, EventBody, EventSort},
+    event::{Activation, CallId, Event, EventBody, EventSort},
 };
 use orchestr8_testing::scripted;
 use proptest::{prelude::*, sample::Index};
@@ -79,7 +79,7 @@ fn check_end(world: &World<'_>) {
             | EventBody::StepCancelled { activation, .. } => {
                 assert!(ended.insert(*activation), "{activation:?} ended twice");
             }
-            EventBody::AttemptStarted { activation, .. } => {
+            EventBody::AttemptStarted { call: CallId::Step(activation), .. } => {
                 assert!(!ended.contains(activation), "an attempt after the end of {activation:?}");
                 assert!(!ending, "an attempt while the execution is ending");
                 assert!(!paused, "an attempt in a pause");

@@ -14,7 +14,7 @@ use orchestr8_core::{
 use orchestr8_schema::{
     ErrorKind, ExecutionId, Failure, Timestamp,
     event::{
-        Activation, ApprovalAnswer, ApprovalDecision, Cancelling, Event, EventBody, EventSort, ItemResult,
+        Activation, ApprovalAnswer, ApprovalDecision, CallId, Cancelling, Event, EventBody, EventSort, ItemResult,
         LoopDecision, LoopVerdict, MapItems, Queued, Signal, SkipReason, TimeoutScope, Timer,
     },
 };
@@ -142,14 +142,14 @@ impl<'a> World<'a> {
 
     fn carry_out(&mut self, effect: &Command) {
         match *effect {
-            Command::Call(Call { activation, attempt, .. }) => {
+            Command::Call(Call { id: CallId::Step(activation), attempt, .. }) => {
                 let held = Held { in_attempt: false, attempt, told: false };
                 assert!(self.calls.insert(activation, held).is_none(), "a second call of {activation:?}");
             }
-            Command::AbortCall { activation, force: true, .. } => {
+            Command::AbortCall { call: CallId::Step(activation), force: true, .. } => {
                 assert!(self.calls.remove(&activation).is_some(), "{activation:?} has no call that could be aborted");
             }
-            Command::AbortCall { activation, force: false, .. } => {
+            Command::AbortCall { call: CallId::Step(activation), force: false, .. } => {
                 self.calls.get_mut(&activation).expect("only open calls are told").told = true;
             }
             Command::SetTimer { timer, due_at } => {
@@ -180,9 +180,9 @@ impl<'a> World<'a> {
         let mut approvals = BTreeSet::new();
         for command in commands {
             match command {
-                Command::Call(call) => assert!(calls.insert(call.activation)),
+                Command::Call(call) => assert!(calls.insert(step_of(call.id))),
                 Command::SetTimer { timer, due_at } => assert!(timers.insert(timer, due_at).is_none()),
-                Command::AbortCall { activation, .. } => assert!(told.insert(activation)),
+                Command::AbortCall { call, .. } => assert!(told.insert(step_of(call))),
                 Command::RequestApproval { activation, .. } => assert!(approvals.insert(activation)),
                 other => panic!("{other:?} is outstanding"),
             }
@@ -235,7 +235,7 @@ impl<'a> World<'a> {
                 let held = self.calls.remove(&activation).expect("open");
                 let result = Err(Arc::new(Failure::new(ErrorKind::Network, "down")));
                 assert!(self.event(EventBody::AttemptFinished {
-                    activation,
+                    call: CallId::Step(activation),
                     attempt: held.attempt,
                     result,
                     is_final: true
@@ -247,9 +247,19 @@ impl<'a> World<'a> {
                 self.calls.get_mut(&activation).expect("open").in_attempt = false;
                 self.calls.get_mut(&activation).expect("open").attempt += 1;
                 let result = Err(Arc::new(Failure::new(ErrorKind::Network, "down")));
-                assert!(self.event(EventBody::AttemptFinished { activation, attempt, result, is_final: false }));
+                assert!(self.event(EventBody::AttemptFinished {
+                    call: CallId::Step(activation),
+                    attempt,
+                    result,
+                    is_final: false
+                }));
                 let (delay, due_at) = (Duration::from_secs(1), Timestamp::from_micros(self.now + 1_000_000));
-                self.event(EventBody::RetryScheduled { activation, attempt: attempt + 1, delay, due_at });
+                self.event(EventBody::RetryScheduled {
+                    call: CallId::Step(activation),
+                    attempt: attempt + 1,
+                    delay,
+                    due_at,
+                });
             }
             Move::Reject(index) => {
                 let Some(activation) = self.pick(index, |held| !held.in_attempt) else { return };
@@ -258,7 +268,11 @@ impl<'a> World<'a> {
                 }
                 self.calls.remove(&activation);
                 let error = Arc::new(Failure::new(ErrorKind::CircuitOpen, "open"));
-                assert!(self.event(EventBody::AttemptRejected { activation, error, is_final: true }));
+                assert!(self.event(EventBody::AttemptRejected {
+                    call: CallId::Step(activation),
+                    error,
+                    is_final: true
+                }));
             }
             Move::FireTimer(index) => {
                 let timers: Vec<_> = self.timers.keys().copied().collect();
@@ -297,7 +311,7 @@ impl<'a> World<'a> {
     fn begin(&mut self, activation: Activation) {
         let attempt = self.calls[&activation].attempt;
         let timeout = Some(Duration::from_secs(30));
-        if self.event(EventBody::AttemptStarted { activation, attempt, restart: 0, timeout }) {
+        if self.event(EventBody::AttemptStarted { call: CallId::Step(activation), attempt, restart: 0, timeout }) {
             self.calls.get_mut(&activation).expect("open").in_attempt = true;
         }
     }
@@ -307,7 +321,12 @@ impl<'a> World<'a> {
         // What an agent answers depends on step path and attempt, never on order.
         let path = self.state.step_path(self.plan, activation).expect("there is one");
         let result = Ok(Arc::new(json!({ "step": path, "attempt": held.attempt })));
-        assert!(self.event(EventBody::AttemptFinished { activation, attempt: held.attempt, result, is_final: true }));
+        assert!(self.event(EventBody::AttemptFinished {
+            call: CallId::Step(activation),
+            attempt: held.attempt,
+            result,
+            is_final: true
+        }));
     }
 
     fn signal(&mut self, name: &str) {
@@ -339,13 +358,22 @@ impl<'a> World<'a> {
             8 => EventBody::StepFailed { activation, error: error(), fatal: two.is_multiple_of(2) },
             9 => EventBody::StepSkipped { activation, reason: SkipReason::ConditionNotMet, dependency: None },
             10 => EventBody::StepCancelled { activation, forced: true },
-            11 => EventBody::AttemptStarted { activation, attempt, restart: u32::MAX, timeout: None },
-            12 => {
-                EventBody::AttemptFinished { activation, attempt, result: Ok(value()), is_final: two.is_multiple_of(2) }
+            11 => {
+                EventBody::AttemptStarted { call: CallId::Step(activation), attempt, restart: u32::MAX, timeout: None }
             }
-            13 => EventBody::AttemptRejected { activation, error: error(), is_final: two.is_multiple_of(2) },
+            12 => EventBody::AttemptFinished {
+                call: CallId::Step(activation),
+                attempt,
+                result: Ok(value()),
+                is_final: two.is_multiple_of(2),
+            },
+            13 => EventBody::AttemptRejected {
+                call: CallId::Step(activation),
+                error: error(),
+                is_final: two.is_multiple_of(2),
+            },
             14 => EventBody::RetryScheduled {
-                activation,
+                call: CallId::Step(activation),
                 attempt,
                 delay: Duration::MAX,
                 due_at: Timestamp::from_micros(i64::MAX),
@@ -437,4 +465,9 @@ impl<'a> World<'a> {
             })
             .collect()
     }
+}
+
+fn step_of(call: CallId) -> Activation {
+    let CallId::Step(activation) = call;
+    activation
 }

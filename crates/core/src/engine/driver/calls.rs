@@ -14,7 +14,7 @@ use orchestr8_resilience::{
 };
 use orchestr8_schema::{
     Failure, Timestamp,
-    event::{Activation, CircuitChange, CircuitStateName, EventBody, TimeoutScope},
+    event::{CallId, CircuitChange, CircuitStateName, EventBody, TimeoutScope},
 };
 use serde_json::Value;
 use tracing::Span;
@@ -32,7 +32,7 @@ use crate::{
 
 /// A call of one step.
 pub(super) struct Entry {
-    pub(super) activation: Activation,
+    pub(super) id: CallId,
     pub(super) state: Arc<CallState>,
     /// Absent while it is in flight.
     pub(super) future: Option<CallFuture>,
@@ -46,13 +46,14 @@ pub(super) struct Entry {
 impl Driver {
     /// Makes the future of a call. Nothing happens before it is polled. Absent for a step that calls nothing.
     pub(super) fn open(&mut self, call: Call, circuit: Option<Circuit>, has_slot: bool) -> Option<usize> {
-        let known = &self.state.steps()[call.activation.get()];
+        let CallId::Step(activation) = call.id;
+        let known = &self.state.steps()[activation.get()];
         let step = known.step;
         let planned = &self.program.plan.steps()[step.get()];
         let leaf = planned.leaf.as_ref()?;
         let identity = match &planned.identity {
             Some(identity) => Arc::clone(identity),
-            None => Arc::new(self.state.identity(&self.program.plan, call.activation)),
+            None => Arc::new(self.state.identity(&self.program.plan, activation)),
         };
         let span = telemetry::step_span(&self.span, &identity, &leaf.agent.manifest().id);
         let mut context = AgentContext::builder(
@@ -68,14 +69,14 @@ impl Driver {
         let state = Arc::new(CallState::new(context.build(), call.deadline_at, span, call.attempt, has_slot));
         let instant = |at: Timestamp| self.timeline.instant(at);
         let limits = CallLimits {
-            seed: mix(self.engine.seed ^ self.shared.seed() ^ u64::from(call.activation.0).rotate_left(32)),
+            seed: mix(self.engine.seed ^ self.shared.seed() ^ u64::from(activation.0).rotate_left(32)),
             tries_used: call.tries_used,
             not_before: call.not_before.map(instant),
             deadline: call.deadline_at.map(instant),
         };
         let future = stack::call(Arc::clone(&self.program), step, Arc::clone(&state), circuit, limits);
         let key = self.calls.insert(Entry {
-            activation: call.activation,
+            id: call.id,
             state,
             future: Some(future),
             has_slot,
@@ -83,7 +84,7 @@ impl Driver {
             in_attempt: false,
             told: false,
         });
-        let index = call.activation.get();
+        let index = activation.get();
         if self.call_of.len() <= index {
             self.call_of.resize(self.state.steps().len(), NO_CALL);
         }
@@ -91,8 +92,9 @@ impl Driver {
         Some(key)
     }
 
-    /// Finds the circuit that a step's call belongs to.
-    pub(super) fn circuit_of(&self, activation: Activation) -> Option<Circuit> {
+    /// Finds the circuit that a call belongs to.
+    pub(super) fn circuit_of(&self, call: CallId) -> Option<Circuit> {
+        let CallId::Step(activation) = call;
         let step = self.state.activation(activation)?;
         self.program.stack(step.step)?.circuit(step.input.as_deref()?, &self.engine.circuits)
     }
@@ -152,14 +154,14 @@ impl Driver {
         let heard = self.calls[key].state.take_signals();
         for signal in heard.signals {
             let Some(entry) = self.calls.get_mut(key) else { return false };
-            let activation = entry.activation;
+            let call = entry.id;
             match signal {
                 Signal::TimedOut { attempt, timeout } => {
-                    let scope = TimeoutScope::Attempt(activation, attempt);
+                    let scope = TimeoutScope::Attempt(call, attempt);
                     self.tell(EventBody::TimeoutExceeded { scope, timeout });
                 }
                 Signal::Circuit(change) => {
-                    let change = self.circuit_change(activation, &change);
+                    let change = self.circuit_change(call, &change);
                     self.tell(EventBody::CircuitChanged(Arc::new(change)));
                 }
                 Signal::Retry { attempt, failure, delay, due_at } => {
@@ -169,13 +171,13 @@ impl Driver {
                     entry.in_attempt = false;
                     self.free_slot(key);
                     let result = Err(Arc::new(of_attempt(failure, attempt)));
-                    self.tell(EventBody::AttemptFinished { activation, attempt, result, is_final });
+                    self.tell(EventBody::AttemptFinished { call, attempt, result, is_final });
                     if is_final {
                         self.close(key);
                         return false;
                     }
                     let due_at = self.timeline.timestamp(due_at);
-                    self.tell(EventBody::RetryScheduled { activation, attempt: attempt + 1, delay, due_at });
+                    self.tell(EventBody::RetryScheduled { call, attempt: attempt + 1, delay, due_at });
                 }
             }
         }
@@ -206,13 +208,14 @@ impl Driver {
             }
         }
         let entry = &self.calls[key];
-        let activation = entry.activation;
+        let call = entry.id;
+        let CallId::Step(activation) = call;
         let attempt = entry.state.attempt();
         let restart = self.state.activation(activation).map_or(0, |step| step.restarts);
         let step = self.state.activation(activation).map(|step| step.step);
         let timeout = step.and_then(|step| self.program.stack(step)).map(LeafStack::timeout);
         // An execution that is ending refuses, and has aborted the call already.
-        if self.feed(EventBody::AttemptStarted { activation, attempt, restart, timeout }).is_ok() {
+        if self.feed(EventBody::AttemptStarted { call, attempt, restart, timeout }).is_ok() {
             self.calls[key].in_attempt = true;
             self.starting.push(key);
         }
@@ -222,37 +225,37 @@ impl Driver {
     fn answered(&mut self, key: usize, result: Result<Value, AgentError>) {
         let Some(entry) = self.calls.get(key) else { return };
         self.answers_taken += 1;
-        let (activation, in_attempt) = (entry.activation, entry.in_attempt);
+        let (call, in_attempt) = (entry.id, entry.in_attempt);
         let attempt = entry.state.attempt();
         let span = entry.state.span().clone();
         self.close(key);
         let body = match result {
-            Ok(output) => {
-                EventBody::AttemptFinished { activation, attempt, result: Ok(Arc::new(output)), is_final: true }
-            }
+            Ok(output) => EventBody::AttemptFinished { call, attempt, result: Ok(Arc::new(output)), is_final: true },
             Err(error) if in_attempt => {
                 let result = Err(Arc::new(of_attempt(error.to_failure(), attempt)));
-                EventBody::AttemptFinished { activation, attempt, result, is_final: true }
+                EventBody::AttemptFinished { call, attempt, result, is_final: true }
             }
             Err(error) => {
                 let mut failure = error.to_failure();
                 failure.attempts = attempt - 1;
-                EventBody::AttemptRejected { activation, error: Arc::new(failure), is_final: true }
+                EventBody::AttemptRejected { call, error: Arc::new(failure), is_final: true }
             }
         };
         self.tell(body);
-        self.record_end(&span, activation);
+        self.record_end(&span, call);
     }
 
-    /// Writes down in the span of a step how the machine has decided that it ended.
-    fn record_end(&self, span: &Span, activation: Activation) {
+    /// Writes down in the span of a call how the machine has decided that it ended.
+    fn record_end(&self, span: &Span, call: CallId) {
+        let CallId::Step(activation) = call;
         if let Some(step) = self.state.activation(activation) {
             let error = step.error.as_ref().filter(|_| step.phase == Phase::Failed).map(|error| error.code);
             telemetry::record_end(span, step.phase.status(), error);
         }
     }
 
-    pub(super) fn abort(&mut self, activation: Activation, force: bool) {
+    pub(super) fn abort(&mut self, call: CallId, force: bool) {
+        let CallId::Step(activation) = call;
         let Some(key) = self.call_of.get(activation.get()).filter(|key| **key != NO_CALL) else { return };
         let key = *key as usize;
         let entry = &mut self.calls[key];
@@ -261,7 +264,7 @@ impl Driver {
             // A call in flight is dropped when it is polled next, which this brings about.
             entry.state.abort();
             self.close(key);
-            self.record_end(&span, activation);
+            self.record_end(&span, call);
         } else {
             entry.told = true;
             entry.state.cancel_attempt();
@@ -272,17 +275,18 @@ impl Driver {
     fn close(&mut self, key: usize) {
         self.free_slot(key);
         let entry = self.calls.remove(key);
-        self.call_of[entry.activation.get()] = NO_CALL;
+        let CallId::Step(activation) = entry.id;
+        self.call_of[activation.get()] = NO_CALL;
     }
 
-    fn circuit_change(&self, activation: Activation, change: &circuit_breaker::CircuitChange) -> CircuitChange {
+    fn circuit_change(&self, call: CallId, change: &circuit_breaker::CircuitChange) -> CircuitChange {
         let (state, reopens_at) = match change.new {
             CircuitState::Closed { .. } => (CircuitStateName::Closed, None),
             CircuitState::Open { until } => (CircuitStateName::Open, Some(self.timeline.timestamp(until))),
             CircuitState::HalfOpen { .. } => (CircuitStateName::HalfOpen, None),
         };
         let key = change.key.to_string();
-        CircuitChange { activation, key, state, reason: change.reason.as_str().into(), reopens_at }
+        CircuitChange { call, key, state, reason: change.reason.as_str().into(), reopens_at }
     }
 }
 

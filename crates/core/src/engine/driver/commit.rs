@@ -76,7 +76,7 @@ impl Driver {
         let mut effects = std::mem::take(&mut self.effects);
         for effect in effects.drain(..) {
             match effect {
-                Command::AbortCall { activation, force, .. } => self.abort(activation, force),
+                Command::AbortCall { call, force, .. } => self.abort(call, force),
                 Command::SetTimer { timer, due_at } => self.timers.set(timer, due_at),
                 Command::ClearTimer { timer } => self.timers.clear(timer),
                 Command::Finish(status) => {

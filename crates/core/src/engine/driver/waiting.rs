@@ -22,7 +22,7 @@ pub(super) enum Waiter {
 /// Whether somebody waits for a slot still: what was aborted meanwhile does not.
 pub(super) fn waits(waiter: &Waiter, state: &State, calls: &Slab<Entry>) -> bool {
     match waiter {
-        Waiter::New(call, _) => state.has_call(call.activation),
+        Waiter::New(call, _) => state.has_call(call.id),
         Waiter::Parked(key) => calls.get(*key).is_some_and(|entry| entry.wants_slot),
     }
 }
@@ -69,10 +69,10 @@ impl Driver {
 
     /// Queues a call for a slot, unless its circuit would reject it or it is not due.
     fn begin_call(&mut self, call: Call) {
-        if !self.state.has_call(call.activation) {
+        if !self.state.has_call(call.id) {
             return;
         }
-        let circuit = self.circuit_of(call.activation);
+        let circuit = self.circuit_of(call.id);
         let rejected = circuit.as_ref().is_some_and(|circuit| circuit.rejection().is_some());
         if rejected || call.not_before.is_some() {
             let key = self.open(call, circuit, false);

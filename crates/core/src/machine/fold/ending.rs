@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use orchestr8_schema::{
     Failure,
-    event::{Activation, Cancelling, Timer},
+    event::{Activation, CallId, Cancelling, Timer},
 };
 
 use super::Fold;
@@ -48,8 +48,8 @@ impl<S: Sink> Fold<'_, S> {
         let reason: Arc<str> = reason.into();
         for (index, step) in self.state.steps.iter().enumerate() {
             if step.phase.is_in_flight() {
-                let activation = Activation(index as u32);
-                self.out.push(Command::AbortCall { activation, reason: Arc::clone(&reason), force: false });
+                let call = CallId::Step(Activation(index as u32));
+                self.out.push(Command::AbortCall { call, reason: Arc::clone(&reason), force: false });
             }
         }
         self.out.push(Command::SetTimer { timer: Timer::Grace, due_at });

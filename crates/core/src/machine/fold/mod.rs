@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 
 use orchestr8_schema::{
     ErrorKind, Failure, Millis, Timestamp,
-    event::{Activation, Event, EventBody, Timer},
+    event::{Activation, CallId, Event, EventBody, Timer},
     validate::ValidKind,
 };
 
@@ -71,7 +71,7 @@ pub(super) fn open_call(plan: &Plan, state: &State, activation: Activation) -> O
         _ => return None,
     };
     Some(Call {
-        activation,
+        id: CallId::Step(activation),
         attempt,
         restart,
         tries_used: attempt.saturating_sub(1).saturating_add(step.rejected),
@@ -158,23 +158,18 @@ impl<S: Sink> Fold<'_, S> {
             }
             EventBody::ApprovalAnswered { activation, answer } => self.approval_answered(*activation, answer),
 
-            EventBody::AttemptStarted { activation, attempt, restart, .. } => {
-                self.attempt_started(*activation, *attempt, *restart);
-            }
-            EventBody::AttemptFinished { activation, result, is_final, .. } => {
-                self.attempt_finished(*activation, result, *is_final);
-            }
-            EventBody::AttemptRejected { activation, error, is_final } => {
-                self.attempt_rejected(*activation, error, *is_final);
-            }
-            EventBody::RetryScheduled { activation, due_at, .. } => {
-                let step = &mut self.state.steps[activation.get()];
-                step.phase = Phase::Backoff;
-                step.due_at = Some(*due_at);
-                if self.state.status == Status::Paused {
-                    self.take_back(*activation);
-                }
-            }
+            EventBody::AttemptStarted { call, attempt, restart, .. } => match *call {
+                CallId::Step(activation) => self.attempt_started(activation, *attempt, *restart),
+            },
+            EventBody::AttemptFinished { call, result, is_final, .. } => match *call {
+                CallId::Step(activation) => self.attempt_finished(activation, result, *is_final),
+            },
+            EventBody::AttemptRejected { call, error, is_final } => match *call {
+                CallId::Step(activation) => self.attempt_rejected(activation, error, *is_final),
+            },
+            EventBody::RetryScheduled { call, due_at, .. } => match *call {
+                CallId::Step(activation) => self.retry_scheduled(activation, *due_at),
+            },
             EventBody::TimerFired { timer } => self.timer_fired(*timer),
             EventBody::TimeoutExceeded { .. } | EventBody::CircuitChanged(_) => {}
         }
@@ -223,7 +218,7 @@ impl<S: Sink> Fold<'_, S> {
     }
 
     fn abort(&mut self, activation: Activation, reason: &str, force: bool) {
-        self.out.push(Command::AbortCall { activation, reason: reason.into(), force });
+        self.out.push(Command::AbortCall { call: CallId::Step(activation), reason: reason.into(), force });
     }
 
     /// Sets a timer if it is open.

@@ -12,7 +12,7 @@ use orchestr8_schema::{
 use serde_json::{Value, json};
 
 use super::{Fold, is_asked};
-use crate::machine::{Command, Phase, Rescue, StepState, agenda::Consequence, command::Sink};
+use crate::machine::{Command, Phase, Rescue, Status, StepState, agenda::Consequence, command::Sink};
 
 impl<S: Sink> Fold<'_, S> {
     fn step(&mut self, activation: Activation) -> &mut StepState {
@@ -156,6 +156,15 @@ impl<S: Sink> Fold<'_, S> {
         }
     }
 
+    pub(super) fn retry_scheduled(&mut self, activation: Activation, due_at: Timestamp) {
+        let step = self.step(activation);
+        step.phase = Phase::Backoff;
+        step.due_at = Some(due_at);
+        if self.state.status == Status::Paused {
+            self.take_back(activation);
+        }
+    }
+
     /// A step has taken longer than its deadline allows.
     pub(super) fn step_late(&mut self, activation: Activation) {
         let step = self.step(activation);
@@ -206,8 +215,7 @@ impl<S: Sink> Fold<'_, S> {
     pub(super) fn clear_deadline(&mut self, activation: Activation) {
         let step = &self.state.steps[activation.get()];
         let open = step.scheduled_at.is_some() && step.phase.has_deadline();
-        if open && self.state.status == super::Status::Running && self.plan.steps()[step.step.get()].deadline.is_some()
-        {
+        if open && self.state.status == Status::Running && self.plan.steps()[step.step.get()].deadline.is_some() {
             self.out.push(Command::ClearTimer { timer: Timer::StepDeadline(activation) });
         }
     }
