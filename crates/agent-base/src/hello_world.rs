@@ -1,13 +1,10 @@
 //! The agent that greets, for first workflows and for trials of everything else.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
-use orchestr8_schema::ErrorKind;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Agent, AgentContext, AgentError, AgentManifest};
+use crate::{Agent, AgentContext, AgentError, AgentManifest, trial};
 
 /// `@orchestr8/hello-world`: greets a person.
 ///
@@ -57,7 +54,7 @@ impl Agent for HelloWorld {
                 },
                 "required": ["result", "message", "timestamp", "agentId"]
             }))
-            .config_schema(trial_schema())
+            .config_schema(trial::schema())
             .idempotent()
     }
 
@@ -70,7 +67,7 @@ impl Agent for HelloWorld {
     }
 
     async fn execute(&self, input: &Value, cx: &AgentContext, cancel: CancellationToken) -> Result<Value, AgentError> {
-        trial(cx, &cancel).await?;
+        trial::trial(cx, &cancel).await?;
         let text = |key| input.get(key).and_then(Value::as_str);
         let message = text("message").filter(|message| !message.trim().is_empty());
         Ok(json!({
@@ -85,35 +82,4 @@ impl Agent for HelloWorld {
 fn is_name(name: &str) -> bool {
     (1..=50).contains(&name.chars().count())
         && name.chars().all(|character| character.is_alphabetic() || character == ' ')
-}
-
-fn trial_schema() -> Value {
-    let kinds: Vec<_> = ErrorKind::ALL.iter().map(|kind| kind.code()).collect();
-    json!({
-        "type": "object",
-        "properties": {
-            "delayMs": { "type": "integer", "minimum": 0, "default": 0 },
-            "failTimes": { "type": "integer", "minimum": 0, "default": 0 },
-            "failWith": { "enum": kinds, "default": "RETRYABLE" }
-        }
-    })
-}
-
-/// Waits and fails as the configuration for trials says.
-async fn trial(cx: &AgentContext, cancel: &CancellationToken) -> Result<(), AgentError> {
-    let config: &Map<String, Value> = cx.config();
-    let number = |key: &str| config.get(key).and_then(Value::as_u64).unwrap_or(0);
-    let delay = number("delayMs");
-    if delay > 0 && cancel.run_until_cancelled(tokio::time::sleep(Duration::from_millis(delay))).await.is_none() {
-        return Err(AgentError::cancelled("cancelled while waiting"));
-    }
-    let times = number("failTimes");
-    if u64::from(cx.attempt()) <= times {
-        let kind = config
-            .get("failWith")
-            .and_then(|kind| serde_json::from_value(kind.clone()).ok())
-            .unwrap_or(ErrorKind::Retryable);
-        return Err(AgentError::new(kind, format!("attempt {} of {times} that were asked to fail", cx.attempt())));
-    }
-    Ok(())
 }

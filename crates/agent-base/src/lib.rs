@@ -30,6 +30,17 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # Agents that are there already
+//!
+//! [`HelloWorld`] greets; those in [`builtin`] pass values on, change them, wait and fail. They need no network.
+//!
+//! # Features
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `template` | `builtin::Template`, which renders texts from data |
+//! | `example-agents` | `example_agents`, the deterministic agents that the example workflows call |
+//!
 //! # Failures
 //!
 //! An [`AgentError`] has a kind, which decides whether the call is tried again and what a circuit breaker makes of it. The kind
@@ -41,13 +52,17 @@
 //! the grace is over the future is dropped, so what must be cleaned up belongs in guards.
 
 pub mod agent;
+pub mod builtin;
 pub mod context;
 pub mod error;
+#[cfg(feature = "example-agents")]
+pub mod example_agents;
 pub mod function;
 pub mod hello_world;
 pub mod manifest;
 pub mod registry;
 pub mod service;
+mod trial;
 pub mod typed;
 
 pub use tokio_util::sync::CancellationToken;

@@ -1,17 +1,16 @@
 //! The contract around agents, through the crate's public face.
 
+mod support;
+
 use std::sync::Arc;
 
 use orchestr8_agent_base::{
-    Agent, AgentContext, AgentError, AgentManifest, AgentRegistry, AgentService, CancellationToken, Clock, HelloWorld,
-    TypedAgent, agent_fn,
-    context::{ExecutionIdentity, StepIdentity},
-    registry::RegisterError,
-    service::AgentRequest,
+    Agent, AgentContext, AgentError, AgentManifest, AgentRegistry, AgentService, CancellationToken, HelloWorld,
+    TypedAgent, agent_fn, registry::RegisterError, service::AgentRequest,
 };
 use orchestr8_resilience::{Class, Classify};
 use orchestr8_schema::{
-    Code, ErrorKind, ExecutionId, StepId, StepPath, Timestamp,
+    Code, ErrorKind,
     source::{Options, load_value},
 };
 use schemars::JsonSchema;
@@ -19,37 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tower::ServiceExt;
 
-#[derive(Debug)]
-struct Noon;
-
-impl Clock for Noon {
-    fn now(&self) -> Timestamp {
-        "2025-01-17T12:00:00Z".parse().expect("a time")
-    }
-
-    fn random(&self) -> u64 {
-        7
-    }
-}
-
-fn context(input: &Value, config: Map<String, Value>) -> AgentContext {
-    let execution = ExecutionIdentity::new(
-        ExecutionId::from_parts(1, [1; 10]),
-        "test",
-        "correlation".parse().expect("well formed"),
-        Noon.now(),
-    );
-    let step: StepId = "step".parse().expect("well formed");
-    let path = StepPath::from(&step);
-    AgentContext::builder(
-        Arc::new(execution),
-        Arc::new(StepIdentity::new(step, path, 0)),
-        Arc::new(Noon),
-        Arc::new(input.clone()),
-    )
-    .config(Arc::new(config))
-    .build()
-}
+use support::context;
 
 /// Calls an agent as an engine does, apart from the check of the input against its schema.
 async fn call(agent: impl Agent, input: Value, config: Value) -> Result<Value, AgentError> {

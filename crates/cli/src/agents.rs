@@ -1,6 +1,6 @@
 //! The agents that the program brings along.
 
-use orchestr8_agent_base::{AgentRegistry, HelloWorld};
+use orchestr8_agent_base::{AgentRegistry, builtin, example_agents};
 
 use crate::Error;
 
@@ -13,6 +13,7 @@ pub fn built_in() -> Result<AgentRegistry, Error> {
     let variables =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let mut registry = AgentRegistry::with_environment(variables);
-    registry.register(HelloWorld).map_err(|error| Error::internal("registering the agents").with_source(error))?;
+    let registered = builtin::register(&mut registry).and_then(|()| example_agents::register(&mut registry));
+    registered.map_err(|error| Error::internal("registering the agents").with_source(error))?;
     Ok(registry)
 }

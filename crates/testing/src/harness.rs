@@ -52,6 +52,12 @@ impl Harness {
         self
     }
 
+    /// Sets the agents, those added so far excluded.
+    pub fn registry(mut self, agents: AgentRegistry) -> Self {
+        self.agents = agents;
+        self
+    }
+
     /// Sets the seed of all ids and jitter.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;

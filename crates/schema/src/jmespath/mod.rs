@@ -8,7 +8,7 @@
 mod interpret;
 
 use ::jmespath::{DEFAULT_RUNTIME, ErrorReason, Variable, ast::Ast};
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 pub(crate) use self::interpret::{Stop, Visits};
 use crate::expression::{EvaluationError, MAX_VALUE_DEPTH};
@@ -214,7 +214,7 @@ pub(crate) fn export(value: &Variable) -> Result<Value, Stop> {
         Ok(match value {
             Variable::Null | Variable::Expref(_) => Value::Null,
             Variable::Bool(flag) => Value::Bool(*flag),
-            Variable::Number(number) => Value::Number(number.clone()),
+            Variable::Number(number) => Value::Number(shortest(number)),
             Variable::String(text) => Value::String(text.clone()),
             Variable::Array(items) => {
                 Value::Array(items.iter().map(|item| convert(item, depth)).collect::<Result<_, _>>()?)
@@ -227,6 +227,19 @@ pub(crate) fn export(value: &Variable) -> Result<Value, Stop> {
         })
     }
     convert(value, MAX_VALUE_DEPTH)
+}
+
+/// JMESPath knows one kind of number and computes with fractions; a whole result is a whole number again.
+fn shortest(number: &Number) -> Number {
+    /// Whole numbers up to here are exact (2^53).
+    const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
+
+    match number.as_f64() {
+        Some(value) if number.is_f64() && value.fract() == 0.0 && value.abs() <= MAX_EXACT => {
+            Number::from(value as i64)
+        }
+        _ => number.clone(),
+    }
 }
 
 /// Makes the parser's sentence fit for the middle of a message.
