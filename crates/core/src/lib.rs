@@ -52,6 +52,7 @@
 //! | feature | what it adds |
 //! |---|---|
 //! | `yaml` | workflows in YAML, and diagnostics with line and column |
+//! | `sqlite` | [`SqliteStore`](store::SqliteStore): executions that outlive their process |
 
 pub mod bus;
 pub mod clock;

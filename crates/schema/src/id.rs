@@ -263,6 +263,12 @@ impl ExecutionId {
         text[text.len() - 8..].to_owned()
     }
 
+    /// Makes an id of its 16 bytes.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+
     /// Returns the id as its 16 bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 16] {

@@ -19,6 +19,8 @@
 //! clocks say.
 
 mod memory;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
@@ -30,6 +32,8 @@ use orchestr8_schema::{
 };
 
 pub use self::memory::MemoryStore;
+#[cfg(feature = "sqlite")]
+pub use self::sqlite::{Durability, OpenError, SqliteStore};
 
 /// Keeps journals. See the [module](self) for the contract.
 #[async_trait]

@@ -1,5 +1,8 @@
 //! The stores keep the contract.
 
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
 mod memory {
     use orchestr8_core::MemoryStore;
 
