@@ -9,7 +9,9 @@ use std::{
 };
 
 use orchestr8_schema::{CorrelationId, ExecutionId, StepId, StepPath, Timestamp, canonical};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+
+use crate::Callee;
 
 /// Wall time and chance, the only ones that an agent may use, so that tests can hold the one and repeat the other.
 ///
@@ -70,12 +72,22 @@ impl StepIdentity {
 }
 
 /// Makes the idempotency key of a step whose policies give none: SHA-256, in hex, of `step`, workflow id, execution id, step path and
-/// digest of the input, joined by newlines.
+/// digest of the input (see [`input_digest`]), joined by newlines.
 #[must_use]
-pub fn structural_key(execution: &ExecutionIdentity, step_path: &StepPath, input: &Value) -> String {
+pub fn structural_key(execution: &ExecutionIdentity, step_path: &StepPath, digest: &str) -> String {
     let ExecutionIdentity { workflow_id, execution_id, .. } = execution;
-    let digest = canonical::digest(input);
     canonical::sha256_hex(format!("step\n{workflow_id}\n{execution_id}\n{step_path}\n{digest}").as_bytes())
+}
+
+/// Makes the digest of what a step is given: SHA-256, in hex, of the canonical JSON of an agent's input, or of a tool's name and
+/// arguments.
+#[must_use]
+pub fn input_digest(callee: &Callee, input: &Value) -> String {
+    if callee.is_tool() {
+        canonical::digest(&json!({ "arguments": input, "name": **callee.name() }))
+    } else {
+        canonical::digest(input)
+    }
 }
 
 /// What an agent is told about the call that it serves. Immutable, and cheap to clone.
@@ -199,7 +211,7 @@ impl AgentContext {
     #[must_use]
     pub fn idempotency_key(&self) -> &str {
         let Call { execution, step, input, idempotency_key, .. } = &*self.call;
-        idempotency_key.get_or_init(|| structural_key(execution, &step.step_path, input))
+        idempotency_key.get_or_init(|| structural_key(execution, &step.step_path, &canonical::digest(input)))
     }
 
     /// Returns the agent's configuration: what the step says over what the registration says over the schema's defaults.

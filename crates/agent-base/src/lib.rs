@@ -41,6 +41,8 @@
 //! | `template` | `builtin::Template`, which renders texts from data |
 //! | `example-agents` | `example_agents`, the deterministic agents that the example workflows call |
 //!
+//! A [`Tool`] is smaller than an agent, a named function for models and workflows; see [`tool`].
+//!
 //! # Failures
 //!
 //! An [`AgentError`] has a kind, which decides whether the call is tried again and what a circuit breaker makes of it. The kind
@@ -53,6 +55,7 @@
 
 pub mod agent;
 pub mod builtin;
+pub mod callee;
 pub mod context;
 pub mod error;
 #[cfg(feature = "example-agents")]
@@ -62,6 +65,7 @@ pub mod hello_world;
 pub mod manifest;
 pub mod registry;
 pub mod service;
+pub mod tool;
 mod trial;
 pub mod typed;
 
@@ -70,6 +74,7 @@ pub use tokio_util::sync::CancellationToken;
 #[doc(inline)]
 pub use self::{
     agent::Agent,
+    callee::Callee,
     context::{AgentContext, Clock},
     error::AgentError,
     function::{AgentFn, agent_fn},
@@ -77,5 +82,6 @@ pub use self::{
     manifest::AgentManifest,
     registry::AgentRegistry,
     service::AgentService,
+    tool::{Tool, ToolSpec, tool_fn},
     typed::TypedAgent,
 };

@@ -180,6 +180,6 @@ impl AgentManifest {
 }
 
 /// Derives the JSON Schema of a Rust type.
-fn schema_of<T: JsonSchema>() -> Value {
+pub(crate) fn schema_of<T: JsonSchema>() -> Value {
     schemars::SchemaGenerator::default().into_root_schema_for::<T>().to_value()
 }

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use orchestr8_schema::{
-    AgentId,
+    AgentId, Millis,
+    id::ToolName,
     json_schema::{JsonValidator, Violations, fill_defaults},
     validate::{AgentCatalog, CallSchemas},
     workflow::VersionRange,
@@ -11,9 +12,9 @@ use orchestr8_schema::{
 use semver::{Comparator, Op, Version, VersionReq};
 use serde_json::{Map, Value};
 
-use crate::{Agent, AgentError, AgentManifest, manifest::InvalidManifest};
+use crate::{Agent, AgentError, AgentManifest, Callee, manifest::InvalidManifest, tool::ToolRegistry};
 
-/// All agents that an engine may call, by id and version.
+/// All agents that an engine may call, by id and version, and the tools beside them.
 ///
 /// ```
 /// use orchestr8_agent_base::{AgentRegistry, HelloWorld};
@@ -28,6 +29,7 @@ use crate::{Agent, AgentError, AgentManifest, manifest::InvalidManifest};
 pub struct AgentRegistry {
     agents: BTreeMap<AgentId, BTreeMap<Version, Arc<RegisteredAgent>>>,
     environment: BTreeMap<String, String>,
+    tools: ToolRegistry,
 }
 
 /// The error of an agent that cannot be registered.
@@ -70,7 +72,7 @@ impl AgentRegistry {
     #[must_use]
     pub fn with_environment(variables: impl IntoIterator<Item = (String, String)>) -> Self {
         let ours = variables.into_iter().filter(|(name, _)| name.starts_with(ENVIRONMENT_PREFIX));
-        Self { agents: BTreeMap::new(), environment: ours.collect() }
+        Self { environment: ours.collect(), ..Self::default() }
     }
 
     /// Adds an agent.
@@ -124,9 +126,20 @@ impl AgentRegistry {
     pub fn versions(&self, id: &AgentId) -> impl DoubleEndedIterator<Item = &Version> {
         self.agents.get(id).into_iter().flat_map(BTreeMap::keys)
     }
+
+    /// Returns the tools that may be called beside the agents.
+    #[must_use]
+    pub fn tools(&self) -> &ToolRegistry {
+        &self.tools
+    }
+
+    /// Returns the tools, to add some.
+    pub fn tools_mut(&mut self) -> &mut ToolRegistry {
+        &mut self.tools
+    }
 }
 
-/// What validation has to know of agents. Pre-releases are not listed: no range in a workflow file asks for one.
+/// What validation has to know of agents and tools. Pre-releases are not listed: no range in a workflow file asks for one.
 impl AgentCatalog for AgentRegistry {
     fn versions(&self, id: &AgentId) -> Option<Vec<[u64; 3]>> {
         let released = self.agents.get(id)?.keys().filter(|version| version.pre.is_empty());
@@ -144,6 +157,17 @@ impl AgentCatalog for AgentRegistry {
 
     fn is_irreversible(&self, id: &AgentId, version: &VersionRange) -> bool {
         self.get(id, version).is_some_and(|agent| agent.manifest().irreversible)
+    }
+
+    fn tools(&self) -> Option<Vec<ToolName>> {
+        // Without any, a file may be checked for an engine that has some.
+        Some(self.tools.list().map(|tool| tool.spec().name.clone()).collect())
+            .filter(|tools: &Vec<_>| !tools.is_empty())
+    }
+
+    fn tool_schemas(&self, name: &ToolName) -> Option<CallSchemas> {
+        let spec = self.tools.get(name)?.spec();
+        Some(CallSchemas { input: spec.input_schema.clone(), output: spec.output_schema.clone(), config: None })
     }
 }
 
@@ -165,8 +189,7 @@ pub struct RegisteredAgent {
     manifest: AgentManifest,
     /// What holds unless a step says otherwise, an object.
     config: Value,
-    input: Option<JsonValidator>,
-    output: Option<JsonValidator>,
+    callee: Arc<Callee>,
     config_schema: Option<JsonValidator>,
 }
 
@@ -190,10 +213,14 @@ impl RegisteredAgent {
                 message: error.to_string(),
             }),
         };
-        let input = compile("input", &manifest.input_schema)?;
-        let output = compile("output", &manifest.output_schema)?;
+        let mut callee = Callee::of_agent(Arc::clone(&agent), manifest.id.as_str().into());
+        callee.input = compile("input", &manifest.input_schema)?;
+        callee.output = compile("output", &manifest.output_schema)?;
+        callee.timeout = manifest.timeout.map(Millis::as_duration);
+        callee.retryable = manifest.retryable;
+        callee.dedicated_task = manifest.dedicated_task;
         let config_schema = compile("config", &manifest.config_schema)?;
-        Ok(Self { agent, manifest, config, input, output, config_schema })
+        Ok(Self { agent, manifest, config, callee: Arc::new(callee), config_schema })
     }
 
     /// Returns the agent itself, without any checks around it.
@@ -208,16 +235,22 @@ impl RegisteredAgent {
         &self.manifest
     }
 
+    /// Returns it as what an engine calls.
+    #[must_use]
+    pub fn callee(&self) -> &Arc<Callee> {
+        &self.callee
+    }
+
     /// Returns the compiled schema of the input.
     #[must_use]
     pub fn input_schema(&self) -> Option<&JsonValidator> {
-        self.input.as_ref()
+        self.callee.input_schema()
     }
 
     /// Returns the compiled schema of the output.
     #[must_use]
     pub fn output_schema(&self) -> Option<&JsonValidator> {
-        self.output.as_ref()
+        self.callee.output_schema()
     }
 
     /// Makes the configuration of a call: the step's over the registration's over the schema's defaults.

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 use tracing::Instrument;
 
-use crate::{AgentContext, AgentError, registry::RegisteredAgent};
+use crate::{AgentContext, AgentError, Callee};
 
 /// One attempt, as a request to an [`AgentService`]. Cloning it shares the input.
 #[derive(Clone, Debug)]
@@ -42,20 +42,17 @@ impl AgentRequest {
 ///
 /// A call goes through these, in order: cancelled already is CANCELLED and the agent is not called; the agent's own
 /// [`validate`](crate::Agent::validate), until it has succeeded once for the step; [`execute`](crate::Agent::execute), in a task of its own if
-/// the manifest asks for it; the output against the manifest's schema and the limit of [`MAX_OUTPUT`]. A panic becomes INTERNAL.
+/// the manifest asks for it; the output against the manifest's schema and the limit of [`Callee::MAX_OUTPUT`]. A panic becomes INTERNAL.
 #[derive(Clone)]
 pub struct AgentService {
-    agent: Arc<RegisteredAgent>,
+    callee: Arc<Callee>,
 }
 
-/// The largest output in bytes of JSON: 10 MB.
-pub const MAX_OUTPUT: usize = 10 * 1024 * 1024;
-
 impl AgentService {
-    /// Makes a service of an agent.
+    /// Makes a service of an agent or a tool.
     #[must_use]
-    pub fn new(agent: Arc<RegisteredAgent>) -> Self {
-        Self { agent }
+    pub fn new(callee: Arc<Callee>) -> Self {
+        Self { callee }
     }
 }
 
@@ -69,10 +66,10 @@ impl Service<AgentRequest> for AgentService {
     }
 
     fn call(&mut self, request: AgentRequest) -> ResponseFuture {
-        let agent = Arc::clone(&self.agent);
+        let callee = Arc::clone(&self.callee);
         ResponseFuture(Box::pin(async move {
             let AgentRequest { input, cx, cancel } = request;
-            call(&agent, &input, &cx, cancel).await
+            call(&callee, &input, &cx, cancel).await
         }))
     }
 }
@@ -97,36 +94,36 @@ impl fmt::Debug for ResponseFuture {
 
 impl fmt::Debug for AgentService {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AgentService").field("agent", &self.agent).finish()
+        f.debug_struct("AgentService").field("callee", &self.callee).finish()
     }
 }
 
-/// Calls an agent once, as an [`AgentService`] does, without the box that a nameable future needs.
+/// Calls an agent or a tool once, as an [`AgentService`] does, without the box that a nameable future needs.
 ///
 /// # Errors
 ///
-/// What the agent answers; CANCELLED if the token has fired already; VALIDATION if the output breaks the manifest's schema or is
-/// over [`MAX_OUTPUT`]; INTERNAL if the agent panics.
+/// What it answers; CANCELLED if the token has fired already; VALIDATION if the output breaks its schema or is over
+/// [`Callee::max_output`]; INTERNAL if it panics.
 ///
 /// # Cancellation safety
 ///
 /// Dropping the future drops the agent's future, or aborts its task. A panic in there is caught.
 pub async fn call(
-    agent: &Arc<RegisteredAgent>,
+    callee: &Arc<Callee>,
     input: &Arc<Value>,
     cx: &AgentContext,
     cancel: CancellationToken,
 ) -> Result<Value, AgentError> {
-    if agent.manifest().dedicated_task {
-        let (agent, input, cx) = (Arc::clone(agent), Arc::clone(input), cx.clone());
-        dedicated(async move { attempt(&agent, &input, &cx, cancel).await }).await
+    if callee.has_dedicated_task() {
+        let (callee, input, cx) = (Arc::clone(callee), Arc::clone(input), cx.clone());
+        dedicated(async move { attempt(&callee, &input, &cx, cancel).await }).await
     } else {
-        attempt(agent, input, cx, cancel).await
+        attempt(callee, input, cx, cancel).await
     }
 }
 
 async fn attempt(
-    agent: &RegisteredAgent,
+    callee: &Callee,
     input: &Value,
     cx: &AgentContext,
     cancel: CancellationToken,
@@ -134,28 +131,20 @@ async fn attempt(
     if cancel.is_cancelled() {
         return Err(AgentError::cancelled("cancelled before the agent was called"));
     }
-    let call = Guarded::new(async {
-        if !cx.is_validated() {
-            agent.agent().validate(input, cx).await?;
-            cx.set_validated();
-        }
-        agent.agent().execute(input, cx, cancel).await
-    });
+    let call = Guarded::new(callee.run(input, cx, cancel));
     let output = match AssertUnwindSafe(call).catch_unwind().await {
         Ok(result) => result?,
         Err(panic) => return Err(panicked(panic.as_ref())),
     };
-    if let Some(schema) = agent.output_schema() {
+    if let Some(schema) = callee.output_schema() {
         schema.validate(&output).map_err(|violations| {
             let violations = Violations(&violations);
-            AgentError::validation(format!(
-                "the output of {} does not fit its schema: {violations}",
-                agent.manifest().id
-            ))
+            AgentError::validation(format!("the output of {} does not fit its schema: {violations}", callee.name()))
         })?;
     }
-    if !fits(&output, MAX_OUTPUT) {
-        return Err(AgentError::validation(format!("the output of {} is over 10 MB", agent.manifest().id)));
+    if !fits(&output, callee.max_output()) {
+        let limit = callee.max_output() / (1024 * 1024);
+        return Err(AgentError::validation(format!("the output of {} is over {limit} MB", callee.name())));
     }
     Ok(output)
 }

@@ -37,7 +37,7 @@ async fn call_cancellable(
         schema.validate(&input).map_err(|violations| AgentError::validation(format!("{violations:?}")))?;
     }
     let cx = support::context(&input, agent.configure(Some(&Map::new()))?).for_attempt(attempt, None);
-    AgentService::new(agent).oneshot(AgentRequest::new(Arc::new(input), cx, cancel)).await
+    AgentService::new(Arc::clone(agent.callee())).oneshot(AgentRequest::new(Arc::new(input), cx, cancel)).await
 }
 
 #[tokio::test(start_paused = true)]

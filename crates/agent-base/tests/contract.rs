@@ -31,7 +31,9 @@ async fn call_attempt(agent: impl Agent, input: Value, config: Value, attempt: u
     let agent = Arc::clone(registry.list().next().expect("one"));
     let config = agent.configure(config.as_object())?;
     let cx = context(&input, config).for_attempt(attempt, None);
-    AgentService::new(agent).oneshot(AgentRequest::new(Arc::new(input), cx, CancellationToken::new())).await
+    AgentService::new(Arc::clone(agent.callee()))
+        .oneshot(AgentRequest::new(Arc::new(input), cx, CancellationToken::new()))
+        .await
 }
 
 fn manifest(id: &str) -> AgentManifest {
@@ -85,7 +87,7 @@ async fn a_call_that_is_cancelled_already_does_not_reach_the_agent() {
     cancel.cancel();
     let input = json!({});
     let request = AgentRequest::new(Arc::new(input.clone()), context(&input, Map::new()), cancel);
-    let service = AgentService::new(Arc::clone(registry.list().next().expect("one")));
+    let service = AgentService::new(Arc::clone(registry.list().next().expect("one").callee()));
     assert_eq!(service.oneshot(request).await.expect_err("cancelled").kind(), ErrorKind::Cancelled);
 }
 

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::HashSet, sync::Arc};
 
-use orchestr8_agent_base::context::{ExecutionIdentity, structural_key};
+use orchestr8_agent_base::context::{ExecutionIdentity, input_digest, structural_key};
 use orchestr8_schema::{
     StepIndex, Timestamp,
     api::{Entry, JournalExport, JournalSummary, Level},
@@ -208,15 +208,17 @@ impl<'a> Renderer<'a> {
             }
             EventBody::StepScheduled { activation, input, idempotency_key } => {
                 let leaf = planned(*activation).and_then(|step| step.leaf.as_ref());
-                let agent = leaf.map(|leaf| leaf.agent.manifest().id.to_string());
+                let callee = leaf.map(|leaf| &leaf.callee);
+                let digest = self.input_digest(*activation, input);
                 (
                     format!("{} scheduled", path(*activation)),
                     json!({
                         "kind": kind(*activation),
-                        "agentId": agent,
+                        "agentId": callee.filter(|callee| !callee.is_tool()).map(|agent| &**agent.name()),
+                        "tool": callee.filter(|callee| callee.is_tool()).map(|tool| &**tool.name()),
                         "input": input,
-                        "inputDigest": canonical::digest(input),
-                        "idempotencyKey": self.idempotency_key(*activation, input, idempotency_key.as_deref()),
+                        "inputDigest": digest,
+                        "idempotencyKey": self.idempotency_key(*activation, &digest, idempotency_key.as_deref()),
                     }),
                 )
             }
@@ -449,8 +451,16 @@ impl<'a> Renderer<'a> {
         (message, data)
     }
 
-    /// What the step's policy gave, else what follows from its place and input.
-    fn idempotency_key(&self, activation: Activation, input: &Value, explicit: Option<&str>) -> Option<String> {
+    fn input_digest(&self, activation: Activation, input: &Value) -> String {
+        let step = self.state.activation(activation).and_then(|step| self.plan.steps().get(step.step.get()));
+        match step.and_then(|step| step.leaf.as_ref()) {
+            Some(leaf) => input_digest(&leaf.callee, input),
+            None => canonical::digest(input),
+        }
+    }
+
+    /// What the step's policy gave, else what follows from its place and the digest of its input.
+    fn idempotency_key(&self, activation: Activation, digest: &str, explicit: Option<&str>) -> Option<String> {
         if let Some(explicit) = explicit {
             return Some(explicit.to_owned());
         }
@@ -462,7 +472,7 @@ impl<'a> Renderer<'a> {
             queued.correlation_id.clone(),
             self.queued_at,
         );
-        Some(structural_key(&identity, &path, input))
+        Some(structural_key(&identity, &path, digest))
     }
 
     /// The variables that a step sets with this output; absent if it sets none.
@@ -523,7 +533,8 @@ fn digest(workflow: &orchestr8_schema::ValidWorkflow) -> Option<String> {
 
 fn agent_versions(plan: &Plan, versions: &[Arc<str>]) -> Map<String, Value> {
     let leaves = plan.steps().iter().zip(versions).filter_map(|(step, version)| Some((step.leaf.as_ref()?, version)));
-    leaves.map(|(leaf, version)| (leaf.agent.manifest().id.to_string(), Value::from(&**version))).collect()
+    let agents = leaves.filter(|(leaf, _)| !leaf.callee.is_tool());
+    agents.map(|(leaf, version)| (leaf.callee.name().to_string(), Value::from(&**version))).collect()
 }
 
 /// What happened, and why if somebody said so.

@@ -5,7 +5,7 @@
 //! | span | fields |
 //! |---|---|
 //! | `orchestr8.execution` | `orchestr8.execution_id`, `.workflow_id`, `.correlation_id`, `.status`, `.error_code` |
-//! | `orchestr8.step` | `orchestr8.step_path`, `.kind`, `.agent_id`, `.status`, `.error_code` |
+//! | `orchestr8.step` | `orchestr8.step_path`, `.kind`, `.agent_id` (of a tool, its name), `.status`, `.error_code` |
 //! | `orchestr8.attempt` | `orchestr8.attempt`, `.status`, `.error_code` |
 //! | `orchestr8.backoff` | `orchestr8.attempt` (the next), `orchestr8.delay_ms` |
 //!
@@ -14,8 +14,11 @@
 
 use std::time::Duration;
 
-use orchestr8_agent_base::context::{ExecutionIdentity, StepIdentity};
-use orchestr8_schema::{AgentId, ErrorKind};
+use orchestr8_agent_base::{
+    Callee,
+    context::{ExecutionIdentity, StepIdentity},
+};
+use orchestr8_schema::ErrorKind;
 use tracing::{Span, field::Empty};
 
 /// The span of an execution.
@@ -38,13 +41,13 @@ pub(crate) fn execution_span(identity: &ExecutionIdentity) -> Span {
     )
 }
 
-pub(crate) fn step_span(parent: &Span, step: &StepIdentity, agent: &AgentId) -> Span {
+pub(crate) fn step_span(parent: &Span, step: &StepIdentity, callee: &Callee) -> Span {
     tracing::info_span!(
         parent: parent,
         STEP,
         orchestr8.step_path = %step.step_path,
-        orchestr8.kind = "agent",
-        orchestr8.agent_id = %agent,
+        orchestr8.kind = if callee.is_tool() { "tool" } else { "agent" },
+        orchestr8.agent_id = &**callee.name(),
         orchestr8.status = Empty,
         orchestr8.error_code = Empty,
     )

@@ -129,7 +129,9 @@ fn step(plan: &Plan, state: &State, activation: Activation, path: &StepPath) -> 
     result.visit = state.visit_of(plan, activation);
     result.name = declared.name.clone().unwrap_or_else(|| result.step_id.clone());
     result.kind = declared.kind.key().to_owned();
-    result.agent_id = planned.leaf.as_ref().map(|leaf| leaf.agent.manifest().id.to_string());
+    let callee = planned.leaf.as_ref().map(|leaf| &leaf.callee);
+    result.agent_id = callee.filter(|callee| !callee.is_tool()).map(|agent| agent.name().to_string());
+    result.tool = callee.filter(|callee| callee.is_tool()).map(|tool| tool.name().to_string());
     result.status = known.phase.status().to_owned();
     result.waiting_for = waiting_for(plan, known).map(str::to_owned);
     result.error = known.error.as_deref().filter(|_| known.phase == Phase::Failed).cloned();

@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use orchestr8_agent_base::{Agent, AgentRegistry};
+use orchestr8_agent_base::{Agent, AgentRegistry, Tool};
 use orchestr8_core::{Engine, EngineBuilder, ExecutionHandle, MemoryStore, Outcome, Snapshot};
 use orchestr8_schema::{
     ValidWorkflow,
@@ -55,6 +55,16 @@ impl Harness {
     /// Sets the agents, those added so far excluded.
     pub fn registry(mut self, agents: AgentRegistry) -> Self {
         self.agents = agents;
+        self
+    }
+
+    /// Adds a tool.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be registered.
+    pub fn tool(mut self, tool: impl Tool) -> Self {
+        self.agents.tools_mut().register(tool).unwrap_or_else(|error| panic!("{error}"));
         self
     }
 

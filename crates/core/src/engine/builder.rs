@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use orchestr8_agent_base::{Agent, AgentRegistry, Clock, registry::RegisterError};
+use orchestr8_agent_base::{Agent, AgentRegistry, Clock, Tool, registry::RegisterError, tool::RegisterToolError};
 use orchestr8_resilience::CircuitRegistry;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
@@ -30,7 +30,7 @@ use crate::{
 #[must_use]
 pub struct EngineBuilder {
     agents: AgentRegistry,
-    refused: Option<RegisterError>,
+    refused: Option<BuildError>,
     store: Option<Arc<dyn Store>>,
     clock: Option<Arc<dyn Clock>>,
     max_concurrent_steps: u32,
@@ -44,6 +44,9 @@ pub enum BuildError {
     /// An agent cannot be registered.
     #[error("registering an agent")]
     Agent(#[from] RegisterError),
+    /// A tool cannot be registered.
+    #[error("registering a tool")]
+    Tool(#[from] RegisterToolError),
     /// A limit of 0 would let nothing happen.
     #[error("{0} must be at least 1")]
     Limit(&'static str),
@@ -66,12 +69,20 @@ impl EngineBuilder {
     /// Adds an agent. One that cannot be registered is reported by [`build`](Self::build).
     pub fn agent(mut self, agent: impl Agent) -> Self {
         if let Err(error) = self.agents.register(agent) {
-            self.refused.get_or_insert(error);
+            self.refused.get_or_insert(error.into());
         }
         self
     }
 
-    /// Sets all agents at once, in place of those added so far.
+    /// Adds a tool, under the name that it gives itself. One that cannot be registered is reported by [`build`](Self::build).
+    pub fn tool(mut self, tool: impl Tool) -> Self {
+        if let Err(error) = self.agents.tools_mut().register(tool) {
+            self.refused.get_or_insert(error.into());
+        }
+        self
+    }
+
+    /// Sets all agents and tools at once, in place of those added so far.
     pub fn registry(mut self, agents: AgentRegistry) -> Self {
         self.agents = agents;
         self
@@ -105,10 +116,10 @@ impl EngineBuilder {
     ///
     /// # Errors
     ///
-    /// [`BuildError`] if an agent could not be registered, or a limit is 0.
+    /// [`BuildError`] if an agent or a tool could not be registered, or a limit is 0.
     pub fn build(self) -> Result<Engine, BuildError> {
         if let Some(error) = self.refused {
-            return Err(error.into());
+            return Err(error);
         }
         if self.max_concurrent_steps == 0 {
             return Err(BuildError::Limit("max_concurrent_steps"));

@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use orchestr8_agent_base::{AgentError, registry::RegisteredAgent, service};
+use orchestr8_agent_base::{AgentError, Callee, service};
 use orchestr8_resilience::{
     Backoff, Circuit, CircuitBreakerLayer, CircuitBreakerPolicy, CircuitRegistry, InvalidPolicy, Jitter, RetryLayer,
     RetryPolicy, Stack, TimeoutLayer,
@@ -40,7 +40,7 @@ pub(super) type CallFuture = Pin<Box<dyn Future<Output = Result<Value, AgentErro
 /// The layers around one leaf step, prepared once for all its calls.
 #[derive(Debug)]
 pub(super) struct LeafStack {
-    agent: Arc<RegisteredAgent>,
+    callee: Arc<Callee>,
     output_schema: Option<JsonValidator>,
     /// What the rest was made of.
     made_of: Arc<LeafPolicy>,
@@ -81,7 +81,7 @@ impl LeafStack {
             }),
         };
         Ok(Self {
-            agent: Arc::clone(&leaf.agent),
+            callee: Arc::clone(&leaf.callee),
             output_schema: output_schema.cloned(),
             made_of: Arc::clone(&leaf.policy),
             retry: retry_policy(&leaf.policy)?,
@@ -92,7 +92,7 @@ impl LeafStack {
 
     /// Whether these layers are those of another step, too.
     pub(super) fn serves(&self, leaf: &Leaf, output_schema: Option<&JsonValidator>) -> bool {
-        Arc::ptr_eq(&self.agent, &leaf.agent)
+        Arc::ptr_eq(&self.callee, &leaf.callee)
             && Arc::ptr_eq(&self.made_of, &leaf.policy)
             && self.output_schema.is_none()
             && output_schema.is_none()
@@ -110,7 +110,7 @@ impl LeafStack {
             CircuitKey::Fixed(_) => None,
             // An agent that panics here will do so again when it is called, where it is caught and told.
             CircuitKey::PerTarget(_) => {
-                catch_unwind(AssertUnwindSafe(|| self.agent.agent().target(input))).unwrap_or_default()
+                catch_unwind(AssertUnwindSafe(|| self.callee.target(input))).unwrap_or_default()
             }
         };
         Some(match target {
@@ -275,7 +275,7 @@ where
 /// Calls the agent once, with a context and a token of the attempt's own.
 async fn attempt(state: &CallState, leaf: &LeafStack) -> Result<Value, AgentError> {
     let (cx, token, span) = state.begin_attempt(leaf.timeout);
-    let mut result = service::call(&leaf.agent, cx.input(), &cx, token).instrument(span.clone()).await;
+    let mut result = service::call(&leaf.callee, cx.input(), &cx, token).instrument(span.clone()).await;
     if let (Ok(output), Some(schema)) = (&result, &leaf.output_schema)
         && let Err(violations) = schema.validate(output)
     {

@@ -13,6 +13,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use orchestr8_agent_base::AgentRegistry;
 use orchestr8_schema::{
     AgentId, StepId, StepIndex, ValidStep, ValidWorkflow,
+    id::ToolName,
     policy::OnFailure,
     validate::{ScopeIndex, ValidKind},
     workflow::{Step, VersionRange},
@@ -99,6 +100,14 @@ pub enum PlanError {
         /// The versions there are.
         registered: String,
     },
+    /// No tool of that name is registered.
+    #[error("step `{step}` calls the tool `{tool}`, which is not registered")]
+    UnknownTool {
+        /// The step.
+        step: StepId,
+        /// The tool that it calls.
+        tool: ToolName,
+    },
     /// The agent's configuration breaks its schema.
     #[error("step `{step}`: {message}")]
     Config {
@@ -161,9 +170,7 @@ impl Plan {
             }
             step::place(unit, &mut steps);
         }
-        let version = |step: &PlanStep| {
-            step.leaf.as_ref().map_or_else(Arc::default, |leaf| leaf.agent.manifest().version.to_string().into())
-        };
+        let version = |step: &PlanStep| step.leaf.as_ref().map_or_else(Arc::default, |leaf| Arc::clone(&leaf.version));
         let agent_versions = steps.iter().map(version).collect();
         Ok(Self {
             limits: Limits::new(&units),

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use orchestr8_agent_base::AgentManifest;
+use orchestr8_agent_base::Callee;
 use orchestr8_schema::{
-    ErrorKind, ValidWorkflow,
+    ErrorKind, Millis, ValidWorkflow,
     policy::{CircuitBreakerPolicy, ErrorClassification, OnError, RetryPolicy, RetryableError, WorkflowTimeout},
     workflow::Step,
 };
@@ -55,7 +55,7 @@ pub enum CircuitKey {
 }
 
 impl LeafPolicy {
-    pub(super) fn resolve(step: &Step, workflow: &ValidWorkflow, manifest: &AgentManifest) -> Result<Self, PlanError> {
+    pub(super) fn resolve(step: &Step, workflow: &ValidWorkflow, callee: &Callee) -> Result<Self, PlanError> {
         let workflow_policies = &workflow.workflow().policies;
         let (own, outer) = (&step.policies, &workflow_policies.resilience);
         let unsupported = |what| Err(PlanError::Unsupported { place: format!("step `{}`", step.id), what });
@@ -67,8 +67,8 @@ impl LeafPolicy {
         }
 
         let per_step = workflow_policies.timeout.as_ref().and_then(|timeout| timeout.per_step);
-        let timeout =
-            own.timeout.or(per_step).or(manifest.timeout).unwrap_or(WorkflowTimeout::DEFAULT_PER_STEP).as_duration();
+        let asked = own.timeout.or(per_step).map(Millis::as_duration);
+        let timeout = asked.or(callee.timeout()).unwrap_or(WorkflowTimeout::DEFAULT_PER_STEP.as_duration());
 
         let asked = match (&own.resilience.retry, &outer.retry) {
             (Some(own), Some(outer)) => Some(own.or(outer)),
@@ -93,7 +93,7 @@ impl LeafPolicy {
 
         Ok(Self {
             timeout,
-            max_attempts: if manifest.retryable {
+            max_attempts: if callee.is_retryable() {
                 retry.max_attempts.unwrap_or(RetryPolicy::DEFAULT_MAX_ATTEMPTS)
             } else {
                 1
@@ -105,7 +105,7 @@ impl LeafPolicy {
             circuit_breaker: CircuitPolicy::resolve(
                 own.resilience.circuit_breaker.as_ref(),
                 outer.circuit_breaker.as_ref(),
-                manifest,
+                callee,
             ),
         })
     }
@@ -115,7 +115,7 @@ impl CircuitPolicy {
     fn resolve(
         own: Option<&CircuitBreakerPolicy>,
         outer: Option<&CircuitBreakerPolicy>,
-        manifest: &AgentManifest,
+        callee: &Callee,
     ) -> Option<Self> {
         let merged = match (own, outer) {
             (Some(own), Some(outer)) => own.or(outer),
@@ -128,7 +128,7 @@ impl CircuitPolicy {
         let key = match merged.key {
             Some(key) => CircuitKey::Fixed(key),
             None => {
-                let id = if strategy.agent_id { manifest.id.as_str() } else { "" };
+                let id = if strategy.agent_id { &**callee.name() } else { "" };
                 let prefix = format!("cb:{id}");
                 if strategy.include_target { CircuitKey::PerTarget(prefix) } else { CircuitKey::Fixed(prefix) }
             }

@@ -2,9 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use orchestr8_agent_base::{AgentRegistry, context::StepIdentity, registry::RegisteredAgent};
+use orchestr8_agent_base::{AgentRegistry, Callee, context::StepIdentity};
 use orchestr8_schema::{
     StepId, StepIndex, StepPath,
+    id::ToolName,
     policy::OnError,
     validate::{ScopeIndex, ValidKind},
     workflow::{AgentCall, Step, StepKind},
@@ -49,9 +50,11 @@ pub struct PlanStep {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Leaf {
-    /// The agent.
-    pub agent: Arc<RegisteredAgent>,
-    /// The agent's merged configuration.
+    /// The agent or tool.
+    pub callee: Arc<Callee>,
+    /// The agent's version; empty for a tool.
+    pub version: Arc<str>,
+    /// The agent's merged configuration; empty for a tool.
     pub config: Arc<Map<String, Value>>,
     /// How its calls are made; shared by steps that are called alike.
     pub policy: Arc<LeafPolicy>,
@@ -78,8 +81,8 @@ impl PlanStep {
             return unsupported("compensate");
         }
         let leaf = match &step.kind {
-            StepKind::Agent(agent) => Some(Leaf::compile(step, &agent.agent, unit, agents, shared)?),
-            StepKind::Tool(_) => return unsupported("tool"),
+            StepKind::Agent(agent) => Some(Leaf::of_agent(step, &agent.agent, unit, agents, shared)?),
+            StepKind::Tool(tool) => Some(Leaf::of_tool(step, &tool.name, unit, agents, shared)?),
             _ => None,
         };
         let child = match &valid.kind {
@@ -109,7 +112,7 @@ impl PlanStep {
 }
 
 impl Leaf {
-    fn compile(
+    fn of_agent(
         step: &Step,
         call: &AgentCall,
         unit: &Unit,
@@ -128,9 +131,35 @@ impl Leaf {
         let config = agent
             .configure(call.config.as_ref())
             .map_err(|error| PlanError::Config { step: step.id.clone(), message: error.to_string() })?;
-        let policy = LeafPolicy::resolve(step, &unit.workflow, agent.manifest())?;
+        let version = agent.manifest().version.to_string();
+        Self::new(step, agent.callee(), version.into(), config, unit, shared)
+    }
+
+    fn of_tool(
+        step: &Step,
+        name: &ToolName,
+        unit: &Unit,
+        agents: &AgentRegistry,
+        shared: &mut Shared,
+    ) -> Result<Self, PlanError> {
+        let Some(tool) = agents.tools().get(name) else {
+            return Err(PlanError::UnknownTool { step: step.id.clone(), tool: name.clone() });
+        };
+        Self::new(step, tool.callee(), Arc::default(), Map::new(), unit, shared)
+    }
+
+    fn new(
+        step: &Step,
+        callee: &Arc<Callee>,
+        version: Arc<str>,
+        config: Map<String, Value>,
+        unit: &Unit,
+        shared: &mut Shared,
+    ) -> Result<Self, PlanError> {
+        let policy = LeafPolicy::resolve(step, &unit.workflow, callee)?;
         Ok(Self {
-            agent: Arc::clone(agent),
+            callee: Arc::clone(callee),
+            version,
             config: share(&mut shared.configs, config),
             policy: share(&mut shared.policies, policy),
         })

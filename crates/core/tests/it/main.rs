@@ -10,6 +10,7 @@ mod hostile_agents;
 mod limits;
 mod pauses;
 mod standstill;
+mod tools;
 mod watching;
 
 use serde_json::{Value, json};

@@ -217,11 +217,14 @@ pub struct StepResult {
     pub visit: u32,
     /// Its name for people.
     pub name: String,
-    /// `agent`, the only kind so far.
+    /// `agent`, `tool`, `parallel`, `branch`, `map`, `loop`, `workflow`, `wait` or `approval`.
     pub kind: String,
     /// The agent that it calls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_id: Option<String>,
+    /// The tool that it calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<String>,
     /// `pending`, `running`, `waiting`, `completed`, `failed`, `skipped` or `cancelled`.
     pub status: String,
     /// What a waiting step waits for.

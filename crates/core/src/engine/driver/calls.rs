@@ -7,7 +7,10 @@ use std::{
 };
 
 use futures_util::stream::Stream;
-use orchestr8_agent_base::{AgentContext, AgentError};
+use orchestr8_agent_base::{
+    AgentContext, AgentError,
+    context::{input_digest, structural_key},
+};
 use orchestr8_resilience::{
     Circuit,
     circuit_breaker::{self, CircuitState},
@@ -55,16 +58,21 @@ impl Driver {
             Some(identity) => Arc::clone(identity),
             None => Arc::new(self.state.identity(&self.program.plan, activation)),
         };
-        let span = telemetry::step_span(&self.span, &identity, &leaf.agent.manifest().id);
-        let mut context = AgentContext::builder(
-            Arc::clone(&self.origin.identity),
-            identity,
-            Arc::clone(&self.engine.clock),
-            known.input.clone().unwrap_or_default(),
-        )
-        .config(Arc::clone(&leaf.config));
-        if let Some(key) = &known.idempotency_key {
-            context = context.idempotency_key(&**key);
+        let span = telemetry::step_span(&self.span, &identity, &leaf.callee);
+        let input = known.input.clone().unwrap_or_default();
+        let key = match &known.idempotency_key {
+            Some(explicit) => Some(String::from(&**explicit)),
+            // Whoever needs the key of an agent's step makes it of the input; a tool's has its name in it.
+            None if leaf.callee.is_tool() => {
+                let digest = input_digest(&leaf.callee, &input);
+                Some(structural_key(&self.origin.identity, &identity.step_path, &digest))
+            }
+            None => None,
+        };
+        let (execution, clock) = (Arc::clone(&self.origin.identity), Arc::clone(&self.engine.clock));
+        let mut context = AgentContext::builder(execution, identity, clock, input).config(Arc::clone(&leaf.config));
+        if let Some(key) = key {
+            context = context.idempotency_key(key);
         }
         let state = Arc::new(CallState::new(context.build(), call.deadline_at, span, call.attempt, has_slot));
         let instant = |at: Timestamp| self.timeline.instant(at);

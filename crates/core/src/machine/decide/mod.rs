@@ -164,11 +164,11 @@ fn ready(plan: &Plan, state: &State, activation: Activation) -> EventBody {
         Err(error) => return fail(plan, state, activation, invalid("its input", &error)),
     };
     if let Some(leaf) = &planned.leaf
-        && let Some(schema) = leaf.agent.input_schema()
+        && let Some(schema) = leaf.callee.input_schema()
         && let Err(violations) = schema.validate(&input)
     {
-        let agent = &leaf.agent.manifest().id;
-        let message = format!("its input does not fit the schema of {agent}: {}", Violations(&violations));
+        let callee = leaf.callee.name();
+        let message = format!("its input does not fit the schema of {callee}: {}", Violations(&violations));
         return fail(plan, state, activation, Failure::new(ErrorKind::Validation, message));
     }
     if let ValidKind::Workflow(child) = &valid.kind {
