@@ -90,6 +90,14 @@ pub fn input_digest(callee: &Callee, input: &Value) -> String {
     }
 }
 
+/// Makes the idempotency key of the call that undoes a step, where its policies give none: SHA-256, in hex, of `compensate`, workflow id,
+/// execution id and step path, joined by newlines.
+#[must_use]
+pub fn compensation_key(execution: &ExecutionIdentity, step_path: &StepPath) -> String {
+    let ExecutionIdentity { workflow_id, execution_id, .. } = execution;
+    canonical::sha256_hex(format!("compensate\n{workflow_id}\n{execution_id}\n{step_path}").as_bytes())
+}
+
 /// What an agent is told about the call that it serves. Immutable, and cheap to clone.
 ///
 /// Variables and other steps' results are not in it: an agent depends on nothing else of the execution than its input.

@@ -368,6 +368,12 @@ impl Outcome {
         self.state.error().map(AsRef::as_ref)
     }
 
+    /// Returns what became of compensation: whether what was done before the failure or the cancellation is undone.
+    #[must_use]
+    pub fn compensation(&self) -> api::Compensation {
+        self.state.compensation()
+    }
+
     /// Returns everything that is known, in its last state.
     #[must_use]
     pub fn state(&self) -> &State {

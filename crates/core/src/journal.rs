@@ -2,10 +2,10 @@
 
 use std::{borrow::Cow, collections::HashSet, sync::Arc};
 
-use orchestr8_agent_base::context::{ExecutionIdentity, input_digest, structural_key};
+use orchestr8_agent_base::context::{ExecutionIdentity, compensation_key, input_digest, structural_key};
 use orchestr8_schema::{
     StepIndex, Timestamp,
-    api::{Entry, JournalExport, JournalSummary, Level},
+    api::{Compensation, Entry, JournalExport, JournalSummary, Level},
     canonical,
     event::{Activation, CallId, CircuitStateName, Event, EventBody, LoopVerdict, TimeoutScope, Timer},
     expression::{Root, Scope, StepField},
@@ -16,7 +16,7 @@ use orchestr8_schema::{
 use serde_json::{Map, Value, json};
 
 use crate::{
-    machine::{State, decide::composite::default_output, fold},
+    machine::{State, compensation::Fate, decide::composite::default_output, fold},
     plan::Plan,
     view,
 };
@@ -145,9 +145,11 @@ impl<'a> Renderer<'a> {
             |activation| self.state.step_path(self.plan, activation).map_or_else(String::new, |path| path.to_string());
         let call_id = |call: CallId| match call {
             CallId::Step(activation) => format!("{}/step", path(activation)),
+            CallId::Compensation(activation) => format!("{}/compensation", path(activation)),
         };
         let named = |call: CallId| match call {
             CallId::Step(activation) => path(activation),
+            CallId::Compensation(activation) => format!("the compensation of {}", path(activation)),
         };
         let (message, data) = match &event.body {
             EventBody::ExecutionQueued(queued) => (
@@ -188,7 +190,7 @@ impl<'a> Renderer<'a> {
             }
             EventBody::ExecutionFailed => {
                 let error = self.state.error();
-                let data = json!({ "error": error, "errors": view::errors(self.plan, &self.state).collect::<Vec<_>>(), "compensation": "none" });
+                let data = json!({ "error": error, "errors": view::errors(self.plan, &self.state).collect::<Vec<_>>(), "compensation": self.state.compensation() });
                 (
                     error.map_or_else(|| "execution failed".to_owned(), |error| format!("execution failed: {error}")),
                     data,
@@ -202,7 +204,7 @@ impl<'a> Renderer<'a> {
                         "reason": request.map(|request| &request.reason),
                         "graceful": graceful,
                         "cancelMs": self.cancelling_at.map(|start| millis(event.at.since(start))),
-                        "compensation": "none",
+                        "compensation": self.state.compensation(),
                     }),
                 )
             }
@@ -387,6 +389,35 @@ impl<'a> Renderer<'a> {
                     "by": answer.by,
                 }),
             ),
+            EventBody::CompensationStarted { order } => (
+                format!("compensation of {} steps started", order.len()),
+                json!({ "paths": order.iter().map(|activation| path(*activation)).collect::<Vec<_>>() }),
+            ),
+            EventBody::CompensationStepStarted { activation, input, idempotency_key } => {
+                let callee = planned(*activation).and_then(|step| step.compensation.as_ref()).map(|leaf| &leaf.callee);
+                (
+                    format!("the compensation of {} started", path(*activation)),
+                    json!({
+                        "agentId": callee.filter(|callee| !callee.is_tool()).map(|agent| &**agent.name()),
+                        "tool": callee.filter(|callee| callee.is_tool()).map(|tool| &**tool.name()),
+                        "input": input,
+                        "idempotencyKey": self.compensation_key(*activation, idempotency_key.as_deref()),
+                    }),
+                )
+            }
+            EventBody::CompensationStepCompleted { activation } => (
+                format!("the effect of {} was undone", path(*activation)),
+                json!({ "attempts": self.compensation_attempts(*activation) }),
+            ),
+            EventBody::CompensationStepFailed { activation, error } => (
+                format!("the effect of {} was not undone: {error}", path(*activation)),
+                json!({ "attempts": self.compensation_attempts(*activation), "error": error }),
+            ),
+            EventBody::CompensationFinished { result } => {
+                let complete = *result == Compensation::Complete;
+                let message = if complete { "compensation is complete" } else { "compensation is incomplete" };
+                (message.to_owned(), json!({ "result": result }))
+            }
             EventBody::AttemptStarted { call, attempt, restart, timeout } => (
                 format!("attempt {attempt} of {} started", named(*call)),
                 json!({ "callId": call_id(*call), "restart": restart, "timeoutMs": timeout.map(millis) }),
@@ -419,6 +450,7 @@ impl<'a> Renderer<'a> {
                     Timer::StepDeadline(activation) => format!("{}/deadline", path(*activation)),
                     Timer::Wait(activation) => format!("{}/wait", path(*activation)),
                     Timer::Grace => "grace".to_owned(),
+                    Timer::Compensation => "compensation".to_owned(),
                 };
                 (format!("timer {name} fired"), json!({ "timerId": name }))
             }
@@ -464,15 +496,29 @@ impl<'a> Renderer<'a> {
         if let Some(explicit) = explicit {
             return Some(explicit.to_owned());
         }
-        let queued = self.state.queued()?;
         let path = self.state.step_path(self.plan, activation)?;
-        let identity = ExecutionIdentity::new(
-            queued.execution_id,
-            queued.workflow.id(),
-            queued.correlation_id.clone(),
-            self.queued_at,
-        );
-        Some(structural_key(&identity, &path, digest))
+        Some(structural_key(&self.identity()?, &path, digest))
+    }
+
+    /// What the compensation's policy gave, else what follows from its place.
+    fn compensation_key(&self, activation: Activation, explicit: Option<&str>) -> Option<String> {
+        if let Some(explicit) = explicit {
+            return Some(explicit.to_owned());
+        }
+        Some(compensation_key(&self.identity()?, &self.state.step_path(self.plan, activation)?))
+    }
+
+    fn compensation_attempts(&self, activation: Activation) -> u32 {
+        match self.state.fate(activation) {
+            Some(Fate::Running(attempts) | Fate::Completed(attempts) | Fate::Failed(attempts, _)) => attempts,
+            Some(Fate::Pending) | None => 0,
+        }
+    }
+
+    fn identity(&self) -> Option<ExecutionIdentity> {
+        let queued = self.state.queued()?;
+        let correlation_id = queued.correlation_id.clone();
+        Some(ExecutionIdentity::new(queued.execution_id, queued.workflow.id(), correlation_id, self.queued_at))
     }
 
     /// The variables that a step sets with this output; absent if it sets none.
@@ -487,6 +533,7 @@ impl<'a> Renderer<'a> {
     fn attempt_began(&self, call: CallId) -> Option<Timestamp> {
         match call {
             CallId::Step(activation) => self.state.activation(activation)?.attempt_at,
+            CallId::Compensation(activation) => self.state.undoing(activation)?.attempt_at,
         }
     }
 }
@@ -506,6 +553,7 @@ fn level(body: &EventBody) -> Level {
         EventBody::ExecutionFailing { .. }
         | EventBody::ExecutionFailed
         | EventBody::StepFailed { .. }
+        | EventBody::CompensationStepFailed { .. }
         | EventBody::AttemptFinished { result: Err(_), is_final: true, .. }
         | EventBody::AttemptRejected { .. } => Level::Error,
         EventBody::AttemptFinished { result: Err(_), .. }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use orchestr8_schema::{
     Failure, StepIndex, StepPath,
-    api::{Execution, ExecutionStatus, Progress, StepResult, WaitingFor, WorkflowSummary},
+    api::{Execution, ExecutionStatus, Progress, StepCompensation, StepResult, WaitingFor, WorkflowSummary},
     event::Activation,
     policy::OnError,
     validate::{ValidKind, ValidWait},
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::{
     execution::variables,
-    machine::{Phase, Rescue, State, Status, StepState, decide::composite::outputs_by_id},
+    machine::{Phase, Rescue, State, Status, StepState, compensation::Fate, decide::composite::outputs_by_id},
     plan::Plan,
 };
 
@@ -58,6 +58,7 @@ pub(crate) fn execution(plan: &Plan, state: &State) -> Execution {
     };
     let Some(queued) = state.queued() else { unreachable!("whoever renders an execution has folded its first event") };
     let mut body = Execution::new(queued.execution_id, queued.correlation_id.clone(), summary, status(state));
+    body.compensation = state.compensation();
     body.progress = progress(state.steps());
     body.last_sequence = state.sequence();
     body.started_at = state.started_at();
@@ -140,10 +141,21 @@ fn step(plan: &Plan, state: &State, activation: Activation, path: &StepPath) -> 
     result.recovered_by = planned.fallback.filter(|_| known.rescue == Rescue::Recovered).map(id_of);
     result.case = state.case_of(plan, activation).map(str::to_owned);
     result.attempts = known.attempts;
+    result.compensation = state.fate(activation).map(compensation);
     result.started_at = known.started_at;
     result.completed_at = known.ended_at;
     result.duration = known.started_at.zip(known.ended_at).map(|(start, end)| millis(end.since(start)));
     result
+}
+
+fn compensation(fate: Fate<'_>) -> StepCompensation {
+    let (status, attempts, error) = match fate {
+        Fate::Pending => ("pending", 0, None),
+        Fate::Running(attempts) => ("running", attempts, None),
+        Fate::Completed(attempts) => ("completed", attempts, None),
+        Fate::Failed(attempts, error) => ("failed", attempts, Some(error.clone())),
+    };
+    StepCompensation::new(status, attempts, error)
 }
 
 fn progress(steps: &[StepState]) -> Progress {

@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use crate::{
     CorrelationId, ErrorKind, ExecutionId, Failure, IdempotencyKey, StepIndex, StepPath, Timestamp, ValidWorkflow,
+    api::Compensation,
 };
 
 /// An event: when, and what.
@@ -231,6 +232,37 @@ pub enum EventBody {
         activation: Activation,
         /// What was answered.
         answer: Arc<ApprovalAnswer>,
+    },
+    /// `compensation.started`: what was done is undone from here on.
+    CompensationStarted {
+        /// The steps whose effects are undone, in this order.
+        order: Arc<[Activation]>,
+    },
+    /// `compensation.step-started`: the turn of a step's compensation has come, its input is resolved.
+    CompensationStepStarted {
+        /// Which step is undone.
+        activation: Activation,
+        /// The resolved input.
+        input: Arc<Value>,
+        /// What the policy `idempotencyKey` gave; absent if there is none, so that the key is structural.
+        idempotency_key: Option<Arc<str>>,
+    },
+    /// `compensation.step-completed`.
+    CompensationStepCompleted {
+        /// Which step was undone.
+        activation: Activation,
+    },
+    /// `compensation.step-failed`: finally; the others are undone all the same.
+    CompensationStepFailed {
+        /// Which step was not undone.
+        activation: Activation,
+        /// Why.
+        error: Arc<Failure>,
+    },
+    /// `compensation.finished`.
+    CompensationFinished {
+        /// Whether all was undone.
+        result: Compensation,
     },
     /// `attempt.started`: the agent is about to be called.
     AttemptStarted {
@@ -517,6 +549,8 @@ pub enum Timer {
     Wait(Activation),
     /// Running attempts have had their grace.
     Grace,
+    /// Compensation has taken too long.
+    Compensation,
 }
 
 /// A call, named by what it is for. One call is all attempts of it.
@@ -525,6 +559,8 @@ pub enum Timer {
 pub enum CallId {
     /// The agent of a step.
     Step(Activation),
+    /// What undoes a step.
+    Compensation(Activation),
 }
 
 impl CallId {
@@ -532,7 +568,7 @@ impl CallId {
     #[must_use]
     pub fn activation(self) -> Option<Activation> {
         match self {
-            Self::Step(activation) => Some(activation),
+            Self::Step(activation) | Self::Compensation(activation) => Some(activation),
         }
     }
 }
@@ -610,6 +646,11 @@ impl EventBody {
             Self::SignalDelivered { .. } => "signal.delivered",
             Self::ApprovalRequested { .. } => "approval.requested",
             Self::ApprovalAnswered { .. } => "approval.answered",
+            Self::CompensationStarted { .. } => "compensation.started",
+            Self::CompensationStepStarted { .. } => "compensation.step-started",
+            Self::CompensationStepCompleted { .. } => "compensation.step-completed",
+            Self::CompensationStepFailed { .. } => "compensation.step-failed",
+            Self::CompensationFinished { .. } => "compensation.finished",
             Self::AttemptStarted { .. } => "attempt.started",
             Self::AttemptFinished { .. } => "attempt.finished",
             Self::AttemptRejected { .. } => "attempt.rejected",
@@ -660,7 +701,12 @@ impl EventBody {
             | Self::MapItemFinished { .. }
             | Self::LoopDecided { .. }
             | Self::SignalDelivered { .. }
-            | Self::ApprovalRequested { .. } => EventSort::Derived,
+            | Self::ApprovalRequested { .. }
+            | Self::CompensationStarted { .. }
+            | Self::CompensationStepStarted { .. }
+            | Self::CompensationStepCompleted { .. }
+            | Self::CompensationStepFailed { .. }
+            | Self::CompensationFinished { .. } => EventSort::Derived,
             Self::TimeoutExceeded { .. } | Self::CircuitChanged(_) => EventSort::Informational,
         }
     }
@@ -687,6 +733,9 @@ impl EventBody {
             | Self::StepFailed { activation, .. }
             | Self::StepSkipped { activation, .. }
             | Self::StepCancelled { activation, .. }
+            | Self::CompensationStepStarted { activation, .. }
+            | Self::CompensationStepCompleted { activation }
+            | Self::CompensationStepFailed { activation, .. }
             | Self::TimerFired { timer: Timer::StepDeadline(activation) | Timer::Wait(activation) }
             | Self::TimeoutExceeded { scope: TimeoutScope::Step(activation), .. } => Some(*activation),
             Self::AttemptStarted { call, .. }
@@ -705,7 +754,9 @@ impl EventBody {
             | Self::ExecutionFailed
             | Self::ExecutionCancelled { .. }
             | Self::SignalReceived(_)
-            | Self::TimerFired { timer: Timer::ExecutionDeadline | Timer::Grace }
+            | Self::CompensationStarted { .. }
+            | Self::CompensationFinished { .. }
+            | Self::TimerFired { timer: Timer::ExecutionDeadline | Timer::Grace | Timer::Compensation }
             | Self::TimeoutExceeded { scope: TimeoutScope::Execution, .. } => None,
         }
     }
@@ -720,9 +771,10 @@ impl EventBody {
     #[must_use]
     pub fn error_kind(&self) -> Option<ErrorKind> {
         match self {
-            Self::ExecutionFailing { error } | Self::StepFailed { error, .. } | Self::AttemptRejected { error, .. } => {
-                Some(error.code)
-            }
+            Self::ExecutionFailing { error }
+            | Self::StepFailed { error, .. }
+            | Self::AttemptRejected { error, .. }
+            | Self::CompensationStepFailed { error, .. } => Some(error.code),
             Self::AttemptFinished { result: Err(error), .. } => Some(error.code),
             _ => None,
         }

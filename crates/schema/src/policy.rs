@@ -377,9 +377,14 @@ pub struct CompensationPolicy {
     /// After a cancellation; default true.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_cancel: Option<bool>,
-    /// All of it; default 60 s.
+    /// All of it; default [`CompensationPolicy::DEFAULT_TIMEOUT`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Millis>,
+}
+
+impl CompensationPolicy {
+    /// One minute.
+    pub const DEFAULT_TIMEOUT: Millis = Millis(60_000);
 }
 
 /// What an execution may use up; each limit is greater than 0.

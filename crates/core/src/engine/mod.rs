@@ -20,7 +20,8 @@ use orchestr8_agent_base::{AgentRegistry, Clock, context::ExecutionIdentity};
 use orchestr8_resilience::{CircuitRegistry, circuit_breaker::CircuitState};
 use orchestr8_schema::{
     ExecutionId, StepIndex, ValidWorkflow,
-    event::{Event, EventBody},
+    event::{CallId, Event, EventBody},
+    json_schema::JsonValidator,
 };
 use serde_json::Value;
 use tokio_util::task::TaskTracker;
@@ -39,7 +40,7 @@ use crate::{
     bus::Bus,
     clock,
     execution::{CancelError, Cancellation, ExecutionHandle, Lost, Shared, Snapshot},
-    plan::{Plan, PlanError},
+    plan::{Leaf, Plan, PlanError, PlanStep},
     store::{Created, Holder, IdempotencyRecord, Page, Query, Store, StoreError},
     telemetry,
 };
@@ -101,6 +102,8 @@ pub(crate) struct Program {
     stacks: Vec<LeafStack>,
     /// By step.
     stack_of: Box<[u32]>,
+    /// Those of the calls that undo a step.
+    undoing_stack_of: HashMap<StepIndex, u32>,
 }
 
 /// The stack of steps that call nothing.
@@ -326,16 +329,10 @@ impl Program {
     ) -> Result<Self, PlanError> {
         let plan = Plan::compile(workflow, agents)?;
         let mut stacks: Vec<LeafStack> = Vec::new();
-        let mut stack_of = Vec::with_capacity(plan.steps().len());
-        for (index, step) in plan.steps().iter().enumerate() {
-            let Some(leaf) = &step.leaf else {
-                stack_of.push(NO_STACK);
-                continue;
-            };
-            let schema = plan.valid_step(StepIndex(index as u32)).output_schema.as_ref();
+        let mut stack = |step: &PlanStep, leaf: &Leaf, schema: Option<&JsonValidator>| {
             let recent = stacks.len().saturating_sub(Plan::SHARED);
             let alike = stacks[recent..].iter().position(|stack| stack.serves(leaf, schema));
-            stack_of.push(match alike {
+            Ok(match alike {
                 Some(place) => recent + place,
                 None => {
                     stacks.push(
@@ -344,14 +341,33 @@ impl Program {
                     );
                     stacks.len() - 1
                 }
-            } as u32);
+            } as u32)
+        };
+        let mut stack_of = Vec::with_capacity(plan.steps().len());
+        let mut undoing_stack_of = HashMap::new();
+        for (index, step) in plan.steps().iter().enumerate() {
+            let index = StepIndex(index as u32);
+            stack_of.push(match &step.leaf {
+                Some(leaf) => stack(step, leaf, plan.valid_step(index).output_schema.as_ref())?,
+                None => NO_STACK,
+            });
+            if let Some(leaf) = &step.compensation {
+                undoing_stack_of.insert(index, stack(step, leaf, None)?);
+            }
         }
-        Ok(Self { plan: Arc::new(plan), stacks, stack_of: stack_of.into() })
+        Ok(Self { plan: Arc::new(plan), stacks, stack_of: stack_of.into(), undoing_stack_of })
     }
 
-    /// Returns the layers around a step; absent for one that calls nothing.
-    fn stack(&self, step: StepIndex) -> Option<&LeafStack> {
-        self.stacks.get(self.stack_of[step.get()] as usize)
+    /// Finds the layers around a call; absent for a step that calls nothing.
+    fn stack_of(&self, step: StepIndex, call: CallId) -> Option<u32> {
+        match call {
+            CallId::Step(_) => self.stack_of.get(step.get()).copied().filter(|stack| *stack != NO_STACK),
+            CallId::Compensation(_) => self.undoing_stack_of.get(&step).copied(),
+        }
+    }
+
+    fn stack(&self, stack: u32) -> Option<&LeafStack> {
+        self.stacks.get(stack as usize)
     }
 }
 

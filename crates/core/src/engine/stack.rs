@@ -21,7 +21,7 @@ use orchestr8_resilience::{
     RetryPolicy, Stack, TimeoutLayer,
 };
 use orchestr8_schema::{
-    ErrorKind, StepIndex,
+    ErrorKind,
     json_schema::{JsonValidator, Violations},
 };
 use pin_project_lite::pin_project;
@@ -120,18 +120,18 @@ impl LeafStack {
     }
 }
 
-/// Puts the layers around one call of a step. Nothing happens before the future is polled.
+/// Puts the layers of this number around one call. Nothing happens before the future is polled.
 ///
 /// The layers borrow from the future that they live in, so they share nothing that would have to be counted.
 pub(super) fn call(
     program: Arc<Program>,
-    step: StepIndex,
+    stack: u32,
     state: Arc<CallState>,
     circuit: Option<Circuit>,
     limits: CallLimits,
 ) -> CallFuture {
     Box::pin(async move {
-        let Some(leaf) = program.stack(step) else {
+        let Some(leaf) = program.stack(stack) else {
             return Err(AgentError::internal("the step calls nothing"));
         };
         let (state, circuit) = (&*state, circuit.as_ref());

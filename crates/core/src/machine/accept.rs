@@ -8,7 +8,11 @@ use orchestr8_schema::{
     validate::{ValidKind, ValidWait},
 };
 
-use super::{Phase, Rescue, State, Status, StepState, composite::Progress, fold::approval_result, fold::timer_due};
+use super::{
+    Phase, Rescue, State, Status, StepState, compensation,
+    composite::Progress,
+    fold::{approval_result, timer_due},
+};
 use crate::plan::Plan;
 
 /// Why an event was refused.
@@ -86,8 +90,10 @@ pub fn accept(plan: &Plan, state: &State, body: &EventBody) -> Result<(), Refusa
         }
         EventBody::ExecutionFailing { .. } => matches!(state.status, Status::Queued | Status::Running),
         EventBody::ExecutionCompleted { .. } => state.status == Status::Running && state.live == 0,
-        EventBody::ExecutionFailed => state.status == Status::Failing && state.live == 0,
-        EventBody::ExecutionCancelled { .. } => state.status == Status::Cancelling && state.live == 0,
+        EventBody::ExecutionFailed => state.status == Status::Failing && state.live == 0 && !state.is_compensating(),
+        EventBody::ExecutionCancelled { .. } => {
+            state.status == Status::Cancelling && state.live == 0 && !state.is_compensating()
+        }
 
         EventBody::StepScheduled { activation, .. } => {
             running(state) && is(state, *activation, |phase| phase == Phase::Ready)
@@ -208,6 +214,16 @@ pub fn accept(plan: &Plan, state: &State, body: &EventBody) -> Result<(), Refusa
             true
         }
 
+        EventBody::CompensationStarted { .. }
+        | EventBody::CompensationStepStarted { .. }
+        | EventBody::CompensationStepCompleted { .. }
+        | EventBody::CompensationStepFailed { .. }
+        | EventBody::CompensationFinished { .. }
+        | EventBody::AttemptStarted { call: CallId::Compensation(_), .. }
+        | EventBody::AttemptFinished { call: CallId::Compensation(_), .. }
+        | EventBody::AttemptRejected { call: CallId::Compensation(_), .. }
+        | EventBody::RetryScheduled { call: CallId::Compensation(_), .. } => compensation::fits(plan, state, body),
+
         EventBody::AttemptStarted { call: CallId::Step(activation), attempt, .. } => {
             running(state)
                 && step(state, *activation).is_some_and(|step| match step.phase {
@@ -230,14 +246,11 @@ pub fn accept(plan: &Plan, state: &State, body: &EventBody) -> Result<(), Refusa
         EventBody::TimerFired { timer } => timer_due(plan, state, *timer).is_some(),
 
         EventBody::TimeoutExceeded { scope, .. } => match scope {
-            TimeoutScope::Attempt(CallId::Step(activation), _) | TimeoutScope::Step(activation) => {
-                step(state, *activation).is_some()
-            }
+            TimeoutScope::Attempt(call, _) => names(state, *call),
+            TimeoutScope::Step(activation) => step(state, *activation).is_some(),
             TimeoutScope::Execution => true,
         },
-        EventBody::CircuitChanged(change) => match change.call {
-            CallId::Step(activation) => step(state, activation).is_some(),
-        },
+        EventBody::CircuitChanged(change) => names(state, change.call),
     };
     if fits { Ok(()) } else { Err(refusal(body)) }
 }
@@ -327,6 +340,11 @@ impl State {
 
 fn running(state: &State) -> bool {
     state.status == Status::Running
+}
+
+/// Whether what a call is about exists.
+fn names(state: &State, call: CallId) -> bool {
+    call.activation().is_none_or(|activation| step(state, activation).is_some())
 }
 
 fn step(state: &State, activation: Activation) -> Option<&StepState> {

@@ -40,6 +40,8 @@ pub(super) struct ScopeInstance {
     pub(super) ended: bool,
     /// The first fatal failure in it.
     pub(super) failed: Option<Arc<Failure>>,
+    /// The value of the loop, or of the map's accumulator, that was there when it opened: that of a later time is another.
+    pub(super) carried: Option<Arc<Value>>,
     /// What expressions see in there, if it belongs to a sub-workflow.
     pub(super) surroundings: Option<Arc<Surroundings>>,
 }
@@ -81,6 +83,7 @@ impl State {
             aborting: false,
             ended: false,
             failed: None,
+            carried: None,
             surroundings,
         });
         place

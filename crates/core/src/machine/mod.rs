@@ -17,7 +17,7 @@
 //!
 //! | question | file |
 //! |---|---|
-//! | what is known of an execution? | [`mod@state`]; of scopes that opened, `instance`; of open composites, `composite`; of signals, `signals`; of pauses, `pause` |
+//! | what is known of an execution? | [`mod@state`]; of scopes that opened, `instance`; of open composites, `composite`; of signals, `signals`; of pauses, `pause`; of what is undone at the end, `compensation` |
 //! | when is an event refused? | [`mod@accept`] |
 //! | what does an event change, and what is to be done then? | [`mod@fold`]: steps, composites, the end of an execution |
 //! | what is decided next, and in what order? | [`mod@decide`]: steps, composites, waits; fed by [`mod@agenda`] |
@@ -27,6 +27,7 @@
 pub mod accept;
 pub mod agenda;
 pub mod command;
+pub(crate) mod compensation;
 mod composite;
 pub mod decide;
 pub mod fold;

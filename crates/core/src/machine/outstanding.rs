@@ -33,4 +33,6 @@ pub fn outstanding(plan: &Plan, state: &State, out: &mut Commands) {
         }
     }
     out.extend(timer(Timer::Grace));
+    out.extend(state.compensation_call().map(Command::Call));
+    out.extend(timer(Timer::Compensation));
 }

@@ -53,6 +53,7 @@ impl State {
             CallId::Step(activation) => {
                 self.steps.get(activation.get()).is_some_and(|step| self.is_called_in(step.phase))
             }
+            CallId::Compensation(_) => self.compensation_call().is_some_and(|open| open.id == call),
         }
     }
 

@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use super::{
     Phase, Rescue, State,
-    composite::{Composite, LoopProgress, MapProgress, Progress},
-    instance::Place,
+    composite::{Composite, MapProgress, Progress},
+    instance::{Place, ScopeInstance},
 };
 use crate::plan::{Plan, Unit};
 
@@ -38,6 +38,12 @@ impl<'a> StepScope<'a> {
     pub(super) fn of_step(plan: &'a Plan, state: &'a State, activation: Activation) -> Self {
         let place = state.steps[activation.get()].scope;
         Self { activation: Some(activation), ..Self::of_scope(plan, state, place) }
+    }
+
+    /// Makes the view of a step's compensation, which is that of the step and what became of it.
+    pub(super) fn of_compensation(plan: &'a Plan, state: &'a State, activation: Activation) -> Self {
+        let own_output = state.steps[activation.get()].output.as_deref();
+        Self { own_output, ..Self::of_step(plan, state, activation) }
     }
 
     /// Makes the view of the workflow's `outputs`, which belong to no step.
@@ -107,13 +113,13 @@ impl<'a> StepScope<'a> {
         }
     }
 
-    /// Finds the composite of this step around the view, and the number of the scope instance that the view is in.
-    fn enclosing(&self, step: StepIndex) -> Option<(Activation, u32)> {
+    /// Finds the composite of this step around the view, and the scope instance of it that the view is in.
+    fn enclosing(&self, step: StepIndex) -> Option<(Activation, &'a ScopeInstance)> {
         let step = self.unit().global(step);
         self.state.around(self.place).find_map(|place| {
             let scope = &self.state.scopes[place as usize];
             let composite = scope.opened_by?;
-            (self.state.steps[composite.get()].step == step).then_some((composite, scope.number))
+            (self.state.steps[composite.get()].step == step).then_some((composite, scope))
         })
     }
 
@@ -122,19 +128,17 @@ impl<'a> StepScope<'a> {
     }
 
     fn map(&self, step: StepIndex) -> Option<(&'a MapProgress, u32)> {
-        let (activation, number) = self.enclosing(step)?;
+        let (activation, scope) = self.enclosing(step)?;
         match self.composite(activation)? {
-            Progress::Map(map) => Some((map, number)),
+            Progress::Map(map) => Some((map, scope.number)),
             _ => None,
         }
     }
 
-    fn looped(&self, step: StepIndex) -> Option<(&'a LoopProgress, u32)> {
-        let (activation, number) = self.enclosing(step)?;
-        match self.composite(activation)? {
-            Progress::Loop(looped) => Some((looped, number)),
-            _ => None,
-        }
+    /// The value of a loop in the iteration that the view is in, and its index.
+    fn looped(&self, step: StepIndex) -> Option<(&'a Value, u32)> {
+        let (_, scope) = self.enclosing(step)?;
+        Some((scope.carried.as_deref()?, scope.number))
     }
 
     /// What a view was given for this composite.
@@ -143,8 +147,15 @@ impl<'a> StepScope<'a> {
         (self.state.steps[activation.get()].step == self.unit().global(step)).then_some((value, number))
     }
 
+    /// The value of a map's accumulator: as it is now where the next one is computed, and inside of an item as it was when that
+    /// opened.
     fn accumulator(&self, step: StepIndex) -> Option<&'a Value> {
-        self.map(step)?.0.accumulator.as_deref()
+        let (map, scope) = self.enclosing(step)?;
+        match self.composite(map)? {
+            Progress::Map(progress) if self.activation == Some(map) => progress.accumulator.as_deref(),
+            Progress::Map(_) => scope.carried.as_deref(),
+            _ => None,
+        }
     }
 }
 
@@ -179,7 +190,7 @@ impl Scope for StepScope<'_> {
             Root::Loop { step, field } => {
                 let (value, index) = match self.given(self.value, step) {
                     Some(given) => given,
-                    None => self.looped(step).map(|(looped, number)| (&*looped.value, number))?,
+                    None => self.looped(step)?,
                 };
                 Some(match field {
                     LoopField::Value => Cow::Borrowed(value),

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::{
     agenda::Agenda,
+    compensation::Compensation,
     composite::Composite,
     instance::{Place, ScopeInstance},
     pause::Pauses,
@@ -46,6 +47,9 @@ pub struct State {
     pub(super) cancelling: Option<Arc<Cancelling>>,
     pub(super) ending: Option<Ending>,
     pub(super) outputs: Option<Arc<Value>>,
+    /// Steps that may have to be undone, in the order in which they ended.
+    pub(super) ended: Vec<Activation>,
+    pub(super) compensation: Option<Box<Compensation>>,
 }
 
 /// The status of an execution.
@@ -297,6 +301,8 @@ impl State {
             cancelling: None,
             ending: None,
             outputs: None,
+            ended: Vec::new(),
+            compensation: None,
         };
         state.open_root(plan);
         state

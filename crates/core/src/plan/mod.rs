@@ -48,6 +48,10 @@ pub struct Unit {
     metadata: Value,
     /// What a fatal failure does to the rest of its steps.
     pub on_failure: OnFailure,
+    /// Whether its steps are undone after a failure of the execution.
+    pub compensates_failure: bool,
+    /// Whether its steps are undone after a cancellation.
+    pub compensates_cancellation: bool,
 }
 
 /// A list of steps that run together.
@@ -74,6 +78,8 @@ pub struct Limits {
     pub grace_period: Duration,
     /// Whether running attempts are told of a cancellation.
     pub propagate: bool,
+    /// How long compensation may take.
+    pub compensation: Duration,
 }
 
 /// The error of a workflow that this engine cannot run.
@@ -287,12 +293,15 @@ impl Unit {
 
     fn new(workflow: &ValidWorkflow, first_step: u32, first_scope: u32) -> Self {
         let declared = workflow.workflow();
+        let compensation = declared.policies.compensation.clone().unwrap_or_default();
         Self {
             workflow: workflow.clone(),
             first_step,
             first_scope,
             metadata: serde_json::to_value(&declared.metadata).unwrap_or_default(),
             on_failure: declared.policies.on_failure.unwrap_or_default(),
+            compensates_failure: compensation.on_failure.unwrap_or(true),
+            compensates_cancellation: compensation.on_cancel.unwrap_or(true),
         }
     }
 
@@ -328,10 +337,11 @@ impl Unit {
 
 impl Limits {
     fn new(units: &[Unit]) -> Self {
-        use orchestr8_schema::policy::{CancellationPolicy, WorkflowTimeout};
+        use orchestr8_schema::policy::{CancellationPolicy, CompensationPolicy, WorkflowTimeout};
 
         let policies = &units[0].workflow.workflow().policies;
         let cancellation = policies.cancellation.clone().unwrap_or_default();
+        let compensation = policies.compensation.as_ref().and_then(|compensation| compensation.timeout);
         let asked = policies.timeout.as_ref().and_then(|timeout| timeout.global);
         let waits = units
             .iter()
@@ -346,6 +356,7 @@ impl Limits {
                 .and_then(|concurrency| concurrency.max_concurrent_steps),
             grace_period: cancellation.grace_period.unwrap_or(CancellationPolicy::DEFAULT_GRACE_PERIOD).as_duration(),
             propagate: cancellation.propagate.unwrap_or(true),
+            compensation: compensation.unwrap_or(CompensationPolicy::DEFAULT_TIMEOUT).as_duration(),
         }
     }
 }

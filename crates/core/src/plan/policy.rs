@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use orchestr8_agent_base::Callee;
 use orchestr8_schema::{
-    ErrorKind, Millis, ValidWorkflow,
-    policy::{CircuitBreakerPolicy, ErrorClassification, OnError, RetryPolicy, RetryableError, WorkflowTimeout},
+    ErrorKind, Millis, StepId, ValidWorkflow,
+    policy::{
+        CircuitBreakerPolicy, ErrorClassification, OnError, RetryPolicy, RetryableError, StepPolicies, WorkflowTimeout,
+    },
+    validate::ValidCompensation,
     workflow::Step,
 };
 
@@ -54,11 +57,37 @@ pub enum CircuitKey {
     PerTarget(String),
 }
 
+/// What the author of a call asks for.
+pub(super) struct Asked<'a> {
+    /// The step that the call belongs to.
+    pub(super) step: &'a StepId,
+    own: &'a StepPolicies,
+    retry: Option<RetryPolicy>,
+    on_error: OnError,
+}
+
+impl<'a> Asked<'a> {
+    pub(super) fn of_step(step: &'a Step, workflow: &ValidWorkflow) -> Self {
+        let outer = &workflow.workflow().policies.resilience.retry;
+        let retry = match (&step.policies.resilience.retry, outer) {
+            (Some(own), Some(outer)) => Some(own.or(outer)),
+            (one, other) => one.clone().or_else(|| other.clone()),
+        };
+        Self { step: &step.id, own: &step.policies, retry, on_error: step.on_error }
+    }
+
+    /// A compensation is tried again by its own policy or the default one, whatever holds for steps.
+    pub(super) fn of_compensation(step: &'a Step, compensation: &'a ValidCompensation) -> Self {
+        let own = &compensation.policies;
+        Self { step: &step.id, own, retry: own.resilience.retry.clone(), on_error: OnError::Fail }
+    }
+}
+
 impl LeafPolicy {
-    pub(super) fn resolve(step: &Step, workflow: &ValidWorkflow, callee: &Callee) -> Result<Self, PlanError> {
+    pub(super) fn resolve(asked: &Asked<'_>, workflow: &ValidWorkflow, callee: &Callee) -> Result<Self, PlanError> {
         let workflow_policies = &workflow.workflow().policies;
-        let (own, outer) = (&step.policies, &workflow_policies.resilience);
-        let unsupported = |what| Err(PlanError::Unsupported { place: format!("step `{}`", step.id), what });
+        let (own, outer) = (asked.own, &workflow_policies.resilience);
+        let unsupported = |what| Err(PlanError::Unsupported { place: format!("step `{}`", asked.step), what });
         if own.resilience.rate_limit.is_some() || outer.rate_limit.is_some() {
             return unsupported("rateLimit");
         }
@@ -67,18 +96,14 @@ impl LeafPolicy {
         }
 
         let per_step = workflow_policies.timeout.as_ref().and_then(|timeout| timeout.per_step);
-        let asked = own.timeout.or(per_step).map(Millis::as_duration);
-        let timeout = asked.or(callee.timeout()).unwrap_or(WorkflowTimeout::DEFAULT_PER_STEP.as_duration());
+        let timeout = own.timeout.or(per_step).map(Millis::as_duration);
+        let timeout = timeout.or(callee.timeout()).unwrap_or(WorkflowTimeout::DEFAULT_PER_STEP.as_duration());
 
-        let asked = match (&own.resilience.retry, &outer.retry) {
-            (Some(own), Some(outer)) => Some(own.or(outer)),
-            (one, other) => one.clone().or_else(|| other.clone()),
-        };
-        let default_cap = match (&asked, step.on_error) {
+        let default_cap = match (&asked.retry, asked.on_error) {
             (None, OnError::Retry) => RetryPolicy::ON_ERROR_MAX_DELAY,
             _ => RetryPolicy::DEFAULT_MAX_DELAY,
         };
-        let retry = asked.unwrap_or_default();
+        let retry = asked.retry.clone().unwrap_or_default();
         let mut retryable: Vec<_> = retry
             .retryable_errors
             .as_deref()
@@ -86,7 +111,7 @@ impl LeafPolicy {
             .iter()
             .map(|error| error.kind())
             .collect();
-        if step.on_error == OnError::Retry {
+        if asked.on_error == OnError::Retry {
             retryable.push(ErrorKind::Internal);
         }
         let base_delay = retry.base_delay_ms.unwrap_or(RetryPolicy::DEFAULT_BASE_DELAY).as_duration();

@@ -8,11 +8,11 @@ use orchestr8_schema::{
     id::ToolName,
     policy::OnError,
     validate::{ScopeIndex, ValidKind},
-    workflow::{AgentCall, Step, StepKind},
+    workflow::{AgentCall, Call, StepKind},
 };
 use serde_json::{Map, Value};
 
-use super::{LeafPolicy, Plan, PlanError, Unit};
+use super::{LeafPolicy, Plan, PlanError, Unit, policy::Asked};
 
 /// What a plan knows of one step.
 #[derive(Debug)]
@@ -42,11 +42,13 @@ pub struct PlanStep {
     pub is_joined: bool,
     /// How it is called; absent for steps that call nothing.
     pub leaf: Option<Leaf>,
+    /// How its effect is undone; absent if it need not be.
+    pub compensation: Option<Box<Leaf>>,
     /// The list of steps of the workflow that it runs.
     pub child: Option<ScopeIndex>,
 }
 
-/// How a leaf step is called.
+/// How an agent or a tool is called: that of a leaf step, or one that undoes it.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Leaf {
@@ -77,13 +79,21 @@ impl PlanStep {
         if !valid.hooks.is_empty() {
             return unsupported("hooks");
         }
-        if valid.compensate.is_some() {
-            return unsupported("compensate");
-        }
+        let asked = Asked::of_step(step, &unit.workflow);
         let leaf = match &step.kind {
-            StepKind::Agent(agent) => Some(Leaf::of_agent(step, &agent.agent, unit, agents, shared)?),
-            StepKind::Tool(tool) => Some(Leaf::of_tool(step, &tool.name, unit, agents, shared)?),
+            StepKind::Agent(agent) => Some(Leaf::of_agent(&asked, &agent.agent, unit, agents, shared)?),
+            StepKind::Tool(tool) => Some(Leaf::of_tool(&asked, &tool.name, unit, agents, shared)?),
             _ => None,
+        };
+        let compensation = match &valid.compensate {
+            Some(compensation) => {
+                let asked = Asked::of_compensation(step, compensation);
+                Some(Box::new(match &compensation.call {
+                    Call::Agent(agent) => Leaf::of_agent(&asked, agent, unit, agents, shared)?,
+                    Call::Tool(tool) => Leaf::of_tool(&asked, &tool.name, unit, agents, shared)?,
+                }))
+            }
+            None => None,
         };
         let child = match &valid.kind {
             ValidKind::Workflow(child) => {
@@ -106,6 +116,7 @@ impl PlanStep {
             serves: valid.serves.map(|step| unit.global(step)),
             is_joined: false,
             leaf,
+            compensation,
             child,
         })
     }
@@ -113,14 +124,14 @@ impl PlanStep {
 
 impl Leaf {
     fn of_agent(
-        step: &Step,
+        asked: &Asked<'_>,
         call: &AgentCall,
         unit: &Unit,
         agents: &AgentRegistry,
         shared: &mut Shared,
     ) -> Result<Self, PlanError> {
         let Some(agent) = agents.get(&call.id, &call.version) else {
-            let (step, agent) = (step.id.clone(), call.id.clone());
+            let (step, agent) = (asked.step.clone(), call.id.clone());
             let registered: Vec<_> = agents.versions(&agent).map(ToString::to_string).collect();
             return Err(if registered.is_empty() {
                 PlanError::UnknownAgent { step, agent }
@@ -130,33 +141,33 @@ impl Leaf {
         };
         let config = agent
             .configure(call.config.as_ref())
-            .map_err(|error| PlanError::Config { step: step.id.clone(), message: error.to_string() })?;
+            .map_err(|error| PlanError::Config { step: asked.step.clone(), message: error.to_string() })?;
         let version = agent.manifest().version.to_string();
-        Self::new(step, agent.callee(), version.into(), config, unit, shared)
+        Self::new(asked, agent.callee(), version.into(), config, unit, shared)
     }
 
     fn of_tool(
-        step: &Step,
+        asked: &Asked<'_>,
         name: &ToolName,
         unit: &Unit,
         agents: &AgentRegistry,
         shared: &mut Shared,
     ) -> Result<Self, PlanError> {
         let Some(tool) = agents.tools().get(name) else {
-            return Err(PlanError::UnknownTool { step: step.id.clone(), tool: name.clone() });
+            return Err(PlanError::UnknownTool { step: asked.step.clone(), tool: name.clone() });
         };
-        Self::new(step, tool.callee(), Arc::default(), Map::new(), unit, shared)
+        Self::new(asked, tool.callee(), Arc::default(), Map::new(), unit, shared)
     }
 
     fn new(
-        step: &Step,
+        asked: &Asked<'_>,
         callee: &Arc<Callee>,
         version: Arc<str>,
         config: Map<String, Value>,
         unit: &Unit,
         shared: &mut Shared,
     ) -> Result<Self, PlanError> {
-        let policy = LeafPolicy::resolve(step, &unit.workflow, callee)?;
+        let policy = LeafPolicy::resolve(asked, &unit.workflow, callee)?;
         Ok(Self {
             callee: Arc::clone(callee),
             version,

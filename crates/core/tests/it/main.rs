@@ -1,6 +1,7 @@
 //! What the engine does, seen through its public face.
 
 mod cancellation;
+mod compensation;
 mod composites;
 mod execution;
 mod failure;

@@ -17,7 +17,9 @@ use orchestr8_core::{
 };
 use orchestr8_schema::{
     StepIndex, ValidWorkflow,
+    api::Compensation,
     event::{Activation, CallId, Event, EventBody, EventSort},
+    workflow::CompensateOn,
 };
 use orchestr8_testing::scripted;
 use proptest::{prelude::*, sample::Index};
@@ -105,11 +107,52 @@ fn check_end(world: &World<'_>) {
             _ => {}
         }
     }
+    check_compensation(world);
     for step in steps {
         if step.phase == Phase::Skipped {
             assert_eq!(step.attempts, 0, "a skipped step had an attempt");
         }
     }
+}
+
+/// Each compensation ends at most once, in reverse order of the ends of the steps, and only what qualifies is undone.
+fn check_compensation(world: &World<'_>) {
+    let mut ended = Vec::new();
+    let mut undone = Vec::new();
+    let mut attempted = BTreeSet::new();
+    let mut completed = BTreeSet::new();
+    for event in &world.journal {
+        match &event.body {
+            EventBody::AttemptStarted { call: CallId::Step(activation), .. } => drop(attempted.insert(*activation)),
+            EventBody::StepCompleted { activation, .. } => {
+                ended.push(*activation);
+                completed.insert(*activation);
+            }
+            EventBody::StepFailed { activation, .. } | EventBody::StepCancelled { activation, .. } => {
+                ended.push(*activation);
+            }
+            EventBody::CompensationStepCompleted { activation }
+            | EventBody::CompensationStepFailed { activation, .. } => undone.push(*activation),
+            _ => {}
+        }
+    }
+    let places: Vec<_> = undone.iter().map(|step| ended.iter().rposition(|ended| ended == step)).collect();
+    assert!(places.is_sorted_by(|one, other| one > other), "undone in another order: {undone:?}");
+    for step in &undone {
+        let valid = world.plan.valid_step(world.state.steps()[step.get()].step);
+        let qualifies = match valid.compensate.as_ref().expect("it can be undone").on {
+            CompensateOn::Completed => completed.contains(step),
+            CompensateOn::Attempt => attempted.contains(step),
+        };
+        assert!(qualifies, "{step:?} is undone and does not qualify");
+    }
+    let has_failed = |body: &EventBody| matches!(body, EventBody::CompensationStepFailed { .. });
+    let result = match world.journal.iter().any(|event| has_failed(&event.body)) {
+        true => Compensation::Incomplete,
+        false if undone.is_empty() => Compensation::None,
+        false => Compensation::Complete,
+    };
+    assert_eq!(world.state.compensation(), result);
 }
 
 /// How many cases each property is tried on; `ORCHESTR8_CASES` sets another number for a longer run.

@@ -119,6 +119,11 @@ impl Builder {
             5 if key == "agent" => step["onError"] = json!("retry"),
             _ => {}
         }
+        if key == "agent" && self.choose(3) == 2 {
+            let on = ["completed", "attempt"][self.choose(2)];
+            let input = json!({ "of": "${self.stepPath}", "output": "${self.output.step ?? null}" });
+            step["compensate"] = json!({ "agent": { "id": "@test/any" }, "input": input, "on": on });
+        }
         if self.choose(5) == 4 {
             step["policies"] = json!({ "deadline": 60_000 });
         }

@@ -13,6 +13,7 @@ use orchestr8_core::{
 };
 use orchestr8_schema::{
     ErrorKind, ExecutionId, Failure, Timestamp,
+    api::Compensation,
     event::{
         Activation, ApprovalAnswer, ApprovalDecision, CallId, Cancelling, Event, EventBody, EventSort, ItemResult,
         LoopDecision, LoopVerdict, MapItems, Queued, Signal, SkipReason, TimeoutScope, Timer,
@@ -69,7 +70,7 @@ pub(crate) struct World<'a> {
     pub(crate) state: State,
     pub(crate) journal: Vec<Event>,
     now: i64,
-    calls: BTreeMap<Activation, Held>,
+    calls: BTreeMap<CallId, Held>,
     timers: BTreeMap<Timer, Timestamp>,
     approvals: BTreeSet<Activation>,
     pub(crate) finished: Option<Status>,
@@ -142,15 +143,15 @@ impl<'a> World<'a> {
 
     fn carry_out(&mut self, effect: &Command) {
         match *effect {
-            Command::Call(Call { id: CallId::Step(activation), attempt, .. }) => {
+            Command::Call(Call { id, attempt, .. }) => {
                 let held = Held { in_attempt: false, attempt, told: false };
-                assert!(self.calls.insert(activation, held).is_none(), "a second call of {activation:?}");
+                assert!(self.calls.insert(id, held).is_none(), "a second call: {id:?}");
             }
-            Command::AbortCall { call: CallId::Step(activation), force: true, .. } => {
-                assert!(self.calls.remove(&activation).is_some(), "{activation:?} has no call that could be aborted");
+            Command::AbortCall { call, force: true, .. } => {
+                assert!(self.calls.remove(&call).is_some(), "{call:?} is not open and cannot be aborted");
             }
-            Command::AbortCall { call: CallId::Step(activation), force: false, .. } => {
-                self.calls.get_mut(&activation).expect("only open calls are told").told = true;
+            Command::AbortCall { call, force: false, .. } => {
+                self.calls.get_mut(&call).expect("only open calls are told").told = true;
             }
             Command::SetTimer { timer, due_at } => {
                 self.timers.insert(timer, due_at);
@@ -180,9 +181,9 @@ impl<'a> World<'a> {
         let mut approvals = BTreeSet::new();
         for command in commands {
             match command {
-                Command::Call(call) => assert!(calls.insert(step_of(call.id))),
+                Command::Call(call) => assert!(calls.insert(call.id)),
                 Command::SetTimer { timer, due_at } => assert!(timers.insert(timer, due_at).is_none()),
-                Command::AbortCall { call, .. } => assert!(told.insert(step_of(call))),
+                Command::AbortCall { call, .. } => assert!(told.insert(call)),
                 Command::RequestApproval { activation, .. } => assert!(approvals.insert(activation)),
                 other => panic!("{other:?} is outstanding"),
             }
@@ -215,7 +216,7 @@ impl<'a> World<'a> {
         assert!(self.event(EventBody::ExecutionStarted { epoch: 1 }));
     }
 
-    fn pick(&self, index: &Index, wanted: impl Fn(&Held) -> bool) -> Option<Activation> {
+    fn pick(&self, index: &Index, wanted: impl Fn(&Held) -> bool) -> Option<CallId> {
         let fit: Vec<_> = self.calls.iter().filter(|(_, held)| wanted(held)).map(|(at, _)| *at).collect();
         (!fit.is_empty()).then(|| fit[index.index(fit.len())])
     }
@@ -223,56 +224,37 @@ impl<'a> World<'a> {
     pub(crate) fn act(&mut self, action: &Move) {
         match action {
             Move::Start(index) => {
-                let Some(activation) = self.pick(index, |held| !held.in_attempt) else { return };
-                self.begin(activation);
+                let Some(call) = self.pick(index, |held| !held.in_attempt) else { return };
+                self.begin(call);
             }
             Move::Succeed(index) => {
-                let Some(activation) = self.pick(index, |held| held.in_attempt) else { return };
-                self.succeed(activation);
+                let Some(call) = self.pick(index, |held| held.in_attempt) else { return };
+                self.succeed(call);
             }
             Move::FailFinally(index) => {
-                let Some(activation) = self.pick(index, |held| held.in_attempt) else { return };
-                let held = self.calls.remove(&activation).expect("open");
+                let Some(call) = self.pick(index, |held| held.in_attempt) else { return };
+                let held = self.calls.remove(&call).expect("open");
                 let result = Err(Arc::new(Failure::new(ErrorKind::Network, "down")));
-                assert!(self.event(EventBody::AttemptFinished {
-                    call: CallId::Step(activation),
-                    attempt: held.attempt,
-                    result,
-                    is_final: true
-                }));
+                assert!(self.event(EventBody::AttemptFinished { call, attempt: held.attempt, result, is_final: true }));
             }
             Move::FailAndRetry(index) => {
-                let Some(activation) = self.pick(index, |held| held.in_attempt && !held.told) else { return };
-                let attempt = self.calls[&activation].attempt;
-                self.calls.get_mut(&activation).expect("open").in_attempt = false;
-                self.calls.get_mut(&activation).expect("open").attempt += 1;
+                let Some(call) = self.pick(index, |held| held.in_attempt && !held.told) else { return };
+                let attempt = self.calls[&call].attempt;
+                self.calls.get_mut(&call).expect("open").in_attempt = false;
+                self.calls.get_mut(&call).expect("open").attempt += 1;
                 let result = Err(Arc::new(Failure::new(ErrorKind::Network, "down")));
-                assert!(self.event(EventBody::AttemptFinished {
-                    call: CallId::Step(activation),
-                    attempt,
-                    result,
-                    is_final: false
-                }));
+                assert!(self.event(EventBody::AttemptFinished { call, attempt, result, is_final: false }));
                 let (delay, due_at) = (Duration::from_secs(1), Timestamp::from_micros(self.now + 1_000_000));
-                self.event(EventBody::RetryScheduled {
-                    call: CallId::Step(activation),
-                    attempt: attempt + 1,
-                    delay,
-                    due_at,
-                });
+                self.event(EventBody::RetryScheduled { call, attempt: attempt + 1, delay, due_at });
             }
             Move::Reject(index) => {
-                let Some(activation) = self.pick(index, |held| !held.in_attempt) else { return };
+                let Some(call) = self.pick(index, |held| !held.in_attempt) else { return };
                 if self.state.status() == Status::Paused {
                     return;
                 }
-                self.calls.remove(&activation);
+                self.calls.remove(&call);
                 let error = Arc::new(Failure::new(ErrorKind::CircuitOpen, "open"));
-                assert!(self.event(EventBody::AttemptRejected {
-                    call: CallId::Step(activation),
-                    error,
-                    is_final: true
-                }));
+                assert!(self.event(EventBody::AttemptRejected { call, error, is_final: true }));
             }
             Move::FireTimer(index) => {
                 let timers: Vec<_> = self.timers.keys().copied().collect();
@@ -308,25 +290,21 @@ impl<'a> World<'a> {
         }
     }
 
-    fn begin(&mut self, activation: Activation) {
-        let attempt = self.calls[&activation].attempt;
+    fn begin(&mut self, call: CallId) {
+        let attempt = self.calls[&call].attempt;
         let timeout = Some(Duration::from_secs(30));
-        if self.event(EventBody::AttemptStarted { call: CallId::Step(activation), attempt, restart: 0, timeout }) {
-            self.calls.get_mut(&activation).expect("open").in_attempt = true;
+        if self.event(EventBody::AttemptStarted { call, attempt, restart: 0, timeout }) {
+            self.calls.get_mut(&call).expect("open").in_attempt = true;
         }
     }
 
-    fn succeed(&mut self, activation: Activation) {
-        let held = self.calls.remove(&activation).expect("open");
+    fn succeed(&mut self, call: CallId) {
+        let held = self.calls.remove(&call).expect("open");
         // What an agent answers depends on step path and attempt, never on order.
+        let activation = call.activation().expect("every call is about a step");
         let path = self.state.step_path(self.plan, activation).expect("there is one");
         let result = Ok(Arc::new(json!({ "step": path, "attempt": held.attempt })));
-        assert!(self.event(EventBody::AttemptFinished {
-            call: CallId::Step(activation),
-            attempt: held.attempt,
-            result,
-            is_final: true
-        }));
+        assert!(self.event(EventBody::AttemptFinished { call, attempt: held.attempt, result, is_final: true }));
     }
 
     fn signal(&mut self, name: &str) {
@@ -346,7 +324,7 @@ impl<'a> World<'a> {
         let (activation, attempt) = (Activation(one), two);
         let error = || Arc::new(Failure::new(ErrorKind::Internal, "hostile"));
         let value = || Arc::new(json!(null));
-        let body = match kind % 34 {
+        let body = match kind % 42 {
             0 => EventBody::ExecutionStarted { epoch: 9 },
             1 => EventBody::ExecutionFailing { error: error() },
             2 => EventBody::ExecutionCompleted { outputs: None },
@@ -415,6 +393,21 @@ impl<'a> World<'a> {
             }
             29 => EventBody::TimerFired { timer: Timer::Wait(activation) },
             30 => EventBody::StepCompleted { activation, output: None },
+            31 => EventBody::CompensationStarted { order: Arc::new([activation, Activation(two)]) },
+            32 => EventBody::CompensationStepStarted { activation, input: value(), idempotency_key: None },
+            33 => EventBody::CompensationStepCompleted { activation },
+            34 => EventBody::CompensationStepFailed { activation, error: error() },
+            35 => EventBody::CompensationFinished { result: Compensation::Complete },
+            36 => {
+                let call = CallId::Compensation(activation);
+                EventBody::AttemptStarted { call, attempt, restart: 0, timeout: None }
+            }
+            37 => {
+                let call = CallId::Compensation(activation);
+                EventBody::AttemptFinished { call, attempt, result: Ok(value()), is_final: two.is_multiple_of(2) }
+            }
+            38 => EventBody::TimerFired { timer: Timer::Compensation },
+            39 => EventBody::TimerFired { timer: Timer::Grace },
             _ => EventBody::ExecutionQueued(Arc::clone(self.state.queued().expect("queued"))),
         };
         let mut copy = self.state.clone();
@@ -442,8 +435,8 @@ impl<'a> World<'a> {
             self.event(EventBody::ExecutionResumed { reason: None });
             let wait = self.timers.keys().find(|timer| matches!(timer, Timer::Wait(_))).copied();
             match (self.calls.iter().next(), self.approvals.first(), wait) {
-                (Some((&activation, held)), _, _) if held.in_attempt => self.succeed(activation),
-                (Some((&activation, _)), _, _) => self.begin(activation),
+                (Some((&call, held)), _, _) if held.in_attempt => self.succeed(call),
+                (Some((&call, _)), _, _) => self.begin(call),
                 (None, Some(&activation), _) => self.answer(activation, true),
                 (None, None, Some(timer)) => {
                     self.timers.remove(&timer);
@@ -465,9 +458,4 @@ impl<'a> World<'a> {
             })
             .collect()
     }
-}
-
-fn step_of(call: CallId) -> Activation {
-    let CallId::Step(activation) = call;
-    activation
 }

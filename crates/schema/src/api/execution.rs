@@ -250,6 +250,9 @@ pub struct StepResult {
     pub case: Option<String>,
     /// Calls that reached the agent.
     pub attempts: u32,
+    /// What became of its compensation, where it is to be undone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compensation: Option<StepCompensation>,
     /// When its first attempt began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
@@ -259,4 +262,26 @@ pub struct StepResult {
     /// From the first attempt to the end, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration: Option<u64>,
+}
+
+/// What became of the compensation of a step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct StepCompensation {
+    /// `pending`, `running`, `completed` or `failed`.
+    pub status: String,
+    /// Calls that reached the agent.
+    pub attempts: u32,
+    /// Why the step was not undone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Failure>,
+}
+
+impl StepCompensation {
+    /// Makes an entry.
+    #[must_use]
+    pub fn new(status: impl Into<String>, attempts: u32, error: Option<Failure>) -> Self {
+        Self { status: status.into(), attempts, error }
+    }
 }

@@ -9,7 +9,9 @@ mod problem;
 mod request;
 
 pub use self::{
-    execution::{Compensation, Execution, ExecutionStatus, Progress, StepResult, WaitingFor, WorkflowSummary},
+    execution::{
+        Compensation, Execution, ExecutionStatus, Progress, StepCompensation, StepResult, WaitingFor, WorkflowSummary,
+    },
     journal::{Entry, JournalExport, JournalPage, JournalSummary, Level, Pagination},
     problem::{Health, Problem},
     request::{Accepted, CancelAnswer, CancelRequest, ExecuteRequest, Links, RequestContext, SyncResult, Warning},

@@ -9,7 +9,7 @@ use std::{
 use futures_util::stream::Stream;
 use orchestr8_agent_base::{
     AgentContext, AgentError,
-    context::{input_digest, structural_key},
+    context::{compensation_key, input_digest, structural_key},
 };
 use orchestr8_resilience::{
     Circuit,
@@ -29,7 +29,7 @@ use crate::{
         call::{CallState, InFlight, Need, Returned, Signal},
         stack::{self, CallFuture, CallLimits, LeafStack},
     },
-    machine::{Call, Phase},
+    machine::{Call, Phase, compensation::Fate},
     telemetry,
 };
 
@@ -49,27 +49,41 @@ pub(super) struct Entry {
 impl Driver {
     /// Makes the future of a call. Nothing happens before it is polled. Absent for a step that calls nothing.
     pub(super) fn open(&mut self, call: Call, circuit: Option<Circuit>, has_slot: bool) -> Option<usize> {
-        let CallId::Step(activation) = call.id;
-        let known = &self.state.steps()[activation.get()];
-        let step = known.step;
-        let planned = &self.program.plan.steps()[step.get()];
-        let leaf = planned.leaf.as_ref()?;
+        let activation = call.id.activation()?;
+        let known = self.state.activation(activation)?;
+        let planned = &self.program.plan.steps()[known.step.get()];
         let identity = match &planned.identity {
             Some(identity) => Arc::clone(identity),
             None => Arc::new(self.state.identity(&self.program.plan, activation)),
         };
-        let span = telemetry::step_span(&self.span, &identity, &leaf.callee);
-        let input = known.input.clone().unwrap_or_default();
-        let key = match &known.idempotency_key {
-            Some(explicit) => Some(String::from(&**explicit)),
-            // Whoever needs the key of an agent's step makes it of the input; a tool's has its name in it.
-            None if leaf.callee.is_tool() => {
-                let digest = input_digest(&leaf.callee, &input);
-                Some(structural_key(&self.origin.identity, &identity.step_path, &digest))
+        let execution = &self.origin.identity;
+        let (leaf, input, key) = match call.id {
+            CallId::Step(_) => {
+                let leaf = planned.leaf.as_ref()?;
+                let input = known.input.clone().unwrap_or_default();
+                let key = match &known.idempotency_key {
+                    Some(explicit) => Some(String::from(&**explicit)),
+                    // Whoever needs the key of an agent's step makes it of the input; a tool's has its name in it.
+                    None if leaf.callee.is_tool() => {
+                        let digest = input_digest(&leaf.callee, &input);
+                        Some(structural_key(execution, &identity.step_path, &digest))
+                    }
+                    None => None,
+                };
+                (leaf, input, key)
             }
-            None => None,
+            CallId::Compensation(_) => {
+                let undoing = self.state.undoing(activation)?;
+                let key = match &undoing.idempotency_key {
+                    Some(explicit) => String::from(&**explicit),
+                    None => compensation_key(execution, &identity.step_path),
+                };
+                (planned.compensation.as_deref()?, Arc::clone(&undoing.input), Some(key))
+            }
         };
-        let (execution, clock) = (Arc::clone(&self.origin.identity), Arc::clone(&self.engine.clock));
+        let stack = self.program.stack_of(known.step, call.id)?;
+        let span = telemetry::step_span(&self.span, &identity, &leaf.callee);
+        let (execution, clock) = (Arc::clone(execution), Arc::clone(&self.engine.clock));
         let mut context = AgentContext::builder(execution, identity, clock, input).config(Arc::clone(&leaf.config));
         if let Some(key) = key {
             context = context.idempotency_key(key);
@@ -82,7 +96,7 @@ impl Driver {
             not_before: call.not_before.map(instant),
             deadline: call.deadline_at.map(instant),
         };
-        let future = stack::call(Arc::clone(&self.program), step, Arc::clone(&state), circuit, limits);
+        let future = stack::call(Arc::clone(&self.program), stack, Arc::clone(&state), circuit, limits);
         let key = self.calls.insert(Entry {
             id: call.id,
             state,
@@ -92,19 +106,42 @@ impl Driver {
             in_attempt: false,
             told: false,
         });
-        let index = activation.get();
-        if self.call_of.len() <= index {
-            self.call_of.resize(self.state.steps().len(), NO_CALL);
+        match call.id {
+            CallId::Step(activation) => {
+                let index = activation.get();
+                if self.call_of.len() <= index {
+                    self.call_of.resize(self.state.steps().len(), NO_CALL);
+                }
+                self.call_of[index] = key as u32;
+            }
+            CallId::Compensation(_) => self.undoing = Some(key),
         }
-        self.call_of[index] = key as u32;
         Some(key)
+    }
+
+    /// Finds the open call of this name.
+    fn key_of(&self, call: CallId) -> Option<usize> {
+        match call {
+            CallId::Step(activation) => {
+                self.call_of.get(activation.get()).filter(|key| **key != NO_CALL).map(|key| *key as usize)
+            }
+            CallId::Compensation(_) => self.undoing,
+        }
+    }
+
+    /// The layers around a call.
+    fn stack(&self, call: CallId) -> Option<&LeafStack> {
+        let step = self.state.activation(call.activation()?)?.step;
+        self.program.stack(self.program.stack_of(step, call)?)
     }
 
     /// Finds the circuit that a call belongs to.
     pub(super) fn circuit_of(&self, call: CallId) -> Option<Circuit> {
-        let CallId::Step(activation) = call;
-        let step = self.state.activation(activation)?;
-        self.program.stack(step.step)?.circuit(step.input.as_deref()?, &self.engine.circuits)
+        let input = match call {
+            CallId::Step(activation) => self.state.activation(activation)?.input.as_ref()?,
+            CallId::Compensation(activation) => &self.state.undoing(activation)?.input,
+        };
+        self.stack(call)?.circuit(input, &self.engine.circuits)
     }
 
     /// Polls calls in place.
@@ -217,11 +254,12 @@ impl Driver {
         }
         let entry = &self.calls[key];
         let call = entry.id;
-        let CallId::Step(activation) = call;
         let attempt = entry.state.attempt();
-        let restart = self.state.activation(activation).map_or(0, |step| step.restarts);
-        let step = self.state.activation(activation).map(|step| step.step);
-        let timeout = step.and_then(|step| self.program.stack(step)).map(LeafStack::timeout);
+        let restart = match call {
+            CallId::Step(activation) => self.state.activation(activation).map_or(0, |step| step.restarts),
+            CallId::Compensation(activation) => self.state.undoing(activation).map_or(0, |undoing| undoing.restarts),
+        };
+        let timeout = self.stack(call).map(LeafStack::timeout);
         // An execution that is ending refuses, and has aborted the call already.
         if self.feed(EventBody::AttemptStarted { call, attempt, restart, timeout }).is_ok() {
             self.calls[key].in_attempt = true;
@@ -255,17 +293,22 @@ impl Driver {
 
     /// Writes down in the span of a call how the machine has decided that it ended.
     fn record_end(&self, span: &Span, call: CallId) {
-        let CallId::Step(activation) = call;
-        if let Some(step) = self.state.activation(activation) {
-            let error = step.error.as_ref().filter(|_| step.phase == Phase::Failed).map(|error| error.code);
-            telemetry::record_end(span, step.phase.status(), error);
+        match call {
+            CallId::Step(activation) => {
+                let Some(step) = self.state.activation(activation) else { return };
+                let error = step.error.as_ref().filter(|_| step.phase == Phase::Failed).map(|error| error.code);
+                telemetry::record_end(span, step.phase.status(), error);
+            }
+            CallId::Compensation(activation) => match self.state.fate(activation) {
+                Some(Fate::Completed(_)) => telemetry::record_end(span, "completed", None),
+                Some(Fate::Failed(_, error)) => telemetry::record_end(span, "failed", Some(error.code)),
+                _ => {}
+            },
         }
     }
 
     pub(super) fn abort(&mut self, call: CallId, force: bool) {
-        let CallId::Step(activation) = call;
-        let Some(key) = self.call_of.get(activation.get()).filter(|key| **key != NO_CALL) else { return };
-        let key = *key as usize;
+        let Some(key) = self.key_of(call) else { return };
         let entry = &mut self.calls[key];
         if force {
             let span = entry.state.span().clone();
@@ -283,8 +326,10 @@ impl Driver {
     fn close(&mut self, key: usize) {
         self.free_slot(key);
         let entry = self.calls.remove(key);
-        let CallId::Step(activation) = entry.id;
-        self.call_of[activation.get()] = NO_CALL;
+        match entry.id {
+            CallId::Step(activation) => self.call_of[activation.get()] = NO_CALL,
+            CallId::Compensation(_) => self.undoing = None,
+        }
     }
 
     fn circuit_change(&self, call: CallId, change: &circuit_breaker::CircuitChange) -> CircuitChange {

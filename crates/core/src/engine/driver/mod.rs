@@ -102,6 +102,8 @@ pub(super) struct Driver {
     calls: Slab<Entry>,
     /// By activation, the key of its call.
     call_of: Vec<u32>,
+    /// The key of the call that undoes a step.
+    undoing: Option<usize>,
     /// Who waits for a slot, first in, first out.
     waiting: VecDeque<Waiter>,
     /// The number of slots that the engine was asked for. One granted meanwhile may come on top, and is given back if nobody here
@@ -142,6 +144,7 @@ impl Driver {
         Self {
             slots: Held { engine: Arc::clone(&engine), shared: Arc::clone(&shared), count: 0 },
             call_of: Vec::new(),
+            undoing: None,
             engine,
             shared,
             origin,

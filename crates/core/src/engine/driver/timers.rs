@@ -81,7 +81,7 @@ impl Driver {
                 let step = self.state.activation(activation)?.step;
                 (TimeoutScope::Step(activation), self.program.plan.steps()[step.get()].deadline?)
             }
-            Timer::Wait(_) | Timer::Grace => return None,
+            Timer::Wait(_) | Timer::Grace | Timer::Compensation => return None,
         };
         Some(EventBody::TimeoutExceeded { scope, timeout })
     }

@@ -18,7 +18,7 @@ use orchestr8_schema::{
 };
 use serde_json::Value;
 
-use super::{Phase, State, Status, agenda::Consequence, instance::Place, scope::StepScope};
+use super::{Phase, State, Status, agenda::Consequence, compensation, instance::Place, scope::StepScope};
 use crate::plan::Plan;
 
 /// Decides the next derived event; absent if nothing follows.
@@ -37,7 +37,7 @@ pub fn decide(plan: &Plan, state: &State) -> Option<EventBody> {
             }
             (state.live == 0).then(|| completion(plan, state))
         }
-        Status::Failing | Status::Cancelling => ending(state),
+        Status::Failing | Status::Cancelling => ending(plan, state),
         Status::Queued | Status::Paused | Status::Completed | Status::Failed | Status::Cancelled => None,
     }
 }
@@ -193,7 +193,7 @@ fn ready(plan: &Plan, state: &State, activation: Activation) -> EventBody {
     EventBody::StepScheduled { activation, input, idempotency_key }
 }
 
-fn invalid(what: &str, error: &EvaluationError) -> Failure {
+pub(super) fn invalid(what: &str, error: &EvaluationError) -> Failure {
     Failure::new(ErrorKind::Validation, format!("{what} cannot be evaluated: {error}"))
 }
 
@@ -229,8 +229,8 @@ fn completion(plan: &Plan, state: &State) -> EventBody {
 }
 
 /// The execution ends: what does not run is ended step by step, then what runs is waited for, then composites are ended, the
-/// inner ones first, and then it is over.
-fn ending(state: &State) -> Option<EventBody> {
+/// inner ones first, then what was done is undone, and then it is over.
+fn ending(plan: &Plan, state: &State) -> Option<EventBody> {
     let ending = state.ending.as_ref()?;
     if let Some(step) = state.steps.get(ending.cursor as usize) {
         let activation = Activation(ending.cursor);
@@ -247,7 +247,14 @@ fn ending(state: &State) -> Option<EventBody> {
     if let Some(composite) = ending.composites.checked_sub(1) {
         return Some(EventBody::StepCancelled { activation: Activation(composite), forced: false });
     }
-    (state.live == 0).then_some(match state.status {
+    if state.live > 0 {
+        return None;
+    }
+    let undo = compensation::next(plan, state);
+    if undo.is_some() || state.is_compensating() {
+        return undo;
+    }
+    Some(match state.status {
         Status::Failing => EventBody::ExecutionFailed,
         _ => EventBody::ExecutionCancelled { graceful: !ending.dropped },
     })

@@ -125,7 +125,9 @@ impl<S: Sink> Fold<'_, S> {
             }
             let number = map.next;
             map.next += 1;
-            self.open_scope(activation, scope, number);
+            let accumulator = map.accumulator.clone();
+            let place = self.open_scope(activation, scope, number);
+            self.state.scopes[place as usize].carried = accumulator;
         }
         if self.map(activation).is_some_and(|map| map.finished == map.count()) {
             self.close(activation, Ok(None));
@@ -141,7 +143,13 @@ impl<S: Sink> Fold<'_, S> {
         map.accumulator.clone_from(&result.accumulator);
         if valid.accumulator.is_some() {
             map.turn = index + 1;
-            if let Some(place) = map.early.get_mut(map.turn as usize).and_then(Option::take) {
+            let early = map.early.get_mut(map.turn as usize).and_then(Option::take);
+            // Only where items run one after another may their steps read the accumulator; the next one may be open already.
+            let next = self.composite(activation).and_then(|composite| composite.open.first().copied());
+            if let Some(place) = next.filter(|_| valid.concurrency == 1) {
+                self.state.scopes[place as usize].carried.clone_from(&result.accumulator);
+            }
+            if let Some(place) = early {
                 self.follow(Consequence::EndItem(place));
             }
         }
@@ -182,7 +190,9 @@ impl<S: Sink> Fold<'_, S> {
         let Some(looped) = self.looped(activation) else { return };
         let number = looped.next;
         looped.next += 1;
+        let value = Arc::clone(&looped.value);
         let opened = self.open_scope(activation, plan.unit_of(index).global_scope(valid.scope), number);
+        self.state.scopes[opened as usize].carried = Some(value);
         if let Some(looped) = self.looped(activation) {
             looped.place = Some(opened);
         }

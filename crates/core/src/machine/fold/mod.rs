@@ -51,6 +51,7 @@ pub(super) fn timer_due(plan: &Plan, state: &State, timer: Timer) -> Option<Time
             step.due_at.filter(|_| matches!(step.phase, Phase::Waiting | Phase::Open))
         }
         Timer::Grace => state.ending.as_ref().filter(|ending| !ending.forced)?.grace_until,
+        Timer::Compensation => state.compensation_due(),
         // Deadlines stand still in a pause, and nothing is waited for at the end.
         Timer::ExecutionDeadline | Timer::StepDeadline(_) | Timer::Wait(_) => None,
     }
@@ -158,17 +159,27 @@ impl<S: Sink> Fold<'_, S> {
             }
             EventBody::ApprovalAnswered { activation, answer } => self.approval_answered(*activation, answer),
 
+            EventBody::CompensationStarted { .. }
+            | EventBody::CompensationStepStarted { .. }
+            | EventBody::CompensationStepCompleted { .. }
+            | EventBody::CompensationStepFailed { .. }
+            | EventBody::CompensationFinished { .. } => self.compensation(body),
+
             EventBody::AttemptStarted { call, attempt, restart, .. } => match *call {
                 CallId::Step(activation) => self.attempt_started(activation, *attempt, *restart),
+                CallId::Compensation(_) => self.compensation(body),
             },
             EventBody::AttemptFinished { call, result, is_final, .. } => match *call {
                 CallId::Step(activation) => self.attempt_finished(activation, result, *is_final),
+                CallId::Compensation(_) => self.compensation(body),
             },
             EventBody::AttemptRejected { call, error, is_final } => match *call {
                 CallId::Step(activation) => self.attempt_rejected(activation, error, *is_final),
+                CallId::Compensation(_) => self.compensation(body),
             },
             EventBody::RetryScheduled { call, due_at, .. } => match *call {
                 CallId::Step(activation) => self.retry_scheduled(activation, *due_at),
+                CallId::Compensation(_) => self.compensation(body),
             },
             EventBody::TimerFired { timer } => self.timer_fired(*timer),
             EventBody::TimeoutExceeded { .. } | EventBody::CircuitChanged(_) => {}
@@ -197,6 +208,7 @@ impl<S: Sink> Fold<'_, S> {
             Timer::StepDeadline(activation) => self.step_late(activation),
             Timer::Wait(activation) => self.wait_over(activation),
             Timer::Grace => self.end_grace(),
+            Timer::Compensation => self.compensation_late(),
         }
     }
 
@@ -222,7 +234,7 @@ impl<S: Sink> Fold<'_, S> {
     }
 
     /// Sets a timer if it is open.
-    fn set(&mut self, timer: Timer) {
+    pub(super) fn set(&mut self, timer: Timer) {
         if let Some(due_at) = timer_due(self.plan, self.state, timer) {
             self.out.push(Command::SetTimer { timer, due_at });
         }
@@ -244,7 +256,7 @@ impl<S: Sink> Fold<'_, S> {
     }
 
     /// Clears a timer if it is open.
-    fn clear(&mut self, timer: Timer) {
+    pub(super) fn clear(&mut self, timer: Timer) {
         if timer_due(self.plan, self.state, timer).is_some() {
             self.out.push(Command::ClearTimer { timer });
         }

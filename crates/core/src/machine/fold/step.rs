@@ -300,6 +300,7 @@ impl<S: Sink> Fold<'_, S> {
         step.ended_at = Some(at);
         step.due_at = None;
         let place = step.scope;
+        self.note_end(activation);
         self.state.live -= 1;
         if before.is_in_flight() {
             self.state.in_flight -= 1;
