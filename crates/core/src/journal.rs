@@ -4,14 +4,17 @@ use std::{borrow::Cow, collections::HashSet, sync::Arc};
 
 use orchestr8_agent_base::context::{ExecutionIdentity, compensation_key, input_digest, structural_key};
 use orchestr8_schema::{
-    StepIndex, Timestamp,
+    StepIndex, StepPath, Timestamp,
     api::{Compensation, Entry, JournalExport, JournalSummary, Level},
     canonical,
-    event::{Activation, CallId, CircuitStateName, Event, EventBody, LoopVerdict, TimeoutScope, Timer},
+    event::{
+        Activation, CallId, CircuitStateName, Event, EventBody, HookId, HookOwner, HookVerdict, LoopVerdict,
+        TimeoutScope, Timer,
+    },
     expression::{Root, Scope, StepField},
     json_schema::JsonValidator,
     validate::{ValidKind, ValidWait},
-    workflow::DefaultCase,
+    workflow::{DefaultCase, HookMode},
 };
 use serde_json::{Map, Value, json};
 
@@ -146,10 +149,12 @@ impl<'a> Renderer<'a> {
         let call_id = |call: CallId| match call {
             CallId::Step(activation) => format!("{}/step", path(activation)),
             CallId::Compensation(activation) => format!("{}/compensation", path(activation)),
+            CallId::Hook(activation) => self.hook_call_id(activation),
         };
         let named = |call: CallId| match call {
             CallId::Step(activation) => path(activation),
             CallId::Compensation(activation) => format!("the compensation of {}", path(activation)),
+            CallId::Hook(activation) => self.hook_call_id(activation),
         };
         let (message, data) = match &event.body {
             EventBody::ExecutionQueued(queued) => (
@@ -418,6 +423,33 @@ impl<'a> Renderer<'a> {
                 let message = if complete { "compensation is complete" } else { "compensation is incomplete" };
                 (message.to_owned(), json!({ "result": result }))
             }
+            EventBody::HookStarted { activation, hook, input } => {
+                let mut data = self.hook_data(*activation, hook);
+                data["input"] = Value::clone(input);
+                (format!("hook {} is called", self.hook_name(*activation, hook)), data)
+            }
+            EventBody::HookFinished { activation, hook, result } => {
+                let mut data = self.hook_data(*activation, hook);
+                let since = self.state.hook_in_progress(self.plan, *activation).map(|called| called.since);
+                data["duration"] = json!(since.map(|since| millis(event.at.since(since))));
+                data["reason"] = json!(result.reason);
+                data["error"] = json!(result.error);
+                let is_guard = data["mode"] == HookMode::Guard.as_str();
+                let what = match &result.verdict {
+                    HookVerdict::Deny => "denies",
+                    _ if result.error.is_some() => "failed",
+                    HookVerdict::Replace(_) => "allows, with another input",
+                    HookVerdict::Allow if is_guard => "allows",
+                    HookVerdict::Allow => "has looked on",
+                };
+                if let HookVerdict::Replace(input) = &result.verdict {
+                    data["input"] = Value::clone(input);
+                }
+                if is_guard {
+                    data["decision"] = json!(if result.verdict == HookVerdict::Deny { "deny" } else { "allow" });
+                }
+                (format!("hook {} {what}", self.hook_name(*activation, hook)), data)
+            }
             EventBody::AttemptStarted { call, attempt, restart, timeout } => (
                 format!("attempt {attempt} of {} started", named(*call)),
                 json!({ "callId": call_id(*call), "restart": restart, "timeoutMs": timeout.map(millis) }),
@@ -483,6 +515,33 @@ impl<'a> Renderer<'a> {
         (message, data)
     }
 
+    /// Which hook it is, for people.
+    fn hook_name(&self, activation: Activation, hook: &HookId) -> String {
+        let path = self.state.step_path(self.plan, activation);
+        let path = path.as_ref().map_or("execution", StepPath::as_str);
+        format!("{path}/{}/{}", hook.point.key(), hook.index)
+    }
+
+    fn hook_data(&self, activation: Activation, hook: &HookId) -> Value {
+        let known = match hook.owner {
+            HookOwner::Engine => self.state.engine_hooks().get(hook.index as usize),
+            HookOwner::Workflow { .. } | HookOwner::Step => None,
+        };
+        json!({
+            "point": hook.point.key(),
+            "index": hook.index,
+            "mode": self.state.mode_of(self.plan, activation, hook).map(HookMode::as_str),
+            "hook": known.map(|known| &known.name),
+        })
+    }
+
+    fn hook_call_id(&self, activation: Activation) -> String {
+        match self.state.hook_in_progress(self.plan, activation) {
+            Some(called) => format!("{}/hook", self.hook_name(activation, &called.hook.id)),
+            None => "hook".to_owned(),
+        }
+    }
+
     fn input_digest(&self, activation: Activation, input: &Value) -> String {
         let step = self.state.activation(activation).and_then(|step| self.plan.steps().get(step.step.get()));
         match step.and_then(|step| step.leaf.as_ref()) {
@@ -534,6 +593,7 @@ impl<'a> Renderer<'a> {
         match call {
             CallId::Step(activation) => self.state.activation(activation)?.attempt_at,
             CallId::Compensation(activation) => self.state.undoing(activation)?.attempt_at,
+            CallId::Hook(activation) => Some(self.state.hook_in_progress(self.plan, activation)?.since),
         }
     }
 }
@@ -560,6 +620,9 @@ fn level(body: &EventBody) -> Level {
         | EventBody::RetryScheduled { .. }
         | EventBody::TimeoutExceeded { .. }
         | EventBody::CircuitChanged(_) => Level::Warn,
+        EventBody::HookFinished { result, .. } if result.error.is_some() || result.verdict == HookVerdict::Deny => {
+            Level::Warn
+        }
         EventBody::TimerFired { .. } => Level::Debug,
         _ => Level::Info,
     }

@@ -14,6 +14,7 @@
 //! - [`plan`] compiles a workflow once: names become numbers, policies are merged, agents are looked up.
 //! - [`machine`] decides what happens next, as a pure function of plan, state and event.
 //! - [`engine`] does what the machine asks for, one task per execution.
+//! - [`hook`] is where programs look on, and decide, around every execution and step.
 //! - [`store`] keeps journals; [`journal`] renders them; [`bus`] tells whoever listens.
 //!
 //! # Example
@@ -58,6 +59,7 @@ pub mod bus;
 pub mod clock;
 pub mod engine;
 pub mod execution;
+pub mod hook;
 pub mod journal;
 pub mod machine;
 pub mod plan;

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `orchestr8.execution` | `orchestr8.execution_id`, `.workflow_id`, `.correlation_id`, `.status`, `.error_code` |
 //! | `orchestr8.step` | `orchestr8.step_path`, `.kind`, `.agent_id` (of a tool, its name), `.status`, `.error_code` |
+//! | `orchestr8.hook` | as of a step; the kind is the hook's point |
 //! | `orchestr8.attempt` | `orchestr8.attempt`, `.status`, `.error_code` |
 //! | `orchestr8.backoff` | `orchestr8.attempt` (the next), `orchestr8.delay_ms` |
 //!
@@ -18,13 +19,15 @@ use orchestr8_agent_base::{
     Callee,
     context::{ExecutionIdentity, StepIdentity},
 };
-use orchestr8_schema::ErrorKind;
+use orchestr8_schema::{ErrorKind, StepPath, workflow::HookPoint};
 use tracing::{Span, field::Empty};
 
 /// The span of an execution.
 pub const EXECUTION: &str = "orchestr8.execution";
 /// The span of a step.
 pub const STEP: &str = "orchestr8.step";
+/// The span of a hook.
+pub const HOOK: &str = "orchestr8.hook";
 /// The span of one attempt.
 pub const ATTEMPT: &str = "orchestr8.attempt";
 /// The span of a retry's delay.
@@ -48,6 +51,18 @@ pub(crate) fn step_span(parent: &Span, step: &StepIdentity, callee: &Callee) -> 
         orchestr8.step_path = %step.step_path,
         orchestr8.kind = if callee.is_tool() { "tool" } else { "agent" },
         orchestr8.agent_id = &**callee.name(),
+        orchestr8.status = Empty,
+        orchestr8.error_code = Empty,
+    )
+}
+
+pub(crate) fn hook_span(parent: &Span, path: Option<&StepPath>, point: HookPoint, callee: Option<&Callee>) -> Span {
+    tracing::info_span!(
+        parent: parent,
+        HOOK,
+        orchestr8.step_path = path.map(StepPath::as_str),
+        orchestr8.kind = point.key(),
+        orchestr8.agent_id = callee.map(|callee| &**callee.name()),
         orchestr8.status = Empty,
         orchestr8.error_code = Empty,
     )

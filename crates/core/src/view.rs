@@ -176,7 +176,7 @@ fn progress(steps: &[StepState]) -> Progress {
             | Phase::Closing
             | Phase::Waiting
             | Phase::Answered => progress.running += 1,
-            Phase::Blocked | Phase::Ready | Phase::Scheduled | Phase::Opening => {}
+            Phase::Blocked | Phase::Ready | Phase::Before | Phase::Scheduled | Phase::Opening => {}
         }
     }
     let terminal = progress.completed + progress.failed + progress.skipped + progress.cancelled;

@@ -18,6 +18,7 @@ use serde_json::Value;
 use crate::{
     CorrelationId, ErrorKind, ExecutionId, Failure, IdempotencyKey, StepIndex, StepPath, Timestamp, ValidWorkflow,
     api::Compensation,
+    workflow::{HookMode, HookPoint},
 };
 
 /// An event: when, and what.
@@ -37,6 +38,9 @@ pub struct Event {
 pub struct Activation(pub u32);
 
 impl Activation {
+    /// Stands for the execution itself, in the hooks that are called about it and in their attempts.
+    pub const EXECUTION: Self = Self(u32::MAX);
+
     /// Returns the number for use with slices.
     #[must_use]
     pub fn get(self) -> usize {
@@ -306,6 +310,24 @@ pub enum EventBody {
         /// When it is due.
         due_at: Timestamp,
     },
+    /// `hook.started`: a hook is about to be called.
+    HookStarted {
+        /// What it is about: a step, or [`Activation::EXECUTION`].
+        activation: Activation,
+        /// Which hook.
+        hook: HookId,
+        /// Its resolved input.
+        input: Arc<Value>,
+    },
+    /// `hook.finished`: the hook has answered, or its input has no value.
+    HookFinished {
+        /// What it is about: a step, or [`Activation::EXECUTION`].
+        activation: Activation,
+        /// Which hook.
+        hook: HookId,
+        /// What follows from its answer.
+        result: Arc<HookResult>,
+    },
     /// `timer.fired`.
     TimerFired {
         /// Which timer.
@@ -345,6 +367,9 @@ pub struct Queued<W = ValidWorkflow> {
     pub idempotency_key: Option<IdempotencyKey>,
     /// A limit on the whole execution that is tighter than the workflow's.
     pub timeout: Option<Duration>,
+    /// The hooks that the engine had when it took the execution on.
+    #[serde(default)]
+    pub hooks: Arc<[EngineHook]>,
 }
 
 impl Queued {
@@ -369,6 +394,7 @@ impl Queued {
             env,
             idempotency_key: None,
             timeout: None,
+            hooks: Arc::default(),
         }
     }
 }
@@ -387,8 +413,72 @@ impl<W> Queued<W> {
             env: self.env,
             idempotency_key: self.idempotency_key,
             timeout: self.timeout,
+            hooks: self.hooks,
         }
     }
+}
+
+/// A hook of an engine, as an execution knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EngineHook {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Where it is called.
+    pub points: Vec<HookPoint>,
+    /// What its answer means.
+    pub mode: HookMode,
+}
+
+/// Which one it is of the hooks that are called about the same thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HookId {
+    /// Who asks for it.
+    pub owner: HookOwner,
+    /// Where it is called.
+    pub point: HookPoint,
+    /// Its place in the owner's list: of that point in a file, of all hooks in an engine.
+    pub index: u32,
+}
+
+/// Who asks for a hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum HookOwner {
+    /// The engine.
+    Engine,
+    /// A workflow.
+    Workflow {
+        /// How many workflows are around it.
+        depth: u32,
+    },
+    /// The step that it is about.
+    Step,
+}
+
+/// What follows from the answer of a hook.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HookResult {
+    /// What may come next.
+    pub verdict: HookVerdict,
+    /// Why, as a guard says.
+    pub reason: Option<String>,
+    /// Why there is no answer, or none that can be used.
+    pub error: Option<Arc<Failure>>,
+}
+
+/// What may come next, after a hook.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum HookVerdict {
+    /// What was to come.
+    Allow,
+    /// The same with another input.
+    Replace(Arc<Value>),
+    /// Nothing: a guard denies it.
+    Deny,
 }
 
 /// What a map runs for.
@@ -557,10 +647,12 @@ pub enum Timer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum CallId {
-    /// The agent of a step.
+    /// The agent or tool of a step.
     Step(Activation),
     /// What undoes a step.
     Compensation(Activation),
+    /// A hook about a step, or about [`Activation::EXECUTION`].
+    Hook(Activation),
 }
 
 impl CallId {
@@ -569,6 +661,7 @@ impl CallId {
     pub fn activation(self) -> Option<Activation> {
         match self {
             Self::Step(activation) | Self::Compensation(activation) => Some(activation),
+            Self::Hook(activation) => Some(activation).filter(|activation| *activation != Activation::EXECUTION),
         }
     }
 }
@@ -655,6 +748,8 @@ impl EventBody {
             Self::AttemptFinished { .. } => "attempt.finished",
             Self::AttemptRejected { .. } => "attempt.rejected",
             Self::RetryScheduled { .. } => "retry.scheduled",
+            Self::HookStarted { .. } => "hook.started",
+            Self::HookFinished { .. } => "hook.finished",
             Self::TimerFired { .. } => "timer.fired",
             Self::TimeoutExceeded { .. } => "timeout.exceeded",
             Self::CircuitChanged(change) => match change.state {
@@ -701,6 +796,8 @@ impl EventBody {
             | Self::MapItemFinished { .. }
             | Self::LoopDecided { .. }
             | Self::SignalDelivered { .. }
+            | Self::HookStarted { .. }
+            | Self::HookFinished { .. }
             | Self::ApprovalRequested { .. }
             | Self::CompensationStarted { .. }
             | Self::CompensationStepStarted { .. }
@@ -736,6 +833,8 @@ impl EventBody {
             | Self::CompensationStepStarted { activation, .. }
             | Self::CompensationStepCompleted { activation }
             | Self::CompensationStepFailed { activation, .. }
+            | Self::HookStarted { activation, .. }
+            | Self::HookFinished { activation, .. }
             | Self::TimerFired { timer: Timer::StepDeadline(activation) | Timer::Wait(activation) }
             | Self::TimeoutExceeded { scope: TimeoutScope::Step(activation), .. } => Some(*activation),
             Self::AttemptStarted { call, .. }

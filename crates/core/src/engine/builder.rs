@@ -8,6 +8,7 @@ use std::{
 
 use orchestr8_agent_base::{Agent, AgentRegistry, Clock, Tool, registry::RegisterError, tool::RegisterToolError};
 use orchestr8_resilience::CircuitRegistry;
+use orchestr8_schema::id::InvalidId;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
@@ -15,6 +16,7 @@ use super::{Engine, EngineShared, slots::Slots, tenure};
 use crate::{
     bus::Bus,
     clock::SystemClock,
+    hook::{EngineHooks, Hook},
     store::{MemoryStore, Store},
 };
 
@@ -31,6 +33,7 @@ use crate::{
 pub struct EngineBuilder {
     agents: AgentRegistry,
     refused: Option<BuildError>,
+    hooks: Vec<Box<dyn Hook>>,
     store: Option<Arc<dyn Store>>,
     clock: Option<Arc<dyn Clock>>,
     max_concurrent_steps: u32,
@@ -47,6 +50,20 @@ pub enum BuildError {
     /// A tool cannot be registered.
     #[error("registering a tool")]
     Tool(#[from] RegisterToolError),
+    /// The name of a hook does not have the required form.
+    #[error("registering a hook")]
+    HookName {
+        /// What is wrong with it.
+        source: InvalidId,
+    },
+    /// A hook is not called at this point, or cannot guard there.
+    #[error("hook `{name}` cannot stand at `{point}`")]
+    HookPoint {
+        /// Its name.
+        name: String,
+        /// The point.
+        point: &'static str,
+    },
     /// A limit of 0 would let nothing happen.
     #[error("{0} must be at least 1")]
     Limit(&'static str),
@@ -57,6 +74,7 @@ impl Default for EngineBuilder {
         Self {
             agents: AgentRegistry::new(),
             refused: None,
+            hooks: Vec::new(),
             store: None,
             clock: None,
             max_concurrent_steps: 10,
@@ -79,6 +97,13 @@ impl EngineBuilder {
         if let Err(error) = self.agents.tools_mut().register(tool) {
             self.refused.get_or_insert(error.into());
         }
+        self
+    }
+
+    /// Adds a hook that is called around every execution or step, in the order in which hooks are added. One that cannot be registered is
+    /// reported by [`build`](Self::build).
+    pub fn hook(mut self, hook: impl Hook) -> Self {
+        self.hooks.push(Box::new(hook));
         self
     }
 
@@ -116,7 +141,7 @@ impl EngineBuilder {
     ///
     /// # Errors
     ///
-    /// [`BuildError`] if an agent or a tool could not be registered, or a limit is 0.
+    /// [`BuildError`] if an agent, a tool or a hook could not be registered, or a limit is 0.
     pub fn build(self) -> Result<Engine, BuildError> {
         if let Some(error) = self.refused {
             return Err(error);
@@ -139,6 +164,7 @@ impl EngineBuilder {
                 slots: Slots::new(self.max_concurrent_steps),
                 active: Arc::new(Semaphore::new(self.max_active_executions.min(Semaphore::MAX_PERMITS))),
                 circuits: CircuitRegistry::new(),
+                hooks: EngineHooks::register(self.hooks)?,
                 drivers: TaskTracker::new(),
                 live: Mutex::new(HashMap::new()),
                 programs: Mutex::new(VecDeque::new()),

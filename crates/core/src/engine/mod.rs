@@ -40,6 +40,7 @@ use crate::{
     bus::Bus,
     clock,
     execution::{CancelError, Cancellation, ExecutionHandle, Lost, Shared, Snapshot},
+    hook::EngineHooks,
     plan::{Leaf, Plan, PlanError, PlanStep},
     store::{Created, Holder, IdempotencyRecord, Page, Query, Store, StoreError},
     telemetry,
@@ -86,6 +87,7 @@ pub(crate) struct EngineShared {
     pub(crate) slots: Slots,
     pub(crate) active: Arc<tokio::sync::Semaphore>,
     pub(crate) circuits: CircuitRegistry,
+    pub(crate) hooks: EngineHooks,
     /// Of all jitter.
     pub(crate) seed: u64,
     drivers: TaskTracker,
@@ -104,6 +106,10 @@ pub(crate) struct Program {
     stack_of: Box<[u32]>,
     /// Those of the calls that undo a step.
     undoing_stack_of: HashMap<StepIndex, u32>,
+    /// By hook of the plan.
+    hook_stacks: Box<[u32]>,
+    /// By hook of the engine.
+    engine_stacks: Box<[u32]>,
 }
 
 /// The stack of steps that call nothing.
@@ -147,7 +153,7 @@ impl Engine {
         let program = self.program(&request.workflow)?;
         let clock = &*self.shared.clock;
         let id = clock::execution_id(clock);
-        let (queued, idempotency) = request.into_queued(id, &program.plan, clock)?;
+        let (queued, idempotency) = request.into_queued(id, &program.plan, &self.shared.hooks, clock)?;
         let record = idempotency.map(|(key, digest)| IdempotencyRecord {
             key,
             digest,
@@ -273,7 +279,7 @@ impl Engine {
         if let Some(program) = found {
             return Ok(program);
         }
-        let program = Arc::new(Program::compile(workflow, &self.shared.agents, &self.shared.circuits)?);
+        let program = Arc::new(Program::compile(workflow, &self.shared)?);
         let mut programs = self.shared.programs();
         programs.push_front(Arc::clone(&program));
         programs.truncate(Self::MAX_PROGRAMS);
@@ -322,12 +328,9 @@ impl EngineShared {
 }
 
 impl Program {
-    fn compile(
-        workflow: &ValidWorkflow,
-        agents: &AgentRegistry,
-        circuits: &CircuitRegistry,
-    ) -> Result<Self, PlanError> {
-        let plan = Plan::compile(workflow, agents)?;
+    fn compile(workflow: &ValidWorkflow, engine: &EngineShared) -> Result<Self, PlanError> {
+        let plan = Plan::compile(workflow, &engine.agents)?;
+        let circuits = &engine.circuits;
         let mut stacks: Vec<LeafStack> = Vec::new();
         let mut stack = |step: &PlanStep, leaf: &Leaf, schema: Option<&JsonValidator>| {
             let recent = stacks.len().saturating_sub(Plan::SHARED);
@@ -355,7 +358,22 @@ impl Program {
                 undoing_stack_of.insert(index, stack(step, leaf, None)?);
             }
         }
-        Ok(Self { plan: Arc::new(plan), stacks, stack_of: stack_of.into(), undoing_stack_of })
+        let mut hook_stack = |leaf: &Leaf| {
+            let stack = LeafStack::new(leaf, None, circuits)
+                .map_err(|error| PlanError::Hook { place: "the workflow".to_owned(), message: error.to_string() })?;
+            stacks.push(stack);
+            Ok(stacks.len() as u32 - 1)
+        };
+        let hook_stacks = plan.hooks().iter().map(|hook| hook_stack(&hook.leaf)).collect::<Result<_, PlanError>>()?;
+        let engine_stacks = engine.hooks.leaves.iter().map(hook_stack).collect::<Result<_, PlanError>>()?;
+        Ok(Self {
+            plan: Arc::new(plan),
+            stacks,
+            stack_of: stack_of.into(),
+            undoing_stack_of,
+            hook_stacks,
+            engine_stacks,
+        })
     }
 
     /// Finds the layers around a call; absent for a step that calls nothing.
@@ -363,6 +381,7 @@ impl Program {
         match call {
             CallId::Step(_) => self.stack_of.get(step.get()).copied().filter(|stack| *stack != NO_STACK),
             CallId::Compensation(_) => self.undoing_stack_of.get(&step).copied(),
+            CallId::Hook(_) => None,
         }
     }
 

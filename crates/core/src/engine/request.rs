@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use crate::{
     clock,
     execution::ExecutionHandle,
+    hook::EngineHooks,
     plan::{Plan, PlanError},
     store::StoreError,
 };
@@ -130,6 +131,7 @@ impl StartRequest {
         self,
         id: ExecutionId,
         plan: &Plan,
+        hooks: &EngineHooks,
         clock: &dyn Clock,
     ) -> Result<(Arc<Queued>, Option<NamedRequest>), StartError> {
         let declared = self.workflow.workflow();
@@ -156,6 +158,7 @@ impl StartRequest {
             Arc::new(Value::Object(variables)),
             Arc::new(Value::Object(env)),
         );
+        queued.hooks = Arc::clone(&hooks.records);
         queued.timeout = self.timeout;
         queued.idempotency_key = self.idempotency.as_ref().map(|(key, _)| key.clone());
         Ok((Arc::new(queued), self.idempotency))

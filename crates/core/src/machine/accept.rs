@@ -79,6 +79,9 @@ pub fn accept(plan: &Plan, state: &State, body: &EventBody) -> Result<(), Refusa
                 _ => Err(Refusal::new("the execution is not paused")),
             };
         }
+        EventBody::ExecutionCancelling(_) if state.hooks.outcome_is_fixed() && state.status.is_underway() => {
+            return Err(Refusal::new("the outcome of the execution is fixed"));
+        }
         EventBody::ExecutionCancelling(request) => {
             let forces = request.grace_period.is_zero() && state.ending.as_ref().is_some_and(|ending| !ending.forced);
             return match state.status {
@@ -123,7 +126,7 @@ pub fn accept(plan: &Plan, state: &State, body: &EventBody) -> Result<(), Refusa
             phase => running(state) && phase.is_open() && is_empty(step),
         }),
         EventBody::StepSkipped { activation, .. } => is(state, *activation, |phase| {
-            matches!(phase, Phase::Blocked | Phase::Ready | Phase::Scheduled | Phase::Opening)
+            matches!(phase, Phase::Blocked | Phase::Ready | Phase::Before | Phase::Scheduled | Phase::Opening)
         }),
         EventBody::StepCancelled { activation, .. } => step(state, *activation).is_some_and(|step| {
             !step.phase.is_terminal() && is_empty(step) && (state.status.is_ending() || state.is_aborted(*activation))
@@ -224,6 +227,14 @@ pub fn accept(plan: &Plan, state: &State, body: &EventBody) -> Result<(), Refusa
         | EventBody::AttemptRejected { call: CallId::Compensation(_), .. }
         | EventBody::RetryScheduled { call: CallId::Compensation(_), .. } => compensation::fits(plan, state, body),
 
+        EventBody::HookStarted { activation, hook, .. } => state.accepts_hook(plan, *activation, hook, false),
+        EventBody::HookFinished { activation, hook, .. } => state.accepts_hook(plan, *activation, hook, true),
+        EventBody::AttemptStarted { call: CallId::Hook(activation), .. }
+        | EventBody::AttemptFinished { call: CallId::Hook(activation), .. }
+        | EventBody::AttemptRejected { call: CallId::Hook(activation), .. }
+        | EventBody::RetryScheduled { call: CallId::Hook(activation), .. } => {
+            state.accepts_hook_attempt(*activation, body)
+        }
         EventBody::AttemptStarted { call: CallId::Step(activation), attempt, .. } => {
             running(state)
                 && step(state, *activation).is_some_and(|step| match step.phase {

@@ -52,6 +52,8 @@ pub(super) enum Consequence {
     EndItem(Place),
     /// A composite ends, once all that is open inside was cancelled.
     Close(Activation),
+    /// It is the turn of a hook about this, or of its answer.
+    Hook(Activation),
     /// The execution fails.
     Fail(Arc<Failure>),
 }
@@ -84,7 +86,8 @@ impl Consequence {
                     _ => false,
                 })
             }
-            Self::Close(activation) => phase(activation) == Phase::Closing,
+            Self::Close(activation) => phase(activation) == Phase::Closing && !state.hooks.are_about(*activation),
+            Self::Hook(activation) => state.hooks.have_a_turn(*activation),
             Self::Fail(_) => true,
         }
     }

@@ -19,6 +19,8 @@ pub(super) struct Composite {
     /// its default one.
     pub(super) end: Option<Result<Option<Arc<Value>>, Arc<Failure>>>,
     pub(super) progress: Progress,
+    /// Whether the last hooks of the workflow that it runs have been called.
+    pub(super) hooked: bool,
 }
 
 /// How far a composite has come.
@@ -70,7 +72,7 @@ pub(super) struct LoopProgress {
 
 impl Composite {
     pub(super) fn new(progress: Progress) -> Self {
-        Self { open: Vec::new(), end: None, progress }
+        Self { open: Vec::new(), end: None, progress, hooked: false }
     }
 }
 

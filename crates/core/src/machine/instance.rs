@@ -30,7 +30,7 @@ pub(super) struct ScopeInstance {
     pub(super) number: u32,
     /// The number of its first activation.
     pub(super) base: u32,
-    /// Activations that are not terminal.
+    /// Activations that are not terminal, or have hooks to come.
     pub(super) live: u32,
     /// How many of the first activations are known to be terminal.
     pub(super) swept: u32,

@@ -32,6 +32,7 @@ pub fn outstanding(plan: &Plan, state: &State, out: &mut Commands) {
             out.push(Command::AbortCall { call, reason: "the execution is ending".into(), force: false });
         }
     }
+    out.extend(state.open_hook_calls().map(Command::Call));
     out.extend(timer(Timer::Grace));
     out.extend(state.compensation_call().map(Command::Call));
     out.extend(timer(Timer::Compensation));

@@ -54,13 +54,19 @@ impl State {
                 self.steps.get(activation.get()).is_some_and(|step| self.is_called_in(step.phase))
             }
             CallId::Compensation(_) => self.compensation_call().is_some_and(|open| open.id == call),
+            CallId::Hook(activation) => self.open_hook_call(activation).is_some(),
         }
+    }
+
+    /// Whether calls without an attempt in progress are taken back: in a pause, and in an end that came in one.
+    pub(super) fn takes_back(&self) -> bool {
+        self.pauses.since.is_some()
     }
 
     /// Whether the driver holds a call of a step in this phase: a pause takes back those without an attempt in progress.
     pub(super) fn is_called_in(&self, phase: Phase) -> bool {
         match phase {
-            Phase::Scheduled | Phase::Backoff => self.pauses.since.is_none(),
+            Phase::Scheduled | Phase::Backoff => !self.takes_back(),
             phase => phase.has_call(),
         }
     }
@@ -74,6 +80,7 @@ impl<S: Sink> Fold<'_, S> {
                 self.out.push(taken_back(Activation(index as u32)));
             }
         }
+        self.take_back_hooks();
         self.state.pauses.begin(self.at);
         self.state.status = Status::Paused;
     }
@@ -92,6 +99,7 @@ impl<S: Sink> Fold<'_, S> {
                 self.call(activation);
             }
         }
+        self.call_hooks_again();
     }
 }
 

@@ -27,6 +27,8 @@ pub struct StepScope<'a> {
     activation: Option<Activation>,
     /// What `self.output` shows.
     own_output: Option<&'a Value>,
+    /// What `self` shows in a hook, an object.
+    own: Option<&'a Value>,
     /// An item whose scope is not open, and its index.
     item: Option<(Activation, &'a Value, u32)>,
     /// The value of a loop, and the index, while it is decided how it goes on.
@@ -55,7 +57,14 @@ impl<'a> StepScope<'a> {
     /// Makes the view of a composite's templates that see the steps inside.
     pub(super) fn of_scope(plan: &'a Plan, state: &'a State, place: Place) -> Self {
         let activation = state.scopes[place as usize].opened_by;
-        Self { plan, state, place, activation, own_output: None, item: None, value: None }
+        Self { plan, state, place, activation, own_output: None, own: None, item: None, value: None }
+    }
+
+    /// Makes it the view of a hook about a step or the execution.
+    pub(super) fn about(mut self, activation: Activation, own: &'a Value) -> Self {
+        self.activation = Some(activation);
+        self.own = Some(own);
+        self
     }
 
     pub(super) fn own_output(mut self, output: &'a Value) -> Self {
@@ -166,7 +175,7 @@ impl Scope for StepScope<'_> {
             Root::Step { step, field } => self.field(step, field),
             Root::Inputs => Some(Cow::Borrowed(match state.surroundings(self.place) {
                 Some(surroundings) => &*surroundings.inputs,
-                None => &*state.queued.as_ref()?.input,
+                None => &**state.input()?,
             })),
             Root::Variables => Some(Cow::Borrowed(match state.surroundings(self.place) {
                 Some(surroundings) => &surroundings.variables,
@@ -198,6 +207,7 @@ impl Scope for StepScope<'_> {
                     _ => return None,
                 })
             }
+            Root::Own(field) if self.own.is_some() => self.own?.get(field.as_str()).map(Cow::Borrowed),
             Root::Own(field) => {
                 let activation = self.activation?;
                 let step = &state.steps[activation.get()];

@@ -12,6 +12,7 @@ use super::{
     agenda::Agenda,
     compensation::Compensation,
     composite::Composite,
+    hooks::Hooks,
     instance::{Place, ScopeInstance},
     pause::Pauses,
     signals::Signals,
@@ -36,11 +37,12 @@ pub struct State {
     /// In the order in which they opened; that of the workflow itself is the first.
     pub(super) scopes: Vec<ScopeInstance>,
     pub(super) agenda: Agenda,
-    /// Activations that are not terminal.
+    /// Activations that are not terminal, or have hooks to come.
     pub(super) live: u32,
     /// Attempts in progress.
     pub(super) in_flight: u32,
     pub(super) signals: Signals,
+    pub(super) hooks: Hooks,
     pub(super) pauses: Pauses,
     /// The first fatal failure.
     pub(super) fatal: Option<Arc<Failure>>,
@@ -151,6 +153,8 @@ pub enum Phase {
     Blocked,
     /// Its turn has come.
     Ready,
+    /// Its input is resolved, and the hooks before it are called.
+    Before,
     /// Its call is open; no attempt has begun.
     Scheduled,
     /// The first attempt has begun; `step.started` is about to be decided.
@@ -191,6 +195,7 @@ impl Phase {
             Self::Completed | Self::Failed | Self::Skipped | Self::Cancelled => true,
             Self::Blocked
             | Self::Ready
+            | Self::Before
             | Self::Scheduled
             | Self::Starting
             | Self::Running
@@ -214,7 +219,7 @@ impl Phase {
     /// Whether the step's deadline counts.
     #[must_use]
     pub fn has_deadline(self) -> bool {
-        self.has_call() || matches!(self, Self::Opening | Self::Deciding | Self::Open | Self::Waiting)
+        self.has_call() || matches!(self, Self::Before | Self::Opening | Self::Deciding | Self::Open | Self::Waiting)
     }
 
     /// Whether an attempt is in progress.
@@ -233,7 +238,7 @@ impl Phase {
     #[must_use]
     pub fn status(self) -> &'static str {
         match self {
-            Self::Blocked | Self::Ready | Self::Scheduled | Self::Opening => "pending",
+            Self::Blocked | Self::Ready | Self::Before | Self::Scheduled | Self::Opening => "pending",
             Self::Starting | Self::Running | Self::Deciding | Self::Open | Self::Closing | Self::Answered => "running",
             Self::Between | Self::Backoff | Self::Waiting => "waiting",
             Self::Completed => "completed",
@@ -296,6 +301,7 @@ impl State {
             agenda: Agenda::default(),
             in_flight: 0,
             signals: Signals::default(),
+            hooks: Hooks::default(),
             pauses: Pauses::default(),
             fatal: None,
             cancelling: None,
@@ -324,6 +330,12 @@ impl State {
     #[must_use]
     pub fn queued(&self) -> Option<&Arc<Queued>> {
         self.queued.as_ref()
+    }
+
+    /// Returns the execution's input, as a guard may have changed it; absent before the first event.
+    #[must_use]
+    pub fn input(&self) -> Option<&Arc<Value>> {
+        self.hooks.input.as_ref().or_else(|| self.queued.as_ref().map(|queued| &queued.input))
     }
 
     /// Returns when a driver took the execution up.

@@ -5,10 +5,11 @@
 //! step of the whole plan.
 
 mod graph;
+mod hook;
 mod policy;
 mod step;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, ops::Range, sync::Arc, time::Duration};
 
 use orchestr8_agent_base::AgentRegistry;
 use orchestr8_schema::{
@@ -23,6 +24,7 @@ use serde_json::Value;
 use self::step::Shared;
 pub use self::{
     graph::{Edge, Graph},
+    hook::PlanHook,
     policy::{CircuitKey, CircuitPolicy, LeafPolicy},
     step::{Leaf, PlanStep},
 };
@@ -33,6 +35,7 @@ pub struct Plan {
     steps: Box<[PlanStep]>,
     scopes: Box<[PlanScope]>,
     graph: Graph,
+    hooks: Box<[PlanHook]>,
     limits: Limits,
     agent_versions: Arc<[Arc<str>]>,
 }
@@ -46,6 +49,8 @@ pub struct Unit {
     first_step: u32,
     first_scope: u32,
     metadata: Value,
+    /// Its hooks, by number.
+    pub hooks: Range<u32>,
     /// What a fatal failure does to the rest of its steps.
     pub on_failure: OnFailure,
     /// Whether its steps are undone after a failure of the execution.
@@ -130,6 +135,14 @@ pub enum PlanError {
         /// What is wrong.
         message: String,
     },
+    /// A hook cannot be called as it is written.
+    #[error("a hook of {place}: {message}")]
+    Hook {
+        /// Whose hook it is.
+        place: String,
+        /// What is wrong.
+        message: String,
+    },
     /// The workflow asks for something that this version of the engine does not do.
     #[error("{place} uses `{what}`, which this version does not run")]
     Unsupported {
@@ -151,7 +164,7 @@ impl Plan {
     /// [`PlanError`] if an agent is missing, its configuration does not fit, or the workflow asks for something that this
     /// version does not do.
     pub fn compile(workflow: &ValidWorkflow, agents: &AgentRegistry) -> Result<Self, PlanError> {
-        let units = Unit::all_of(workflow);
+        let mut units = Unit::all_of(workflow);
         let graph = Graph::new(&units);
         let count = units.iter().map(|unit| unit.workflow.steps().len()).sum();
         let mut by_rank: Vec<_> = (0..count).map(|index| StepIndex(index as u32)).collect();
@@ -163,6 +176,11 @@ impl Plan {
         let mut shared = Shared::default();
         let mut steps = Vec::with_capacity(count);
         let mut scopes = Vec::new();
+        let mut hooks = Vec::new();
+        for unit in &mut units {
+            let place = || format!("workflow `{}`", unit.workflow.id());
+            unit.hooks = hook::compile(unit.workflow.hooks(), &unit.workflow, place, agents, &mut hooks)?;
+        }
         for (number, unit) in units.iter().enumerate() {
             unit.supported()?;
             scopes.extend(unit.workflow.scopes().iter().map(|scope| PlanScope {
@@ -172,7 +190,11 @@ impl Plan {
             }));
             for local in (0..unit.workflow.steps().len()).map(|index| StepIndex(index as u32)) {
                 let rank = ranks[unit.global(local).get()];
-                steps.push(PlanStep::compile(&units, number, local, rank, agents, &mut shared)?);
+                let mut step = PlanStep::compile(&units, number, local, rank, agents, &mut shared)?;
+                let place = || format!("step `{}`", step.id);
+                let own = &unit.workflow.step(local).hooks;
+                step.hooks = hook::compile(own, &unit.workflow, place, agents, &mut hooks)?;
+                steps.push(step);
             }
             step::place(unit, &mut steps);
         }
@@ -184,6 +206,7 @@ impl Plan {
             steps: steps.into(),
             scopes: scopes.into(),
             graph,
+            hooks: hooks.into(),
             agent_versions,
         })
     }
@@ -237,6 +260,12 @@ impl Plan {
     #[must_use]
     pub fn graph(&self) -> &Graph {
         &self.graph
+    }
+
+    /// Returns the hooks of the workflows, then those of the steps.
+    #[must_use]
+    pub fn hooks(&self) -> &[PlanHook] {
+        &self.hooks
     }
 
     /// Returns what holds for a whole execution.
@@ -299,6 +328,7 @@ impl Unit {
             first_step,
             first_scope,
             metadata: serde_json::to_value(&declared.metadata).unwrap_or_default(),
+            hooks: 0..0,
             on_failure: declared.policies.on_failure.unwrap_or_default(),
             compensates_failure: compensation.on_failure.unwrap_or(true),
             compensates_cancellation: compensation.on_cancel.unwrap_or(true),
@@ -327,9 +357,6 @@ impl Unit {
         let unsupported = |what| Err(PlanError::Unsupported { place: "the workflow".into(), what });
         if self.workflow.workflow().policies.budget.is_some() {
             return unsupported("budget");
-        }
-        if !self.workflow.hooks().is_empty() {
-            return unsupported("hooks");
         }
         Ok(())
     }

@@ -136,6 +136,27 @@ impl LeafPolicy {
     }
 }
 
+impl LeafPolicy {
+    /// A hook is tried once, and keeps to the circuit of what it calls.
+    pub(super) fn of_hook(timeout: Duration, workflow: &ValidWorkflow, callee: &Callee) -> Self {
+        let outer = workflow.workflow().policies.resilience.circuit_breaker.as_ref();
+        Self { circuit_breaker: CircuitPolicy::resolve(None, outer, callee), ..Self::once(timeout) }
+    }
+
+    /// One attempt, without a circuit breaker.
+    pub(crate) fn once(timeout: Duration) -> Self {
+        Self {
+            timeout,
+            max_attempts: 1,
+            base_delay: RetryPolicy::DEFAULT_BASE_DELAY.as_duration(),
+            max_delay: RetryPolicy::DEFAULT_MAX_DELAY.as_duration(),
+            jitter: true,
+            retryable: Vec::new(),
+            circuit_breaker: None,
+        }
+    }
+}
+
 impl CircuitPolicy {
     fn resolve(
         own: Option<&CircuitBreakerPolicy>,

@@ -1,6 +1,6 @@
 //! What a plan knows of one step.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use orchestr8_agent_base::{AgentRegistry, Callee, context::StepIdentity};
 use orchestr8_schema::{
@@ -44,6 +44,8 @@ pub struct PlanStep {
     pub leaf: Option<Leaf>,
     /// How its effect is undone; absent if it need not be.
     pub compensation: Option<Box<Leaf>>,
+    /// Its hooks, by number.
+    pub hooks: Range<u32>,
     /// The list of steps of the workflow that it runs.
     pub child: Option<ScopeIndex>,
 }
@@ -75,10 +77,6 @@ impl PlanStep {
         let unit = &units[number];
         let valid = unit.workflow.step(local);
         let step = unit.workflow.declaration(local);
-        let unsupported = |what| Err(PlanError::Unsupported { place: format!("step `{}`", step.id), what });
-        if !valid.hooks.is_empty() {
-            return unsupported("hooks");
-        }
         let asked = Asked::of_step(step, &unit.workflow);
         let leaf = match &step.kind {
             StepKind::Agent(agent) => Some(Leaf::of_agent(&asked, &agent.agent, unit, agents, shared)?),
@@ -117,6 +115,7 @@ impl PlanStep {
             is_joined: false,
             leaf,
             compensation,
+            hooks: 0..0,
             child,
         })
     }

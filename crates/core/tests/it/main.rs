@@ -7,6 +7,7 @@ mod execution;
 mod failure;
 mod fallback;
 mod faulty_store;
+mod hooks;
 mod hostile_agents;
 mod limits;
 mod pauses;

@@ -18,8 +18,8 @@ use orchestr8_core::{
 use orchestr8_schema::{
     StepIndex, ValidWorkflow,
     api::Compensation,
-    event::{Activation, CallId, Event, EventBody, EventSort},
-    workflow::CompensateOn,
+    event::{Activation, CallId, Event, EventBody, EventSort, HookId, HookVerdict},
+    workflow::{CompensateOn, HookPoint},
 };
 use orchestr8_testing::scripted;
 use proptest::{prelude::*, sample::Index};
@@ -57,6 +57,98 @@ fn sibling(world: &World<'_>, of: Activation, step: StepIndex) -> Activation {
     all.find(|activation| path(*activation) == wanted).expect("it stands beside it")
 }
 
+/// What is known of hooks, event by event.
+#[derive(Default)]
+struct HookBook {
+    /// What is called now.
+    open: BTreeSet<Activation>,
+    called: Vec<(Activation, HookId)>,
+    /// Steps that a guard prevented.
+    denied: BTreeSet<Activation>,
+    /// Steps that somebody went on from.
+    settled: BTreeSet<Activation>,
+    completed: BTreeSet<Activation>,
+    failed: BTreeSet<Activation>,
+    started: bool,
+    ending: bool,
+}
+
+impl HookBook {
+    fn note(&mut self, event: &Event) {
+        match &event.body {
+            EventBody::ExecutionStarted { .. } => self.started = true,
+            EventBody::ExecutionCancelling(_) | EventBody::ExecutionFailing { .. } => {
+                self.ending = true;
+                self.open.clear();
+                self.denied.clear();
+            }
+            EventBody::HookStarted { activation, hook, .. } => {
+                assert!(!self.called.contains(&(*activation, *hook)), "{hook:?} about {activation:?} is called twice");
+                assert!(!self.settled.contains(activation), "a hook about a step that others went on from");
+                assert!(!self.denied.contains(activation), "a hook behind a guard that denied");
+                let step = *activation != Activation::EXECUTION;
+                assert!(!(self.ending && step), "a hook about a step while the execution is ending");
+                match hook.point {
+                    HookPoint::After | HookPoint::AfterStep => {
+                        assert!(self.completed.contains(activation), "{hook:?} without an end");
+                    }
+                    HookPoint::OnStepError => assert!(self.failed.contains(activation), "{hook:?} without a failure"),
+                    _ => {}
+                }
+                self.called.push((*activation, *hook));
+                assert!(self.open.insert(*activation), "two hooks at once");
+            }
+            EventBody::HookFinished { activation, hook, result } => {
+                self.open.remove(activation);
+                if result.verdict == HookVerdict::Deny {
+                    assert!(hook.point.allows_guards(), "nobody can deny at {hook:?}");
+                    self.denied.insert(*activation);
+                }
+            }
+            EventBody::AttemptStarted { call: CallId::Step(activation), .. } => {
+                assert!(!self.open.contains(activation), "a step begins while a hook before it is called");
+                assert!(!self.denied.contains(activation), "a step begins that a guard has denied");
+            }
+            EventBody::StepCompleted { activation, .. } => {
+                self.completed.insert(*activation);
+            }
+            EventBody::StepFailed { activation, .. } => {
+                self.failed.insert(*activation);
+                // What follows a failure comes behind the guard that caused it.
+                self.denied.remove(activation);
+                self.open.remove(activation);
+            }
+            EventBody::StepCancelled { activation, .. } => {
+                self.open.remove(activation);
+            }
+            _ => {}
+        }
+    }
+
+    /// Somebody goes on from a step.
+    fn settled(&mut self, activation: Activation) {
+        assert!(!self.open.contains(&activation), "a step is settled before its hooks have ended");
+        self.settled.insert(activation);
+    }
+
+    fn check(&self, world: &World<'_>) {
+        let declared = &world.plan.workflow().workflow().hooks;
+        let at_end = |point| {
+            let about = |(activation, hook): &&(Activation, HookId)| {
+                *activation == Activation::EXECUTION && hook.point == point
+            };
+            self.called.iter().filter(about).count()
+        };
+        // Those whose input has no value are not called.
+        let callable = declared.after_execution.iter().filter(|hook| hook.input.is_none()).count();
+        if self.started {
+            assert!(at_end(HookPoint::AfterExecution) >= callable, "`afterExecution` is always called");
+        }
+        let errors = world.finished == Some(Status::Failed);
+        assert!(errors || at_end(HookPoint::OnError) == 0, "`onError` without a failure");
+    }
+}
+
 /// What the specification promises of every execution that has ended.
 fn check_end(world: &World<'_>) {
     let steps = world.state.steps();
@@ -66,12 +158,14 @@ fn check_end(world: &World<'_>) {
     assert!(world.journal.last().expect("not empty").body.is_terminal(), "the terminal event is not the last");
 
     let mut ended = BTreeSet::new();
+    let mut hooks = HookBook::default();
     let mut ending = false;
     let mut paused = false;
     for event in &world.journal {
         let sort = event.body.sort();
         let goes_on = matches!(event.body, EventBody::StepCompleted { .. } | EventBody::StepFailed { .. });
         assert!(!paused || ending || sort != EventSort::Derived || goes_on, "{} in a pause", event.body.name());
+        hooks.note(event);
         match &event.body {
             EventBody::ExecutionPaused { .. } => paused = true,
             EventBody::ExecutionResumed { .. } => paused = false,
@@ -94,10 +188,12 @@ fn check_end(world: &World<'_>) {
                     let dependency = sibling(world, *activation, unit.global(*dependency));
                     assert!(steps[dependency.get()].is_satisfied(), "scheduled before its dependency");
                     assert!(ended.contains(&dependency), "scheduled before its dependency has ended");
+                    hooks.settled(dependency);
                 }
                 for soft in &valid.soft {
                     let soft = sibling(world, *activation, unit.global(*soft));
                     assert!(ended.contains(&soft), "scheduled before its soft dependency has ended");
+                    hooks.settled(soft);
                 }
             }
             EventBody::StepFallback { activation, .. } => {
@@ -108,6 +204,7 @@ fn check_end(world: &World<'_>) {
         }
     }
     check_compensation(world);
+    hooks.check(world);
     for step in steps {
         if step.phase == Phase::Skipped {
             assert_eq!(step.attempts, 0, "a skipped step had an attempt");

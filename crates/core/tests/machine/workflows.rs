@@ -15,10 +15,12 @@ pub(crate) fn workflows(shapes: Shapes) -> impl Strategy<Value = Value> {
     (prop::collection::vec(any::<u8>(), 1..60), any::<bool>(), any::<bool>()).prop_map(
         move |(choices, stop, propagate)| {
             let mut builder = Builder { choices, at: 0, names: 0, shapes };
+            let hooks = builder.workflow_hooks();
             json!({
                 "version": "1.0.0",
                 "metadata": { "id": "random", "name": "Random" },
                 "steps": builder.scope(0),
+                "hooks": hooks,
                 "policies": {
                     "onFailure": if stop { "stop" } else { "continue" },
                     "cancellation": { "propagate": propagate },
@@ -125,12 +127,51 @@ impl Builder {
             step["compensate"] = json!({ "agent": { "id": "@test/any" }, "input": input, "on": on });
         }
         if self.choose(5) == 4 {
+            step["hooks"] = self.hooks(&["before", "after", "onError"]);
+        }
+        if self.choose(5) == 4 {
             step["policies"] = json!({ "deadline": 60_000 });
         }
         if step.get("condition").is_none() && self.choose(6) == 5 {
             step["condition"] = json!({ "if": "inputs.no" });
         }
         step
+    }
+
+    fn workflow_hooks(&mut self) -> Value {
+        match self.choose(3) {
+            2 => self.hooks(&[
+                "beforeExecution",
+                "afterExecution",
+                "onError",
+                "onCancel",
+                "beforeStep",
+                "afterStep",
+                "onStepError",
+            ]),
+            _ => json!({}),
+        }
+    }
+
+    /// Hooks at some of these points.
+    fn hooks(&mut self, points: &[&str]) -> Value {
+        let mut hooks = Map::new();
+        for point in points {
+            let mut list = vec![json!({ "agent": { "id": "@test/any" } }); self.choose(3)];
+            if point.starts_with("before")
+                && let Some(last) = list.last_mut()
+            {
+                last["mode"] = json!("guard");
+            }
+            if let Some(first) = list.first_mut().filter(|_| self.choose(4) == 3) {
+                // There is no error before an end, so this has no value at some points.
+                first["input"] = json!({ "point": "${self.point}", "of": "${self.input.replaced}" });
+            }
+            if !list.is_empty() {
+                hooks.insert((*point).to_owned(), json!(list));
+            }
+        }
+        Value::Object(hooks)
     }
 
     fn parallel(&mut self, depth: usize) -> Value {

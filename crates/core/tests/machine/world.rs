@@ -11,12 +11,14 @@ use orchestr8_core::{
     machine::{Call, Command, Commands, Phase, State, Status, fold, outstanding, step},
     plan::Plan,
 };
+use orchestr8_schema::workflow::HookPoint;
 use orchestr8_schema::{
     ErrorKind, ExecutionId, Failure, Timestamp,
     api::Compensation,
     event::{
-        Activation, ApprovalAnswer, ApprovalDecision, CallId, Cancelling, Event, EventBody, EventSort, ItemResult,
-        LoopDecision, LoopVerdict, MapItems, Queued, Signal, SkipReason, TimeoutScope, Timer,
+        Activation, ApprovalAnswer, ApprovalDecision, CallId, Cancelling, Event, EventBody, EventSort, HookId,
+        HookOwner, HookResult, HookVerdict, ItemResult, LoopDecision, LoopVerdict, MapItems, Queued, Signal,
+        SkipReason, TimeoutScope, Timer,
     },
 };
 use proptest::{prelude::*, sample::Index};
@@ -35,6 +37,8 @@ pub(crate) enum Move {
     Signal(bool),
     /// Answers an approval, well or not.
     Answer(Index, bool),
+    /// A hook answers, one way or another.
+    HookSays(Index, u8),
     /// Asks for the end, with or without a grace.
     Cancel(bool),
     Pause,
@@ -53,6 +57,7 @@ pub(crate) fn moves() -> impl Strategy<Value = Vec<Move>> {
         1 => any::<Index>().prop_map(Move::FireTimer),
         1 => any::<bool>().prop_map(Move::Signal),
         2 => (any::<Index>(), any::<bool>()).prop_map(|(index, approve)| Move::Answer(index, approve)),
+        2 => (any::<Index>(), any::<u8>()).prop_map(|(index, answer)| Move::HookSays(index, answer)),
         1 => any::<bool>().prop_map(Move::Cancel),
         2 => Just(Move::Pause),
         2 => Just(Move::Resume),
@@ -145,10 +150,10 @@ impl<'a> World<'a> {
         match *effect {
             Command::Call(Call { id, attempt, .. }) => {
                 let held = Held { in_attempt: false, attempt, told: false };
-                assert!(self.calls.insert(id, held).is_none(), "a second call: {id:?}");
+                assert!(self.calls.insert(id, held).is_none(), "a second call of {id:?}");
             }
             Command::AbortCall { call, force: true, .. } => {
-                assert!(self.calls.remove(&call).is_some(), "{call:?} is not open and cannot be aborted");
+                assert!(self.calls.remove(&call).is_some(), "{call:?} is no call that could be aborted");
             }
             Command::AbortCall { call, force: false, .. } => {
                 self.calls.get_mut(&call).expect("only open calls are told").told = true;
@@ -233,15 +238,30 @@ impl<'a> World<'a> {
             }
             Move::FailFinally(index) => {
                 let Some(call) = self.pick(index, |held| held.in_attempt) else { return };
-                let held = self.calls.remove(&call).expect("open");
-                let result = Err(Arc::new(Failure::new(ErrorKind::Network, "down")));
-                assert!(self.event(EventBody::AttemptFinished { call, attempt: held.attempt, result, is_final: true }));
+                self.finish(call, Err(Arc::new(Failure::new(ErrorKind::Network, "down"))));
+            }
+            Move::HookSays(index, answer) => {
+                let hooks = self.calls.iter().filter(|(call, held)| is_hook(**call) && held.in_attempt);
+                let hooks: Vec<_> = hooks.map(|(call, _)| *call).collect();
+                if hooks.is_empty() {
+                    return;
+                }
+                let answer = match answer % 4 {
+                    0 => json!({ "decision": "deny", "reason": "no" }),
+                    1 => json!({ "decision": "allow", "input": { "replaced": true } }),
+                    2 => json!({ "decision": "allow", "input": 7 }),
+                    _ => json!("nonsense"),
+                };
+                self.finish(hooks[index.index(hooks.len())], Ok(Arc::new(answer)));
             }
             Move::FailAndRetry(index) => {
                 let Some(call) = self.pick(index, |held| held.in_attempt && !held.told) else { return };
-                let attempt = self.calls[&call].attempt;
-                self.calls.get_mut(&call).expect("open").in_attempt = false;
-                self.calls.get_mut(&call).expect("open").attempt += 1;
+                if is_hook(call) {
+                    return;
+                }
+                let held = self.calls.get_mut(&call).expect("open");
+                let attempt = held.attempt;
+                (held.in_attempt, held.attempt) = (false, attempt + 1);
                 let result = Err(Arc::new(Failure::new(ErrorKind::Network, "down")));
                 assert!(self.event(EventBody::AttemptFinished { call, attempt, result, is_final: false }));
                 let (delay, due_at) = (Duration::from_secs(1), Timestamp::from_micros(self.now + 1_000_000));
@@ -299,11 +319,19 @@ impl<'a> World<'a> {
     }
 
     fn succeed(&mut self, call: CallId) {
-        let held = self.calls.remove(&call).expect("open");
+        let attempt = self.calls[&call].attempt;
         // What an agent answers depends on step path and attempt, never on order.
-        let activation = call.activation().expect("every call is about a step");
-        let path = self.state.step_path(self.plan, activation).expect("there is one");
-        let result = Ok(Arc::new(json!({ "step": path, "attempt": held.attempt })));
+        let path = call.activation().map(|activation| self.state.step_path(self.plan, activation));
+        let result = if is_hook(call) {
+            json!({ "decision": "allow" })
+        } else {
+            json!({ "step": path.expect("of a step"), "attempt": attempt })
+        };
+        self.finish(call, Ok(Arc::new(result)));
+    }
+
+    fn finish(&mut self, call: CallId, result: Result<Arc<Value>, Arc<Failure>>) {
+        let held = self.calls.remove(&call).expect("open");
         assert!(self.event(EventBody::AttemptFinished { call, attempt: held.attempt, result, is_final: true }));
     }
 
@@ -324,7 +352,7 @@ impl<'a> World<'a> {
         let (activation, attempt) = (Activation(one), two);
         let error = || Arc::new(Failure::new(ErrorKind::Internal, "hostile"));
         let value = || Arc::new(json!(null));
-        let body = match kind % 42 {
+        let body = match kind % 46 {
             0 => EventBody::ExecutionStarted { epoch: 9 },
             1 => EventBody::ExecutionFailing { error: error() },
             2 => EventBody::ExecutionCompleted { outputs: None },
@@ -392,6 +420,27 @@ impl<'a> World<'a> {
                 EventBody::ApprovalAnswered { activation, answer }
             }
             29 => EventBody::TimerFired { timer: Timer::Wait(activation) },
+            40 | 41 => {
+                let hook = HookId { owner: HookOwner::Step, point: HookPoint::Before, index: 0 };
+                let result = HookResult { verdict: HookVerdict::Replace(value()), reason: None, error: None };
+                if kind.is_multiple_of(2) {
+                    EventBody::HookStarted { activation, hook, input: value() }
+                } else {
+                    EventBody::HookFinished { activation, hook, result: Arc::new(result) }
+                }
+            }
+            42 => {
+                let hook =
+                    HookId { owner: HookOwner::Workflow { depth: 0 }, point: HookPoint::AfterExecution, index: 0 };
+                EventBody::HookStarted { activation: Activation::EXECUTION, hook, input: value() }
+            }
+            43 => EventBody::AttemptStarted { call: CallId::Hook(activation), attempt, restart: 0, timeout: None },
+            44 => EventBody::AttemptFinished {
+                call: CallId::Hook(activation),
+                attempt,
+                result: Err(error()),
+                is_final: two.is_multiple_of(2),
+            },
             30 => EventBody::StepCompleted { activation, output: None },
             31 => EventBody::CompensationStarted { order: Arc::new([activation, Activation(two)]) },
             32 => EventBody::CompensationStepStarted { activation, input: value(), idempotency_key: None },
@@ -458,4 +507,8 @@ impl<'a> World<'a> {
             })
             .collect()
     }
+}
+
+pub(crate) fn is_hook(call: CallId) -> bool {
+    matches!(call, CallId::Hook(_))
 }

@@ -308,6 +308,12 @@ impl ValidInput {
         Ok(input)
     }
 
+    /// Returns the schema that the result is checked against.
+    #[must_use]
+    pub fn schema(&self) -> Option<&JsonValidator> {
+        self.schema.as_ref()
+    }
+
     /// Returns the template that is evaluated first.
     #[must_use]
     pub fn template(&self) -> &Template {

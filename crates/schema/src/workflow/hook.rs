@@ -1,7 +1,7 @@
 //! What is called around executions and steps.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Call, is_default};
@@ -78,7 +78,8 @@ impl StepHooks {
 }
 
 /// Where a hook is called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum HookPoint {
     /// `beforeExecution` of a workflow.
     BeforeExecution,
@@ -156,7 +157,7 @@ impl Hook {
 }
 
 /// What a hook's answer means.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum HookMode {
     /// Nothing.
@@ -164,4 +165,15 @@ pub enum HookMode {
     Observer,
     /// It allows or denies what comes next.
     Guard,
+}
+
+impl HookMode {
+    /// Returns the mode as it stands in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Observer => "observer",
+            Self::Guard => "guard",
+        }
+    }
 }

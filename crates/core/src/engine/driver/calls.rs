@@ -17,7 +17,7 @@ use orchestr8_resilience::{
 };
 use orchestr8_schema::{
     Failure, Timestamp,
-    event::{CallId, CircuitChange, CircuitStateName, EventBody, TimeoutScope},
+    event::{Activation, CallId, CircuitChange, CircuitStateName, EventBody, TimeoutScope},
 };
 use serde_json::Value;
 use tracing::Span;
@@ -39,6 +39,10 @@ pub(super) struct Entry {
     pub(super) state: Arc<CallState>,
     /// Absent while it is in flight.
     pub(super) future: Option<CallFuture>,
+    /// The number of its layers; absent for a hook that this engine does not have.
+    pub(super) stack: Option<u32>,
+    /// How often its first attempt was begun before.
+    restart: u32,
     pub(super) has_slot: bool,
     pub(super) wants_slot: bool,
     pub(super) in_attempt: bool,
@@ -46,10 +50,68 @@ pub(super) struct Entry {
     pub(super) told: bool,
 }
 
+/// What a call is made of.
+pub(super) struct Prepared {
+    pub(super) stack: Option<u32>,
+    pub(super) context: AgentContext,
+    pub(super) span: Span,
+    pub(super) restart: u32,
+}
+
+/// Hooks are called beside the slots.
+fn needs_slot(call: CallId) -> bool {
+    !matches!(call, CallId::Hook(_))
+}
+
 impl Driver {
     /// Makes the future of a call. Nothing happens before it is polled. Absent for a step that calls nothing.
     pub(super) fn open(&mut self, call: Call, circuit: Option<Circuit>, has_slot: bool) -> Option<usize> {
-        let activation = call.id.activation()?;
+        let Prepared { stack, context, span, restart } = match call.id {
+            CallId::Step(_) | CallId::Compensation(_) => self.prepare_step(call.id)?,
+            CallId::Hook(activation) => self.prepare_hook(activation)?,
+        };
+        let state = Arc::new(CallState::new(context, call.deadline_at, span, call.attempt, has_slot));
+        let instant = |at: Timestamp| self.timeline.instant(at);
+        let about = call.id.activation().unwrap_or(Activation::EXECUTION);
+        let limits = CallLimits {
+            seed: mix(self.engine.seed ^ self.shared.seed() ^ u64::from(about.0).rotate_left(32)),
+            tries_used: call.tries_used,
+            not_before: call.not_before.map(instant),
+            deadline: call.deadline_at.map(instant),
+        };
+        let future: CallFuture = match stack {
+            Some(stack) => stack::call(Arc::clone(&self.program), stack, Arc::clone(&state), circuit, limits),
+            None => Box::pin(async { Err(AgentError::not_found("this engine has no hook of that name")) }),
+        };
+        let key = self.calls.insert(Entry {
+            id: call.id,
+            state,
+            future: Some(future),
+            stack,
+            restart,
+            has_slot: has_slot && needs_slot(call.id),
+            wants_slot: false,
+            in_attempt: false,
+            told: false,
+        });
+        match call.id {
+            CallId::Step(activation) => {
+                let index = activation.get();
+                if self.call_of.len() <= index {
+                    self.call_of.resize(self.state.steps().len(), NO_CALL);
+                }
+                self.call_of[index] = key as u32;
+            }
+            CallId::Compensation(_) => self.undoing = Some(key),
+            CallId::Hook(activation) => {
+                self.hook_calls.insert(activation, key);
+            }
+        }
+        Some(key)
+    }
+
+    fn prepare_step(&self, call: CallId) -> Option<Prepared> {
+        let activation = call.activation()?;
         let known = self.state.activation(activation)?;
         let planned = &self.program.plan.steps()[known.step.get()];
         let identity = match &planned.identity {
@@ -57,7 +119,8 @@ impl Driver {
             None => Arc::new(self.state.identity(&self.program.plan, activation)),
         };
         let execution = &self.origin.identity;
-        let (leaf, input, key) = match call.id {
+        let (leaf, input, key) = match call {
+            CallId::Hook(_) => return None,
             CallId::Step(_) => {
                 let leaf = planned.leaf.as_ref()?;
                 let input = known.input.clone().unwrap_or_default();
@@ -81,42 +144,18 @@ impl Driver {
                 (planned.compensation.as_deref()?, Arc::clone(&undoing.input), Some(key))
             }
         };
-        let stack = self.program.stack_of(known.step, call.id)?;
+        let stack = self.program.stack_of(known.step, call)?;
         let span = telemetry::step_span(&self.span, &identity, &leaf.callee);
         let (execution, clock) = (Arc::clone(execution), Arc::clone(&self.engine.clock));
         let mut context = AgentContext::builder(execution, identity, clock, input).config(Arc::clone(&leaf.config));
         if let Some(key) = key {
             context = context.idempotency_key(key);
         }
-        let state = Arc::new(CallState::new(context.build(), call.deadline_at, span, call.attempt, has_slot));
-        let instant = |at: Timestamp| self.timeline.instant(at);
-        let limits = CallLimits {
-            seed: mix(self.engine.seed ^ self.shared.seed() ^ u64::from(activation.0).rotate_left(32)),
-            tries_used: call.tries_used,
-            not_before: call.not_before.map(instant),
-            deadline: call.deadline_at.map(instant),
+        let restart = match call {
+            CallId::Compensation(activation) => self.state.undoing(activation).map_or(0, |undoing| undoing.restarts),
+            _ => known.restarts,
         };
-        let future = stack::call(Arc::clone(&self.program), stack, Arc::clone(&state), circuit, limits);
-        let key = self.calls.insert(Entry {
-            id: call.id,
-            state,
-            future: Some(future),
-            has_slot,
-            wants_slot: false,
-            in_attempt: false,
-            told: false,
-        });
-        match call.id {
-            CallId::Step(activation) => {
-                let index = activation.get();
-                if self.call_of.len() <= index {
-                    self.call_of.resize(self.state.steps().len(), NO_CALL);
-                }
-                self.call_of[index] = key as u32;
-            }
-            CallId::Compensation(_) => self.undoing = Some(key),
-        }
-        Some(key)
+        Some(Prepared { stack: Some(stack), context: context.build(), span, restart })
     }
 
     /// Finds the open call of this name.
@@ -126,11 +165,15 @@ impl Driver {
                 self.call_of.get(activation.get()).filter(|key| **key != NO_CALL).map(|key| *key as usize)
             }
             CallId::Compensation(_) => self.undoing,
+            CallId::Hook(activation) => self.hook_calls.get(&activation).copied(),
         }
     }
 
     /// The layers around a call.
     fn stack(&self, call: CallId) -> Option<&LeafStack> {
+        if let CallId::Hook(activation) = call {
+            return self.program.stack(self.hook_stack(activation)?);
+        }
         let step = self.state.activation(call.activation()?)?.step;
         self.program.stack(self.program.stack_of(step, call)?)
     }
@@ -140,6 +183,7 @@ impl Driver {
         let input = match call {
             CallId::Step(activation) => self.state.activation(activation)?.input.as_ref()?,
             CallId::Compensation(activation) => &self.state.undoing(activation)?.input,
+            CallId::Hook(activation) => self.state.hook_in_progress(&self.program.plan, activation)?.input?,
         };
         self.stack(call)?.circuit(input, &self.engine.circuits)
     }
@@ -241,7 +285,7 @@ impl Driver {
     /// Journals that an attempt begins. It goes on once that is stored.
     fn announce(&mut self, key: usize) {
         let entry = &self.calls[key];
-        if !entry.has_slot {
+        if !entry.has_slot && needs_slot(entry.id) {
             // The circuit would have rejected it, and then did not.
             if self.take_slot() {
                 self.calls[key].has_slot = true;
@@ -254,12 +298,9 @@ impl Driver {
         }
         let entry = &self.calls[key];
         let call = entry.id;
-        let attempt = entry.state.attempt();
-        let restart = match call {
-            CallId::Step(activation) => self.state.activation(activation).map_or(0, |step| step.restarts),
-            CallId::Compensation(activation) => self.state.undoing(activation).map_or(0, |undoing| undoing.restarts),
-        };
-        let timeout = self.stack(call).map(LeafStack::timeout);
+        let (attempt, restart) = (entry.state.attempt(), entry.restart);
+        let stack = entry.stack.and_then(|stack| self.program.stack(stack));
+        let timeout = stack.map(LeafStack::timeout);
         // An execution that is ending refuses, and has aborted the call already.
         if self.feed(EventBody::AttemptStarted { call, attempt, restart, timeout }).is_ok() {
             self.calls[key].in_attempt = true;
@@ -304,6 +345,7 @@ impl Driver {
                 Some(Fate::Failed(_, error)) => telemetry::record_end(span, "failed", Some(error.code)),
                 _ => {}
             },
+            CallId::Hook(_) => {}
         }
     }
 
@@ -329,6 +371,9 @@ impl Driver {
         match entry.id {
             CallId::Step(activation) => self.call_of[activation.get()] = NO_CALL,
             CallId::Compensation(_) => self.undoing = None,
+            CallId::Hook(activation) => {
+                self.hook_calls.remove(&activation);
+            }
         }
     }
 

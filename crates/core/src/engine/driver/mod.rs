@@ -13,11 +13,12 @@
 
 mod calls;
 mod commit;
+mod hooks;
 mod timers;
 mod waiting;
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     pin::pin,
     sync::Arc,
     task::{Context, Poll},
@@ -26,7 +27,7 @@ use std::{
 use futures_util::stream::FuturesUnordered;
 use orchestr8_schema::{
     Timestamp,
-    event::{Cancelling, Event, EventBody},
+    event::{Activation, Cancelling, Event, EventBody},
 };
 use slab::Slab;
 use tokio::sync::oneshot;
@@ -104,6 +105,8 @@ pub(super) struct Driver {
     call_of: Vec<u32>,
     /// The key of the call that undoes a step.
     undoing: Option<usize>,
+    /// By what it is about, the key of a hook's call.
+    hook_calls: HashMap<Activation, usize>,
     /// Who waits for a slot, first in, first out.
     waiting: VecDeque<Waiter>,
     /// The number of slots that the engine was asked for. One granted meanwhile may come on top, and is given back if nobody here
@@ -143,6 +146,7 @@ impl Driver {
         engine.bus.publish(&origin, 1, std::slice::from_ref(queued));
         Self {
             slots: Held { engine: Arc::clone(&engine), shared: Arc::clone(&shared), count: 0 },
+            hook_calls: HashMap::new(),
             call_of: Vec::new(),
             undoing: None,
             engine,

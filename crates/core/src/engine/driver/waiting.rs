@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use orchestr8_resilience::Circuit;
+use orchestr8_schema::event::CallId;
 use slab::Slab;
 
 use super::{Driver, EngineShared, calls::Entry};
@@ -60,6 +61,8 @@ impl Driver {
         for command in commands.drain(..) {
             match command {
                 Command::Call(call) => self.begin_call(call),
+                // Another hook about the same thing may be called within the same batch, so its end cannot wait for the batch's.
+                Command::AbortCall { call: call @ CallId::Hook(_), force, .. } => self.abort(call, force),
                 effect => self.effects.push(effect),
             }
         }
@@ -71,6 +74,9 @@ impl Driver {
     fn begin_call(&mut self, call: Call) {
         if !self.state.has_call(call.id) {
             return;
+        }
+        if let CallId::Hook(_) = call.id {
+            return self.begin_hook(call);
         }
         let circuit = self.circuit_of(call.id);
         let rejected = circuit.as_ref().is_some_and(|circuit| circuit.rejection().is_some());

@@ -229,6 +229,24 @@ fn output(plan: &Plan, state: &State, activation: Activation) -> Result<EventBod
     Ok(EventBody::StepCompleted { activation, output: output.map(Arc::new) })
 }
 
+/// What the workflow gives that a step has run, before the step's own `output.value`; absent if it has no value.
+pub(in crate::machine) fn child_output(plan: &Plan, state: &State, activation: Activation) -> Option<Arc<Value>> {
+    let step = &state.steps[activation.get()];
+    let (ValidKind::Workflow(child), Some(Progress::Group { place: Some(place), .. })) =
+        (&plan.valid_step(step.step).kind, step.composite.as_ref().map(|composite| &composite.progress))
+    else {
+        return None;
+    };
+    let outputs = child.resolve_outputs(&StepScope::of_scope(plan, state, *place)).ok()?;
+    Some(Arc::new(outputs.map_or_else(|| outputs_by_id(plan, state, *place), Value::Object)))
+}
+
+/// What the execution gives, if it has a value.
+pub(in crate::machine) fn own_outputs(plan: &Plan, state: &State) -> Option<Value> {
+    let outputs = plan.workflow().resolve_outputs(&StepScope::of_execution(plan, state)).ok()?;
+    Some(outputs.map_or_else(|| outputs_by_id(plan, state, 0), Value::Object))
+}
+
 /// What a composite gives when nobody says otherwise.
 pub(crate) fn default_output(plan: &Plan, state: &State, activation: Activation) -> Value {
     let step = &state.steps[activation.get()];

@@ -18,7 +18,14 @@ use orchestr8_schema::{
 };
 use serde_json::Value;
 
-use super::{Phase, State, Status, agenda::Consequence, compensation, instance::Place, scope::StepScope};
+use super::{
+    Phase, State, Status,
+    agenda::Consequence,
+    compensation,
+    hooks::{self, Turn},
+    instance::Place,
+    scope::StepScope,
+};
 use crate::plan::Plan;
 
 /// Decides the next derived event; absent if nothing follows.
@@ -35,7 +42,7 @@ pub fn decide(plan: &Plan, state: &State) -> Option<EventBody> {
             if let Some(ready) = state.agenda.ready.peek() {
                 return Some(self::ready(plan, state, ready.0.1));
             }
-            (state.live == 0).then(|| completion(plan, state))
+            if state.live == 0 { completion(plan, state) } else { None }
         }
         Status::Failing | Status::Cancelling => ending(plan, state),
         Status::Queued | Status::Paused | Status::Completed | Status::Failed | Status::Cancelled => None,
@@ -83,7 +90,15 @@ fn follow(plan: &Plan, state: &State, consequence: &Consequence) -> Option<Event
         Consequence::EndItem(place) => composite::item(plan, state, *place)?,
         Consequence::Close(activation) => match state.innermost_of(*activation) {
             Some(inner) => cancelled(inner),
-            None => composite::end(plan, state, *activation),
+            None => match hooks::turn(plan, state, *activation) {
+                Turn::Decide(event) => event,
+                Turn::Wait => return None,
+                Turn::Over => composite::end(plan, state, *activation),
+            },
+        },
+        Consequence::Hook(activation) => match hooks::turn(plan, state, *activation) {
+            Turn::Decide(event) => event,
+            Turn::Wait | Turn::Over => return None,
         },
         Consequence::Fail(error) => EventBody::ExecutionFailing { error: Arc::clone(error) },
     })
@@ -211,30 +226,36 @@ fn fail(plan: &Plan, state: &State, activation: Activation, mut error: Failure) 
 }
 
 /// Every step is terminal: the execution completes, or fails after all.
-fn completion(plan: &Plan, state: &State) -> EventBody {
+fn completion(plan: &Plan, state: &State) -> Option<EventBody> {
     if let Some(error) = &state.fatal {
-        return EventBody::ExecutionFailing { error: Arc::clone(error) };
+        return Some(EventBody::ExecutionFailing { error: Arc::clone(error) });
     }
-    match plan.workflow().resolve_outputs(&StepScope::of_execution(plan, state)) {
-        Ok(outputs) => {
-            EventBody::ExecutionCompleted { outputs: outputs.map(|outputs| Arc::new(Value::Object(outputs))) }
-        }
+    Some(match plan.workflow().resolve_outputs(&StepScope::of_execution(plan, state)) {
+        // The outcome is fixed, and the last hooks are told before it ends.
+        Ok(outputs) => match hooks::turn(plan, state, Activation::EXECUTION) {
+            Turn::Decide(event) => event,
+            Turn::Wait => return None,
+            Turn::Over => {
+                EventBody::ExecutionCompleted { outputs: outputs.map(|outputs| Arc::new(Value::Object(outputs))) }
+            }
+        },
         Err(error) => {
             let message = format!("the workflow's outputs cannot be evaluated: {error}");
             let mut error = Failure::new(ErrorKind::Validation, message);
             error.timestamp = Some(state.latest);
             EventBody::ExecutionFailing { error: Arc::new(error) }
         }
-    }
+    })
 }
 
 /// The execution ends: what does not run is ended step by step, then what runs is waited for, then composites are ended, the
-/// inner ones first, then what was done is undone, and then it is over.
+/// inner ones first, then what was done is undone, hooks are told, and then it is over.
 fn ending(plan: &Plan, state: &State) -> Option<EventBody> {
     let ending = state.ending.as_ref()?;
     if let Some(step) = state.steps.get(ending.cursor as usize) {
         let activation = Activation(ending.cursor);
-        let pending = matches!(step.phase, Phase::Blocked | Phase::Ready | Phase::Scheduled | Phase::Opening);
+        let pending =
+            matches!(step.phase, Phase::Blocked | Phase::Ready | Phase::Before | Phase::Scheduled | Phase::Opening);
         return Some(if pending && state.status == Status::Failing && step.scope == 0 {
             EventBody::StepSkipped { activation, reason: SkipReason::WorkflowFailed, dependency: None }
         } else {
@@ -254,8 +275,12 @@ fn ending(plan: &Plan, state: &State) -> Option<EventBody> {
     if undo.is_some() || state.is_compensating() {
         return undo;
     }
-    Some(match state.status {
-        Status::Failing => EventBody::ExecutionFailed,
-        _ => EventBody::ExecutionCancelled { graceful: !ending.dropped },
-    })
+    match hooks::turn(plan, state, Activation::EXECUTION) {
+        Turn::Decide(event) => Some(event),
+        Turn::Wait => None,
+        Turn::Over => Some(match state.status {
+            Status::Failing => EventBody::ExecutionFailed,
+            _ => EventBody::ExecutionCancelled { graceful: !ending.dropped },
+        }),
+    }
 }

@@ -18,6 +18,7 @@ use crate::{
         agenda::Consequence,
         command::Sink,
         composite::{Composite, LoopProgress, MapProgress, Progress},
+        hooks::Stage,
         instance::{Place, Surroundings},
     },
     plan::Plan,
@@ -64,20 +65,51 @@ impl<S: Sink> Fold<'_, S> {
             return self.follow(Consequence::Decide(activation));
         };
         step.phase = Phase::Open;
-        let opened = self.open_scope(activation, scope, 0);
+        let opened = self.open_closed(activation, scope, 0);
         if let Some(Composite { progress: Progress::Group { place, .. }, .. }) = self.composite(activation) {
             *place = Some(opened);
+        }
+        if plan.steps()[index.get()].child.is_none() || !self.begin_hooks(activation, Stage::Opening) {
+            self.release_all(opened);
+        }
+    }
+
+    /// The first hooks of the workflow that a step runs have been called.
+    pub(in crate::machine) fn release_group(&mut self, activation: Activation) {
+        if let Some(place) = self.state.group_of(activation) {
+            self.release_all(place);
+        }
+    }
+
+    /// The last hooks of the workflow that a step runs have been called.
+    pub(in crate::machine) fn hooks_ended(&mut self, activation: Activation) {
+        if let Some(composite) = self.composite(activation) {
+            composite.hooked = true;
+        }
+        self.follow(Consequence::Close(activation));
+    }
+
+    /// A guard has put another input in the place of the one that a step has.
+    pub(in crate::machine) fn replace_input(&mut self, activation: Activation, input: &Arc<Value>) {
+        self.state.steps[activation.get()].input = Some(Arc::clone(input));
+        if let Some(place) = self.state.group_of(activation) {
+            let scope = self.state.scopes[place as usize].scope;
+            self.state.scopes[place as usize].surroundings = surroundings(self.plan, self.state, activation, scope);
         }
     }
 
     fn open_scope(&mut self, activation: Activation, scope: ScopeIndex, number: u32) -> Place {
+        let place = self.open_closed(activation, scope, number);
+        self.release_all(place);
+        place
+    }
+
+    /// Opens a scope whose steps have to wait for something else yet.
+    fn open_closed(&mut self, activation: Activation, scope: ScopeIndex, number: u32) -> Place {
         let surroundings = surroundings(self.plan, self.state, activation, scope);
         let place = self.state.open_instance(self.plan, scope, Some(activation), number, surroundings);
         if let Some(composite) = self.composite(activation) {
             composite.open.push(place);
-        }
-        for inner in self.state.activations(place) {
-            self.release(Activation(inner));
         }
         place
     }
@@ -276,6 +308,7 @@ impl<S: Sink> Fold<'_, S> {
                 if map.on_item_error == OnItemError::Fail {
                     self.close(composite, Err(caused_by(error)));
                 } else {
+                    self.drop_hooks_inside();
                     self.follow(Consequence::Abort(place));
                 }
             }
@@ -284,7 +317,7 @@ impl<S: Sink> Fold<'_, S> {
     }
 
     /// Ends a composite: what is open inside is cancelled first. A failure goes before an end without one.
-    pub(super) fn close(&mut self, activation: Activation, end: Result<Option<Arc<Value>>, Arc<Failure>>) {
+    pub(in crate::machine) fn close(&mut self, activation: Activation, end: Result<Option<Arc<Value>>, Arc<Failure>>) {
         let phase = self.state.steps[activation.get()].phase;
         if !self.state.status.is_underway() || !phase.is_open() {
             return;
@@ -294,6 +327,8 @@ impl<S: Sink> Fold<'_, S> {
             let step = &mut self.state.steps[activation.get()];
             step.phase = Phase::Closing;
             step.due_at = None;
+            self.drop_hooks(activation);
+            self.drop_hooks_inside();
             self.follow(Consequence::Close(activation));
         }
         if let Some(composite) = self.composite(activation)
@@ -353,6 +388,14 @@ impl State {
         self.signals.next(name, |signal, activation| {
             signal.step_path.as_ref().is_none_or(|path| *path == self.path_of(plan, activation))
         })
+    }
+
+    /// The scope instance of a parallel group or of the workflow that a step runs, once it is open.
+    pub(in crate::machine) fn group_of(&self, activation: Activation) -> Option<Place> {
+        match self.progress(activation) {
+            Some(Progress::Group { place, .. }) => *place,
+            _ => None,
+        }
     }
 
     /// How many joined steps of a group have completed.

@@ -35,6 +35,7 @@ impl<S: Sink> Fold<'_, S> {
         self.state.status = status;
         self.state.agenda.consequences.clear();
         self.state.agenda.ready.clear();
+        self.drop_all_hooks();
         let grace_until = grace.filter(|_| self.state.in_flight > 0).map(|grace| self.at.plus(grace));
         self.state.ending = Some(Ending {
             cursor: 0,

@@ -21,6 +21,8 @@ use super::{
     accept::accept,
     agenda::Consequence,
     command::{Discard, Sink},
+    hooks::Stage,
+    instance::Place,
 };
 use crate::plan::Plan;
 
@@ -40,7 +42,9 @@ pub(super) fn apply(plan: &Plan, state: &mut State, event: &Event, out: &mut imp
 pub(super) fn timer_due(plan: &Plan, state: &State, timer: Timer) -> Option<Timestamp> {
     let is_running = state.status == Status::Running;
     match timer {
-        Timer::ExecutionDeadline if is_running => Some(state.pauses.moved(state.started_at?, time_limit(plan, state)?)),
+        Timer::ExecutionDeadline if is_running && !state.hooks.outcome_is_fixed() => {
+            Some(state.pauses.moved(state.started_at?, time_limit(plan, state)?))
+        }
         Timer::StepDeadline(activation) if is_running => {
             let step = state.steps.get(activation.get()).filter(|step| step.phase.has_deadline())?;
             let limit = plan.steps()[step.step.get()].deadline?;
@@ -110,7 +114,10 @@ impl<S: Sink> Fold<'_, S> {
         self.state.sequence += 1;
         self.state.latest = self.at;
         match body {
-            EventBody::ExecutionQueued(queued) => self.state.queued = Some(Arc::clone(queued)),
+            EventBody::ExecutionQueued(queued) => {
+                self.state.hooks.any = !self.plan.hooks().is_empty() || !queued.hooks.is_empty();
+                self.state.queued = Some(Arc::clone(queued));
+            }
             EventBody::ExecutionStarted { .. } => self.execution_started(),
             EventBody::ExecutionPaused { .. } => self.paused(),
             EventBody::ExecutionResumed { .. } => self.resumed(),
@@ -164,20 +171,27 @@ impl<S: Sink> Fold<'_, S> {
             | EventBody::CompensationStepCompleted { .. }
             | EventBody::CompensationStepFailed { .. }
             | EventBody::CompensationFinished { .. } => self.compensation(body),
+            EventBody::HookStarted { activation, hook, input } => self.hook_started(*activation, hook, input),
+            EventBody::HookFinished { activation, hook, result } => self.hook_finished(*activation, hook, result),
 
             EventBody::AttemptStarted { call, attempt, restart, .. } => match *call {
+                CallId::Hook(activation) => self.hook_attempt(activation, body),
                 CallId::Step(activation) => self.attempt_started(activation, *attempt, *restart),
                 CallId::Compensation(_) => self.compensation(body),
             },
             EventBody::AttemptFinished { call, result, is_final, .. } => match *call {
+                CallId::Hook(activation) => self.hook_attempt(activation, body),
                 CallId::Step(activation) => self.attempt_finished(activation, result, *is_final),
                 CallId::Compensation(_) => self.compensation(body),
             },
             EventBody::AttemptRejected { call, error, is_final } => match *call {
+                CallId::Hook(activation) => self.hook_attempt(activation, body),
                 CallId::Step(activation) => self.attempt_rejected(activation, error, *is_final),
                 CallId::Compensation(_) => self.compensation(body),
             },
             EventBody::RetryScheduled { call, due_at, .. } => match *call {
+                // Hooks are tried once.
+                CallId::Hook(_) => {}
                 CallId::Step(activation) => self.retry_scheduled(activation, *due_at),
                 CallId::Compensation(_) => self.compensation(body),
             },
@@ -192,7 +206,14 @@ impl<S: Sink> Fold<'_, S> {
         self.state.status = Status::Running;
         self.state.started_at = Some(self.at);
         self.set(Timer::ExecutionDeadline);
-        for activation in self.state.activations(0) {
+        if !self.begin_hooks(Activation::EXECUTION, Stage::Opening) {
+            self.release_all(0);
+        }
+    }
+
+    /// Makes the steps of a scope instance ready that wait for nothing.
+    pub(super) fn release_all(&mut self, place: Place) {
+        for activation in self.state.activations(place) {
             self.release(Activation(activation));
         }
     }
@@ -213,7 +234,7 @@ impl<S: Sink> Fold<'_, S> {
     }
 
     /// Notes what follows, unless the execution is ending, when nothing follows any more.
-    fn follow(&mut self, consequence: Consequence) {
+    pub(super) fn follow(&mut self, consequence: Consequence) {
         if self.state.status.is_underway() {
             self.state.agenda.consequences.push_back(consequence);
         }

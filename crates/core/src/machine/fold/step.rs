@@ -12,7 +12,7 @@ use orchestr8_schema::{
 use serde_json::{Value, json};
 
 use super::{Fold, is_asked};
-use crate::machine::{Command, Phase, Rescue, Status, StepState, agenda::Consequence, command::Sink};
+use crate::machine::{Command, Phase, Rescue, Status, StepState, agenda::Consequence, command::Sink, hooks::Stage};
 
 impl<S: Sink> Fold<'_, S> {
     fn step(&mut self, activation: Activation) -> &mut StepState {
@@ -21,13 +21,21 @@ impl<S: Sink> Fold<'_, S> {
 
     pub(super) fn scheduled(&mut self, activation: Activation, input: &Arc<Value>, key: Option<&Arc<str>>) {
         let at = self.at;
-        let is_leaf = self.plan.steps()[self.state.steps[activation.get()].step.get()].leaf.is_some();
         let step = self.step(activation);
-        step.phase = if is_leaf { Phase::Scheduled } else { Phase::Opening };
+        step.phase = Phase::Before;
         step.input = Some(Arc::clone(input));
         step.idempotency_key = key.cloned();
         step.scheduled_at = Some(at);
         self.set(Timer::StepDeadline(activation));
+        if !self.begin_hooks(activation, Stage::Before) {
+            self.proceed(activation);
+        }
+    }
+
+    /// Nothing stands before a step any more: it is called, or opens.
+    pub(in crate::machine) fn proceed(&mut self, activation: Activation) {
+        let is_leaf = self.plan.steps()[self.state.steps[activation.get()].step.get()].leaf.is_some();
+        self.step(activation).phase = if is_leaf { Phase::Scheduled } else { Phase::Opening };
         if !self.call(activation) {
             self.follow(Consequence::Open(activation));
         }
@@ -185,11 +193,12 @@ impl<S: Sink> Fold<'_, S> {
         if phase.has_call() {
             self.abort(activation, "the step's deadline has passed", true);
         }
+        self.drop_hooks(activation);
         self.answered(activation);
     }
 
     /// The final answer of a step is in: its end is to be decided.
-    fn answered(&mut self, activation: Activation) {
+    pub(in crate::machine) fn answered(&mut self, activation: Activation) {
         self.withdraw(activation);
         self.step(activation).phase = Phase::Answered;
         self.state.agenda.ends.push_back(activation);
@@ -229,25 +238,38 @@ impl<S: Sink> Fold<'_, S> {
         let step = self.step(activation);
         step.output = Some(output);
         step.error = None;
-        self.settle(activation);
-        self.leave(activation);
+        if !self.begin_hooks(activation, Stage::After) {
+            self.conclude(activation, None);
+        }
     }
 
     pub(super) fn failed(&mut self, activation: Activation, error: &Arc<Failure>, fatal: bool) {
-        let planned = &self.plan.steps()[self.state.steps[activation.get()].step.get()];
         self.end(activation, Phase::Failed);
         let step = self.step(activation);
         step.error = Some(Arc::clone(error));
         step.output = None;
-        if planned.on_error == OnError::Fallback && planned.fallback.is_some() {
-            step.rescue = Rescue::Wanted;
-            self.follow(Consequence::Fallback(activation));
-        } else if fatal {
-            self.fatal(activation, error);
-        } else {
-            self.settle(activation);
+        if !self.begin_hooks(activation, Stage::Failed { fatal }) {
+            self.conclude(activation, Some(fatal));
         }
-        self.leave(activation);
+    }
+
+    /// A step has completed or failed, and its hooks have been called: what follows from its end. A failure is fatal for its scope, or
+    /// it is not.
+    pub(in crate::machine) fn conclude(&mut self, activation: Activation, fatal: Option<bool>) {
+        let planned = &self.plan.steps()[self.state.steps[activation.get()].step.get()];
+        match fatal {
+            Some(_) if planned.on_error == OnError::Fallback && planned.fallback.is_some() => {
+                self.step(activation).rescue = Rescue::Wanted;
+                self.follow(Consequence::Fallback(activation));
+            }
+            Some(true) => {
+                if let Some(error) = self.step(activation).error.clone() {
+                    self.fatal(activation, &error);
+                }
+            }
+            _ => self.settle(activation),
+        }
+        self.depart(activation);
     }
 
     pub(super) fn skipped(&mut self, activation: Activation, reason: SkipReason, dependency: Option<StepIndex>) {
@@ -256,7 +278,7 @@ impl<S: Sink> Fold<'_, S> {
         step.skip_reason = Some(reason);
         step.blocked_by = dependency;
         self.settle(activation);
-        self.leave(activation);
+        self.depart(activation);
     }
 
     pub(super) fn cancelled(&mut self, activation: Activation, forced: bool) {
@@ -264,7 +286,7 @@ impl<S: Sink> Fold<'_, S> {
             ending.dropped = true;
         }
         self.end(activation, Phase::Cancelled);
-        self.leave(activation);
+        self.depart(activation);
     }
 
     pub(super) fn call_fallback(&mut self, activation: Activation, fallback: Activation) {
@@ -299,20 +321,26 @@ impl<S: Sink> Fold<'_, S> {
         let before = std::mem::replace(&mut step.phase, phase);
         step.ended_at = Some(at);
         step.due_at = None;
-        let place = step.scope;
         self.note_end(activation);
-        self.state.live -= 1;
         if before.is_in_flight() {
             self.state.in_flight -= 1;
         }
         if self.state.is_called_in(before) {
             self.abort(activation, "the step has ended", true);
         }
+        self.drop_hooks(activation);
+    }
+
+    /// A step that is terminal holds nothing up any more.
+    pub(in crate::machine) fn depart(&mut self, activation: Activation) {
+        let place = self.step(activation).scope;
+        self.state.live -= 1;
         let range = self.state.activations(place);
         let scope = &mut self.state.scopes[place as usize];
         scope.live -= 1;
         let rest = &self.state.steps[(scope.base + scope.swept) as usize..range.end as usize];
         scope.swept += rest.iter().take_while(|step| step.phase.is_terminal()).count() as u32;
+        self.leave(activation);
     }
 
     /// Tells those that wait for a step how it has ended.
