@@ -22,7 +22,9 @@
 
 use std::{error::Error, fmt, time::Duration};
 
-use orchestr8_resilience::{CircuitOpen, Class, Classify, DeadlineReached, Elapsed};
+use orchestr8_resilience::{
+    BulkheadFull, CircuitOpen, Class, Classify, DeadlineReached, Elapsed, RateLimited, rate_limit::Refusal,
+};
 use orchestr8_schema::{ErrorKind, Failure, Millis};
 use serde_json::{Value, json};
 
@@ -41,6 +43,8 @@ struct Inner {
     source: Option<Source>,
     context: Option<Value>,
     retry_after: Option<Duration>,
+    /// A layer around the agent says so; the agent was not called.
+    is_rejection: bool,
 }
 
 macro_rules! constructors {
@@ -59,7 +63,8 @@ impl AgentError {
     /// Makes an error of any kind.
     #[must_use]
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), source: None, context: None, retry_after: None }))
+        let message = message.into();
+        Self(Box::new(Inner { kind, message, source: None, context: None, retry_after: None, is_rejection: false }))
     }
 
     constructors! {
@@ -122,6 +127,18 @@ impl AgentError {
         self.0.retry_after
     }
 
+    /// Makes it the rejection by a layer, so that the attempt does not count as one.
+    fn rejection(mut self) -> Self {
+        self.0.is_rejection = true;
+        self
+    }
+
+    /// Makes it the answer of an agent that was called, whatever layers of its own have rejected.
+    pub(crate) fn by_agent(mut self) -> Self {
+        self.0.is_rejection = false;
+        self
+    }
+
     /// Whether the error carries an HTTP status of 500 or more in its context.
     fn is_server_error(&self) -> bool {
         self.0
@@ -180,11 +197,33 @@ impl From<Elapsed> for AgentError {
 impl From<CircuitOpen> for AgentError {
     fn from(rejection: CircuitOpen) -> Self {
         let error = Self::new(ErrorKind::CircuitOpen, format!("the circuit `{}` is open", rejection.key()))
-            .with_context(json!({ "key": rejection.key() }));
+            .with_context(json!({ "key": rejection.key() }))
+            .rejection();
         match rejection.retry_after() {
             Some(delay) => error.with_retry_after(delay),
             None => error,
         }
+    }
+}
+
+impl From<RateLimited> for AgentError {
+    fn from(limited: RateLimited) -> Self {
+        let kind = match limited.refusal() {
+            Refusal::TooLate { .. } => ErrorKind::Timeout,
+            Refusal::TooHeavy { .. } => ErrorKind::Validation,
+            _ => ErrorKind::RateLimited,
+        };
+        let error = Self::new(kind, limited.to_string()).with_context(json!({ "key": limited.key() })).rejection();
+        match limited.retry_after() {
+            Some(delay) => error.with_retry_after(delay),
+            None => error,
+        }
+    }
+}
+
+impl From<BulkheadFull> for AgentError {
+    fn from(full: BulkheadFull) -> Self {
+        Self::rate_limited(full.to_string()).with_context(json!({ "key": full.key() })).rejection()
     }
 }
 
@@ -202,6 +241,8 @@ impl From<DeadlineReached<AgentError>> for AgentError {
 impl Classify for AgentError {
     fn classify(&self) -> Class {
         match self.0.kind {
+            // A wait would have been too long; so would be another one.
+            ErrorKind::Timeout if self.0.is_rejection => Class::Permanent,
             ErrorKind::Timeout => Class::Timeout,
             ErrorKind::Network => Class::Network,
             ErrorKind::Retryable if self.is_server_error() => Class::ServerError,
@@ -221,5 +262,9 @@ impl Classify for AgentError {
 
     fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
+    }
+
+    fn is_rejection(&self) -> bool {
+        self.0.is_rejection
     }
 }

@@ -133,7 +133,7 @@ async fn attempt(
     }
     let call = Guarded::new(callee.run(input, cx, cancel));
     let output = match AssertUnwindSafe(call).catch_unwind().await {
-        Ok(result) => result?,
+        Ok(result) => result.map_err(AgentError::by_agent)?,
         Err(panic) => return Err(panicked(panic.as_ref())),
     };
     if let Some(schema) = callee.output_schema() {

@@ -8,7 +8,7 @@ use orchestr8_schema::{
     api::{Compensation, Entry, JournalExport, JournalSummary, Level},
     canonical,
     event::{
-        Activation, CallId, CircuitStateName, Event, EventBody, HookId, HookOwner, HookVerdict, LoopVerdict,
+        Activation, CallId, CircuitStateName, Event, EventBody, HookId, HookOwner, HookVerdict, LoopVerdict, QueueName,
         TimeoutScope, Timer,
     },
     expression::{Root, Scope, StepField},
@@ -506,6 +506,17 @@ impl<'a> Renderer<'a> {
                     json!({ "key": change.key, "reason": change.reason, "reopensAt": change.reopens_at }),
                 )
             }
+            EventBody::PermitWaited(wait) => {
+                let queue = match wait.queue {
+                    QueueName::RateLimit => "rate limit",
+                    QueueName::Bulkhead => "bulkhead",
+                };
+                let verb = if wait.rejected { "was refused by" } else { "waited for" };
+                (
+                    format!("{} {verb} {queue} {}", named(wait.call), wait.key),
+                    json!({ "key": wait.key, "waitedMs": millis(wait.waited), "rejected": wait.rejected }),
+                )
+            }
         };
         let mut data = match data {
             Value::Object(data) => data,
@@ -623,7 +634,7 @@ fn level(body: &EventBody) -> Level {
         EventBody::HookFinished { result, .. } if result.error.is_some() || result.verdict == HookVerdict::Deny => {
             Level::Warn
         }
-        EventBody::TimerFired { .. } => Level::Debug,
+        EventBody::TimerFired { .. } | EventBody::PermitWaited(_) => Level::Debug,
         _ => Level::Info,
     }
 }

@@ -84,11 +84,11 @@ pub trait Observer<E: ?Sized> {
     /// Hears that an attempt had to wait for a rate limit or a bulkhead, and that its wait is over.
     fn waited(&self, waited: &Waited<'_>) {}
 
-    /// Hears that a rate limit or a bulkhead refused the attempt with `error`; the service is not called.
-    fn refused(&self, queue: Queue, error: &E) {}
+    /// Hears that a rate limit or a bulkhead refused the attempt with `error`, at once or after a wait; the service is not called.
+    fn refused(&self, waited: &Waited<'_>, error: &E) {}
 }
 
-/// A wait that is over.
+/// A wait that is over, or that was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Waited<'a> {
@@ -96,13 +96,12 @@ pub struct Waited<'a> {
     pub queue: Queue,
     /// The key that stands for it.
     pub key: &'a str,
-    /// How long it took.
+    /// How long it took; zero if it was refused at once.
     pub time: Duration,
 }
 
 /// What an attempt may have to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Queue {
     /// A permit of a rate limit.
     RateLimit,
@@ -191,8 +190,8 @@ macro_rules! forward {
                 (**self).waited(waited);
             }
 
-            fn refused(&self, queue: Queue, error: &E) {
-                (**self).refused(queue, error);
+            fn refused(&self, waited: &Waited<'_>, error: &E) {
+                (**self).refused(waited, error);
             }
         }
     };

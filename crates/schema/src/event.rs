@@ -342,6 +342,8 @@ pub enum EventBody {
     },
     /// `circuit.opened`, `circuit.half-opened` or `circuit.closed`; informational.
     CircuitChanged(Arc<CircuitChange>),
+    /// `rate-limit.waited` or `bulkhead.waited`; informational.
+    PermitWaited(Arc<PermitWait>),
 }
 
 /// What an execution was made from: the first event of every journal.
@@ -706,6 +708,32 @@ pub enum CircuitStateName {
     HalfOpen,
 }
 
+/// A wait of an attempt for its permit, which it has now or was refused.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PermitWait {
+    /// The call that waited.
+    pub call: CallId,
+    /// What was waited for.
+    pub queue: QueueName,
+    /// Who shares the permits.
+    pub key: String,
+    /// How long it took.
+    pub waited: Duration,
+    /// Whether the attempt was refused.
+    pub rejected: bool,
+}
+
+/// What an attempt may have to wait for, by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum QueueName {
+    /// Calls may come only so often.
+    RateLimit,
+    /// Only so many calls may be in progress.
+    Bulkhead,
+}
+
 impl EventBody {
     /// Returns the event's name, such as `step.completed`.
     #[must_use]
@@ -757,6 +785,10 @@ impl EventBody {
                 CircuitStateName::Open => "circuit.opened",
                 CircuitStateName::HalfOpen => "circuit.half-opened",
             },
+            Self::PermitWaited(wait) => match wait.queue {
+                QueueName::RateLimit => "rate-limit.waited",
+                QueueName::Bulkhead => "bulkhead.waited",
+            },
         }
     }
 
@@ -804,7 +836,7 @@ impl EventBody {
             | Self::CompensationStepCompleted { .. }
             | Self::CompensationStepFailed { .. }
             | Self::CompensationFinished { .. } => EventSort::Derived,
-            Self::TimeoutExceeded { .. } | Self::CircuitChanged(_) => EventSort::Informational,
+            Self::TimeoutExceeded { .. } | Self::CircuitChanged(_) | Self::PermitWaited(_) => EventSort::Informational,
         }
     }
 
@@ -843,6 +875,7 @@ impl EventBody {
             | Self::RetryScheduled { call, .. }
             | Self::TimeoutExceeded { scope: TimeoutScope::Attempt(call, _), .. } => call.activation(),
             Self::CircuitChanged(change) => change.call.activation(),
+            Self::PermitWaited(wait) => wait.call.activation(),
             Self::ExecutionQueued(_)
             | Self::ExecutionStarted { .. }
             | Self::ExecutionPaused { .. }

@@ -306,6 +306,11 @@ pub struct RateLimitPolicy {
     pub max_wait: Option<Millis>,
 }
 
+impl RateLimitPolicy {
+    /// Half a minute.
+    pub const DEFAULT_MAX_WAIT: Millis = Millis(30_000);
+}
+
 /// How much may be called at once.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -322,6 +327,13 @@ pub struct BulkheadPolicy {
     /// The longest wait; default 30 s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue_timeout: Option<Millis>,
+}
+
+impl BulkheadPolicy {
+    /// Calls that may wait.
+    pub const DEFAULT_MAX_QUEUE: u32 = 100;
+    /// Half a minute.
+    pub const DEFAULT_QUEUE_TIMEOUT: Millis = Millis(30_000);
 }
 
 /// How much of a workflow may run at once.

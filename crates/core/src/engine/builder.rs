@@ -7,12 +7,11 @@ use std::{
 };
 
 use orchestr8_agent_base::{Agent, AgentRegistry, Clock, Tool, registry::RegisterError, tool::RegisterToolError};
-use orchestr8_resilience::CircuitRegistry;
 use orchestr8_schema::id::InvalidId;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-use super::{Engine, EngineShared, slots::Slots, tenure};
+use super::{Engine, EngineShared, slots::Slots, stack::Registries, tenure};
 use crate::{
     bus::Bus,
     clock::SystemClock,
@@ -163,7 +162,7 @@ impl EngineBuilder {
                 bus: Arc::new(Bus::default()),
                 slots: Slots::new(self.max_concurrent_steps),
                 active: Arc::new(Semaphore::new(self.max_active_executions.min(Semaphore::MAX_PERMITS))),
-                circuits: CircuitRegistry::new(),
+                registries: Registries::default(),
                 hooks: EngineHooks::register(self.hooks)?,
                 drivers: TaskTracker::new(),
                 live: Mutex::new(HashMap::new()),

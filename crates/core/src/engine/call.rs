@@ -18,11 +18,11 @@ use std::{
 use futures_util::task::AtomicWaker;
 use orchestr8_agent_base::{AgentContext, AgentError};
 use orchestr8_resilience::{
-    CircuitOpen, Elapsed, Observer,
+    CircuitOpen, Classify, Elapsed, Observer,
     circuit_breaker::CircuitChange,
-    observe::{GaveUp, ScheduledRetry},
+    observe::{GaveUp, Queue, ScheduledRetry, Waited},
 };
-use orchestr8_schema::{Failure, Timestamp};
+use orchestr8_schema::{Failure, Timestamp, event::QueueName};
 use serde_json::Value;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -110,8 +110,10 @@ pub(super) enum Signal {
     TimedOut { attempt: u32, timeout: Duration },
     /// A circuit changed its state.
     Circuit(CircuitChange),
-    /// An attempt failed, and the next one is due then.
-    Retry { attempt: u32, failure: Failure, delay: Duration, due_at: Instant },
+    /// An attempt waited for a permit, and has it now or was refused.
+    Waited { queue: QueueName, key: String, time: Duration, rejected: bool },
+    /// An attempt failed, or a layer rejected it, and the next one is due then.
+    Retry { attempt: u32, rejected: bool, failure: Failure, delay: Duration, due_at: Instant },
 }
 
 impl CallState {
@@ -147,6 +149,14 @@ impl CallState {
     fn signal(&self, signal: Signal) {
         self.port().signals.push(signal);
         self.has_signals.set(true);
+    }
+
+    fn signal_wait(&self, waited: &Waited<'_>, rejected: bool) {
+        let queue = match waited.queue {
+            Queue::Bulkhead => QueueName::Bulkhead,
+            Queue::RateLimit => QueueName::RateLimit,
+        };
+        self.signal(Signal::Waited { queue, key: waited.key.to_owned(), time: waited.time, rejected });
     }
 
     pub(super) fn span(&self) -> &Span {
@@ -260,10 +270,12 @@ impl CallState {
 impl Observer<AgentError> for CallState {
     fn retry_scheduled(&self, retry: &ScheduledRetry, error: &AgentError) {
         let attempt = self.attempt();
-        let next = attempt + 1;
+        let rejected = error.is_rejection();
+        // A number is that of an attempt that reached the agent.
+        let next = if rejected { attempt } else { attempt + 1 };
         tracing::debug!(parent: &self.span, attempt = next, delay_ms = retry.delay.as_millis() as u64, "retry_backoff");
         let failure = error.to_failure();
-        self.signal(Signal::Retry { attempt, failure, delay: retry.delay, due_at: retry.due_at });
+        self.signal(Signal::Retry { attempt, rejected, failure, delay: retry.delay, due_at: retry.due_at });
         self.port().backoff_span = Some(telemetry::backoff_span(&self.span, next, retry.delay));
         // The next attempt takes a slot of its own, once its delay is over.
         self.has_slot.set(false);
@@ -305,6 +317,18 @@ impl Observer<AgentError> for CallState {
 
     fn rejected(&self, rejection: &CircuitOpen) {
         tracing::warn!(parent: &self.span, key = rejection.key(), "permit_rejected");
+    }
+
+    fn waited(&self, waited: &Waited<'_>) {
+        let Waited { queue, key, time, .. } = *waited;
+        let waited_ms = time.as_millis() as u64;
+        tracing::info!(parent: &self.span, layer = queue.as_str(), key, waited_ms, "permit_wait");
+        self.signal_wait(waited, false);
+    }
+
+    fn refused(&self, waited: &Waited<'_>, _error: &AgentError) {
+        tracing::warn!(parent: &self.span, layer = waited.queue.as_str(), key = waited.key, "permit_rejected");
+        self.signal_wait(waited, true);
     }
 }
 

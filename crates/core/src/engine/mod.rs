@@ -17,7 +17,7 @@ use std::{
 };
 
 use orchestr8_agent_base::{AgentRegistry, Clock, context::ExecutionIdentity};
-use orchestr8_resilience::{CircuitRegistry, circuit_breaker::CircuitState};
+use orchestr8_resilience::{bulkhead::CompartmentState, circuit_breaker::CircuitState, rate_limit::BucketState};
 use orchestr8_schema::{
     ExecutionId, StepIndex, ValidWorkflow,
     event::{CallId, Event, EventBody},
@@ -34,7 +34,7 @@ pub use self::{
 use self::{
     driver::{Driver, drive},
     slots::Slots,
-    stack::LeafStack,
+    stack::{LeafStack, Registries},
 };
 use crate::{
     bus::Bus,
@@ -86,7 +86,7 @@ pub(crate) struct EngineShared {
     pub(crate) bus: Arc<Bus>,
     pub(crate) slots: Slots,
     pub(crate) active: Arc<tokio::sync::Semaphore>,
-    pub(crate) circuits: CircuitRegistry,
+    pub(crate) registries: Registries,
     pub(crate) hooks: EngineHooks,
     /// Of all jitter.
     pub(crate) seed: u64,
@@ -254,7 +254,19 @@ impl Engine {
     /// Returns the state of every circuit breaker by key.
     #[must_use]
     pub fn circuits(&self) -> Vec<(Arc<str>, CircuitState)> {
-        self.shared.circuits.snapshot()
+        self.shared.registries.circuits.snapshot()
+    }
+
+    /// Returns what is left of every rate limit by key.
+    #[must_use]
+    pub fn rate_limits(&self) -> Vec<(Arc<str>, BucketState)> {
+        self.shared.registries.buckets.states()
+    }
+
+    /// Returns how full every bulkhead is by key.
+    #[must_use]
+    pub fn bulkheads(&self) -> Vec<(Arc<str>, CompartmentState)> {
+        self.shared.registries.compartments.states()
     }
 
     /// Takes no more executions and waits until those that run have ended, at most this long. True if they all have.
@@ -330,7 +342,7 @@ impl EngineShared {
 impl Program {
     fn compile(workflow: &ValidWorkflow, engine: &EngineShared) -> Result<Self, PlanError> {
         let plan = Plan::compile(workflow, &engine.agents)?;
-        let circuits = &engine.circuits;
+        let registries = &engine.registries;
         let mut stacks: Vec<LeafStack> = Vec::new();
         let mut stack = |step: &PlanStep, leaf: &Leaf, schema: Option<&JsonValidator>| {
             let recent = stacks.len().saturating_sub(Plan::SHARED);
@@ -339,7 +351,7 @@ impl Program {
                 Some(place) => recent + place,
                 None => {
                     stacks.push(
-                        LeafStack::new(leaf, schema, circuits)
+                        LeafStack::new(leaf, schema, registries)
                             .map_err(|error| PlanError::Policy { step: step.id.clone(), message: error.to_string() })?,
                     );
                     stacks.len() - 1
@@ -359,7 +371,7 @@ impl Program {
             }
         }
         let mut hook_stack = |leaf: &Leaf| {
-            let stack = LeafStack::new(leaf, None, circuits)
+            let stack = LeafStack::new(leaf, None, registries)
                 .map_err(|error| PlanError::Hook { place: "the workflow".to_owned(), message: error.to_string() })?;
             stacks.push(stack);
             Ok(stacks.len() as u32 - 1)

@@ -1,10 +1,11 @@
 //! Where policies, the resilience layers and agents meet: what stands around each call of a leaf step, and in which order.
 //!
-//! `retry( backoff( slot( circuit breaker( announce( timeout( agent ))))))`
+//! `retry( backoff( rate limit( bulkhead( slot( circuit breaker( announce( timeout( agent ))))))))`
 //!
 //! The order and its reasons are those of [`orchestr8_resilience`]. Two layers are the engine's own: in the *slot* layer an attempt
 //! waits for one of the engine's slots, and in the *announce* layer it waits until the journal knows of it. A rejection by
-//! the circuit breaker therefore neither takes a slot's time nor is journaled as an attempt.
+//! the circuit breaker therefore neither takes a slot's time nor is journaled as an attempt. Rate limit and bulkhead are there
+//! for steps that ask for them; who waits for them holds no slot.
 
 use std::{
     future::Future,
@@ -17,8 +18,9 @@ use std::{
 
 use orchestr8_agent_base::{AgentError, Callee, service};
 use orchestr8_resilience::{
-    Backoff, Circuit, CircuitBreakerLayer, CircuitBreakerPolicy, CircuitRegistry, InvalidPolicy, Jitter, RetryLayer,
-    RetryPolicy, Stack, TimeoutLayer,
+    Backoff, Bucket, BucketRegistry, BulkheadLayer, BulkheadPolicy, Circuit, CircuitBreakerLayer, CircuitBreakerPolicy,
+    CircuitRegistry, Compartment, CompartmentRegistry, InvalidPolicy, Jitter, RateLimitLayer, RateLimitPolicy,
+    RetryLayer, RetryPolicy, Stack, TimeoutLayer, rate_limit::Rates,
 };
 use orchestr8_schema::{
     ErrorKind,
@@ -32,7 +34,7 @@ use tower_service::Service;
 use tracing::Instrument;
 
 use super::{Program, call::CallState};
-use crate::plan::{CircuitKey, CircuitPolicy, Leaf, LeafPolicy};
+use crate::plan::{self, CircuitPolicy, Leaf, LeafPolicy, SharedKey};
 
 /// A call as the driver polls it: all attempts, layers included.
 pub(super) type CallFuture = Pin<Box<dyn Future<Output = Result<Value, AgentError>> + Send>>;
@@ -46,15 +48,42 @@ pub(super) struct LeafStack {
     made_of: Arc<LeafPolicy>,
     retry: RetryPolicy,
     circuit: Option<LeafCircuit>,
+    rate_limit: Option<(RateLimitPolicy, SharedKey)>,
+    bulkhead: Option<(BulkheadPolicy, SharedKey)>,
     timeout: Duration,
 }
 
 #[derive(Debug)]
 struct LeafCircuit {
     policy: CircuitBreakerPolicy,
-    key: CircuitKey,
+    key: SharedKey,
     /// The circuit of calls without a target.
     bare: Circuit,
+}
+
+/// What the calls of all executions share, by key.
+#[derive(Debug, Default)]
+pub(crate) struct Registries {
+    pub(crate) circuits: CircuitRegistry,
+    pub(crate) buckets: BucketRegistry,
+    pub(crate) compartments: CompartmentRegistry,
+}
+
+/// Which of the shared things one call belongs to.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    pub(super) circuit: Option<Circuit>,
+    /// Absent for most.
+    pub(super) queues: Option<Box<Queues>>,
+}
+
+/// Where attempts of a call may have to wait before they take a slot.
+#[derive(Debug)]
+pub(super) struct Queues {
+    rate_limit: Option<(Bucket, RateLimitPolicy)>,
+    bulkhead: Option<(Compartment, BulkheadPolicy)>,
+    /// That of the call, or without a circuit breaker one that never opens.
+    circuit: Circuit,
 }
 
 /// What belongs to one call rather than to its step.
@@ -70,14 +99,14 @@ impl LeafStack {
     pub(super) fn new(
         leaf: &Leaf,
         output_schema: Option<&JsonValidator>,
-        circuits: &CircuitRegistry,
+        registries: &Registries,
     ) -> Result<Self, InvalidPolicy> {
         let circuit = match &leaf.policy.circuit_breaker {
             None => None,
             Some(policy) => Some(LeafCircuit {
                 policy: circuit_policy(policy)?,
                 key: policy.key.clone(),
-                bare: circuits.circuit(&policy.key.of(None)),
+                bare: registries.circuits.circuit(&policy.key.of(None)),
             }),
         };
         Ok(Self {
@@ -86,6 +115,8 @@ impl LeafStack {
             made_of: Arc::clone(&leaf.policy),
             retry: retry_policy(&leaf.policy)?,
             circuit,
+            rate_limit: leaf.policy.rate_limit.as_ref().map(rate_limit_policy).transpose()?,
+            bulkhead: leaf.policy.bulkhead.as_ref().map(bulkhead_policy).transpose()?,
             timeout: leaf.policy.timeout,
         })
     }
@@ -103,20 +134,36 @@ impl LeafStack {
         self.timeout
     }
 
-    /// Finds the circuit that a call with this input belongs to.
-    pub(super) fn circuit(&self, input: &Value, circuits: &CircuitRegistry) -> Option<Circuit> {
-        let circuit = self.circuit.as_ref()?;
-        let target = match &circuit.key {
-            CircuitKey::Fixed(_) => None,
-            // An agent that panics here will do so again when it is called, where it is caught and told.
-            CircuitKey::PerTarget(_) => {
-                catch_unwind(AssertUnwindSafe(|| self.callee.target(input))).unwrap_or_default()
-            }
+    /// Finds what a call with this input shares with others.
+    pub(super) fn places(&self, input: &Value, registries: &Registries) -> Places {
+        let mut target = None;
+        let mut key_of = |key: &SharedKey| key.of(target.get_or_insert_with(|| self.target(input)).as_deref());
+        let circuit = self.circuit.as_ref().map(|circuit| match &circuit.key {
+            SharedKey::Fixed(_) => circuit.bare.clone(),
+            key @ SharedKey::PerTarget(_) => match self.target(input) {
+                None => circuit.bare.clone(),
+                Some(target) => registries.circuits.circuit(&key.of(Some(&target))),
+            },
+        });
+        if self.rate_limit.is_none() && self.bulkhead.is_none() {
+            return Places { circuit, queues: None };
+        }
+        let rate_limit = self.rate_limit.as_ref();
+        let bulkhead = self.bulkhead.as_ref();
+        let queues = Queues {
+            rate_limit: rate_limit
+                .map(|(policy, key)| (registries.buckets.bucket(&key_of(key), policy.rates()), *policy)),
+            bulkhead: bulkhead
+                .map(|(policy, key)| (registries.compartments.compartment(&key_of(key), policy), *policy)),
+            circuit: circuit.clone().unwrap_or_else(|| Circuit::new("")),
         };
-        Some(match target {
-            None => circuit.bare.clone(),
-            Some(target) => circuits.circuit(&circuit.key.of(Some(&target))),
-        })
+        Places { circuit, queues: Some(Box::new(queues)) }
+    }
+
+    /// Asks the agent what a call with this input depends on.
+    fn target(&self, input: &Value) -> Option<String> {
+        // An agent that panics here will do so again when it is called, where it is caught and told.
+        catch_unwind(AssertUnwindSafe(|| self.callee.target(input))).unwrap_or_default()
     }
 }
 
@@ -127,14 +174,14 @@ pub(super) fn call(
     program: Arc<Program>,
     stack: u32,
     state: Arc<CallState>,
-    circuit: Option<Circuit>,
+    places: Places,
     limits: CallLimits,
 ) -> CallFuture {
     Box::pin(async move {
         let Some(leaf) = program.stack(stack) else {
             return Err(AgentError::internal("the step calls nothing"));
         };
-        let (state, circuit) = (&*state, circuit.as_ref());
+        let (state, circuit) = (&*state, places.circuit.as_ref());
         let breaker = circuit
             .zip(leaf.circuit.as_ref())
             .map(|(circuit, known)| CircuitBreakerLayer::new(circuit, known.policy).observer(state));
@@ -149,7 +196,20 @@ pub(super) fn call(
             .circuit_breaker(breaker)
             .announce(layer_fn(|inner| Announce { inner, state }))
             .timeout(TimeoutLayer::new(leaf.timeout).observer(state));
-        stack.layer(Attempts(|| attempt(state, leaf))).oneshot(()).await
+        let attempts = Attempts(|| attempt(state, leaf));
+        let Some(queues) = places.queues else {
+            return stack.layer(attempts).oneshot(()).await;
+        };
+        let Queues { rate_limit, bulkhead, circuit } = &*queues;
+        let rate_limit = rate_limit.clone().map(|(bucket, policy)| {
+            RateLimitLayer::new(bucket, policy).deadline(limits.deadline).unless_open(circuit).observer(state)
+        });
+        let bulkhead = bulkhead
+            .clone()
+            .map(|(compartment, policy)| BulkheadLayer::new(compartment, policy).unless_open(circuit).observer(state));
+        // In a box of its own, so that the calls of other steps are no larger for it.
+        let call = stack.rate_limit(rate_limit).bulkhead(bulkhead).layer(attempts).oneshot(());
+        Box::pin(call).await
     })
 }
 
@@ -173,9 +233,20 @@ fn circuit_policy(policy: &CircuitPolicy) -> Result<CircuitBreakerPolicy, Invali
         .count_retryable_errors(policy.counted.count_retryable_errors))
 }
 
+fn rate_limit_policy(policy: &plan::RateLimit) -> Result<(RateLimitPolicy, SharedKey), InvalidPolicy> {
+    let rates = Rates::try_new(Some(policy.requests_per_minute), None)?;
+    Ok((RateLimitPolicy::new(rates).max_wait(policy.max_wait)?, policy.key.clone()))
+}
+
+fn bulkhead_policy(policy: &plan::Bulkhead) -> Result<(BulkheadPolicy, SharedKey), InvalidPolicy> {
+    let bulkhead = BulkheadPolicy::try_new(policy.max_concurrent)?;
+    Ok((bulkhead.max_queue(policy.max_queue)?.queue_timeout(policy.queue_timeout)?, policy.key.clone()))
+}
+
 // === slot ===
 
 /// Is ready when the driver has given the attempt a slot, or when the circuit breaker would reject it anyway.
+#[derive(Clone, Copy)]
 struct Slot<'a, S> {
     inner: S,
     state: &'a CallState,
@@ -204,6 +275,7 @@ impl<S: Service<(), Error = AgentError>> Service<()> for Slot<'_, S> {
 // === announce ===
 
 /// Lets an attempt through once its beginning is stored.
+#[derive(Clone, Copy)]
 struct Announce<'a, S> {
     inner: S,
     state: &'a CallState,
@@ -252,6 +324,7 @@ impl<F: Future> Future for AnnounceFuture<'_, F> {
 // === attempts ===
 
 /// Calls the agent, each time by the same function.
+#[derive(Clone, Copy)]
 struct Attempts<F>(F);
 
 impl<F, Attempt> Service<()> for Attempts<F>

@@ -262,6 +262,7 @@ pub fn accept(plan: &Plan, state: &State, body: &EventBody) -> Result<(), Refusa
             TimeoutScope::Execution => true,
         },
         EventBody::CircuitChanged(change) => names(state, change.call),
+        EventBody::PermitWaited(wait) => names(state, wait.call),
     };
     if fits { Ok(()) } else { Err(refusal(body)) }
 }

@@ -113,7 +113,7 @@ pub struct StepState {
     pub(super) waits_for: u32,
     /// Calls that reached the agent.
     pub attempts: u32,
-    /// Tries that a circuit breaker rejected.
+    /// Tries that a circuit breaker, a rate limit or a bulkhead rejected.
     pub rejected: u32,
     /// How often the present attempt was begun again after a crash.
     pub restarts: u32,

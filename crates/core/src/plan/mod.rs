@@ -25,7 +25,7 @@ use self::step::Shared;
 pub use self::{
     graph::{Edge, Graph},
     hook::PlanHook,
-    policy::{CircuitKey, CircuitPolicy, LeafPolicy},
+    policy::{Bulkhead, CircuitPolicy, LeafPolicy, RateLimit, SharedKey},
     step::{Leaf, PlanStep},
 };
 

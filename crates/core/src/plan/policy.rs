@@ -6,7 +6,8 @@ use orchestr8_agent_base::Callee;
 use orchestr8_schema::{
     ErrorKind, Millis, StepId, ValidWorkflow,
     policy::{
-        CircuitBreakerPolicy, ErrorClassification, OnError, RetryPolicy, RetryableError, StepPolicies, WorkflowTimeout,
+        BulkheadPolicy, CircuitBreakerPolicy, ErrorClassification, OnError, RateLimitPolicy, RetryPolicy,
+        RetryableError, StepPolicies, WorkflowTimeout,
     },
     validate::ValidCompensation,
     workflow::Step,
@@ -32,6 +33,10 @@ pub struct LeafPolicy {
     pub retryable: Vec<ErrorKind>,
     /// The circuit breaker, unless it is switched off.
     pub circuit_breaker: Option<CircuitPolicy>,
+    /// How often calls may be made, if that is limited.
+    pub rate_limit: Option<RateLimit>,
+    /// How many calls may be in progress, if that is limited.
+    pub bulkhead: Option<Bulkhead>,
 }
 
 /// The circuit breaker of one step.
@@ -45,12 +50,38 @@ pub struct CircuitPolicy {
     /// Which failures are counted.
     pub counted: ErrorClassification,
     /// Which circuit it is.
-    pub key: CircuitKey,
+    pub key: SharedKey,
 }
 
-/// Which circuit a call belongs to.
+/// How often the calls of one step may be made.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct RateLimit {
+    /// Attempts per minute.
+    pub requests_per_minute: u32,
+    /// The longest wait for a permit.
+    pub max_wait: Duration,
+    /// Who shares the permits.
+    pub key: SharedKey,
+}
+
+/// How many calls of one step may be in progress at once.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Bulkhead {
+    /// Attempts at once.
+    pub max_concurrent: u32,
+    /// Attempts that may wait.
+    pub max_queue: u32,
+    /// The longest wait.
+    pub queue_timeout: Duration,
+    /// Who shares the permits.
+    pub key: SharedKey,
+}
+
+/// Which circuit, rate limit or bulkhead a call belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CircuitKey {
+pub enum SharedKey {
     /// Always this one.
     Fixed(String),
     /// This prefix, and the target that the agent names for its input.
@@ -87,14 +118,6 @@ impl LeafPolicy {
     pub(super) fn resolve(asked: &Asked<'_>, workflow: &ValidWorkflow, callee: &Callee) -> Result<Self, PlanError> {
         let workflow_policies = &workflow.workflow().policies;
         let (own, outer) = (asked.own, &workflow_policies.resilience);
-        let unsupported = |what| Err(PlanError::Unsupported { place: format!("step `{}`", asked.step), what });
-        if own.resilience.rate_limit.is_some() || outer.rate_limit.is_some() {
-            return unsupported("rateLimit");
-        }
-        if own.resilience.bulkhead.is_some() || outer.bulkhead.is_some() {
-            return unsupported("bulkhead");
-        }
-
         let per_step = workflow_policies.timeout.as_ref().and_then(|timeout| timeout.per_step);
         let timeout = own.timeout.or(per_step).map(Millis::as_duration);
         let timeout = timeout.or(callee.timeout()).unwrap_or(WorkflowTimeout::DEFAULT_PER_STEP.as_duration());
@@ -114,6 +137,13 @@ impl LeafPolicy {
         if asked.on_error == OnError::Retry {
             retryable.push(ErrorKind::Internal);
         }
+        let breaker = match (&own.resilience.circuit_breaker, &outer.circuit_breaker) {
+            (Some(own), Some(outer)) => own.or(outer),
+            (one, other) => one.as_ref().or(other.as_ref()).cloned().unwrap_or_default(),
+        };
+        let key = SharedKey::resolve(&breaker, callee);
+        let rate_limit = own.resilience.rate_limit.as_ref().or(outer.rate_limit.as_ref());
+        let bulkhead = own.resilience.bulkhead.as_ref().or(outer.bulkhead.as_ref());
         let base_delay = retry.base_delay_ms.unwrap_or(RetryPolicy::DEFAULT_BASE_DELAY).as_duration();
 
         Ok(Self {
@@ -127,11 +157,9 @@ impl LeafPolicy {
             max_delay: retry.max_delay_ms.unwrap_or(default_cap).as_duration().max(base_delay),
             jitter: retry.jitter.unwrap_or(true),
             retryable,
-            circuit_breaker: CircuitPolicy::resolve(
-                own.resilience.circuit_breaker.as_ref(),
-                outer.circuit_breaker.as_ref(),
-                callee,
-            ),
+            rate_limit: rate_limit.map(|policy| RateLimit::resolve(policy, &key, asked.step)).transpose()?,
+            bulkhead: bulkhead.map(|policy| Bulkhead::resolve(policy, &key)),
+            circuit_breaker: CircuitPolicy::resolve(breaker, key),
         })
     }
 }
@@ -158,38 +186,60 @@ impl LeafPolicy {
 }
 
 impl CircuitPolicy {
-    fn resolve(
-        own: Option<&CircuitBreakerPolicy>,
-        outer: Option<&CircuitBreakerPolicy>,
-        callee: &Callee,
-    ) -> Option<Self> {
-        let merged = match (own, outer) {
-            (Some(own), Some(outer)) => own.or(outer),
-            (one, other) => one.or(other).cloned().unwrap_or_default(),
-        };
-        if merged.enabled == Some(false) {
-            return None;
-        }
-        let strategy = merged.key_strategy.unwrap_or_default();
-        let key = match merged.key {
-            Some(key) => CircuitKey::Fixed(key),
-            None => {
-                let id = if strategy.agent_id { &**callee.name() } else { "" };
-                let prefix = format!("cb:{id}");
-                if strategy.include_target { CircuitKey::PerTarget(prefix) } else { CircuitKey::Fixed(prefix) }
-            }
-        };
-        Some(Self {
-            failure_threshold: merged.failure_threshold.unwrap_or(CircuitBreakerPolicy::DEFAULT_FAILURE_THRESHOLD),
-            reset_timeout: merged.reset_timeout_ms.unwrap_or(CircuitBreakerPolicy::DEFAULT_RESET_TIMEOUT).as_duration(),
-            counted: merged.error_classification.unwrap_or_default(),
+    fn resolve(policy: CircuitBreakerPolicy, key: SharedKey) -> Option<Self> {
+        (policy.enabled != Some(false)).then(|| Self {
+            failure_threshold: policy.failure_threshold.unwrap_or(CircuitBreakerPolicy::DEFAULT_FAILURE_THRESHOLD),
+            reset_timeout: policy.reset_timeout_ms.unwrap_or(CircuitBreakerPolicy::DEFAULT_RESET_TIMEOUT).as_duration(),
+            counted: policy.error_classification.unwrap_or_default(),
             key,
         })
     }
 }
 
-impl CircuitKey {
-    /// Returns the circuit's key for a call whose agent names this target: `<id>` or `<id>:<target>` behind `cb:`.
+impl RateLimit {
+    fn resolve(policy: &RateLimitPolicy, key: &SharedKey, step: &StepId) -> Result<Self, PlanError> {
+        let (Some(requests_per_minute), None) = (policy.requests_per_minute, policy.tokens_per_minute) else {
+            let place = format!("step `{step}`");
+            return Err(PlanError::Unsupported { place, what: "rateLimit.tokensPerMinute" });
+        };
+        Ok(Self {
+            requests_per_minute,
+            max_wait: policy.max_wait.unwrap_or(RateLimitPolicy::DEFAULT_MAX_WAIT).as_duration(),
+            key: key.or_explicit(policy.key.as_deref()),
+        })
+    }
+}
+
+impl Bulkhead {
+    fn resolve(policy: &BulkheadPolicy, key: &SharedKey) -> Self {
+        Self {
+            max_concurrent: policy.max_concurrent,
+            max_queue: policy.max_queue.unwrap_or(BulkheadPolicy::DEFAULT_MAX_QUEUE),
+            queue_timeout: policy.queue_timeout.unwrap_or(BulkheadPolicy::DEFAULT_QUEUE_TIMEOUT).as_duration(),
+            key: key.or_explicit(policy.key.as_deref()),
+        }
+    }
+}
+
+impl SharedKey {
+    /// The key of the circuit that a policy asks for, whether or not it is switched off.
+    fn resolve(policy: &CircuitBreakerPolicy, callee: &Callee) -> Self {
+        let strategy = policy.key_strategy.unwrap_or_default();
+        match &policy.key {
+            Some(key) => Self::Fixed(key.clone()),
+            None => {
+                let id = if strategy.agent_id { &**callee.name() } else { "" };
+                let prefix = format!("cb:{id}");
+                if strategy.include_target { Self::PerTarget(prefix) } else { Self::Fixed(prefix) }
+            }
+        }
+    }
+
+    fn or_explicit(&self, key: Option<&str>) -> Self {
+        key.map_or_else(|| self.clone(), |key| Self::Fixed(key.to_owned()))
+    }
+
+    /// Returns the key for a call whose agent names this target: `<id>` or `<id>:<target>` behind `cb:`.
     #[must_use]
     pub fn of(&self, target: Option<&str>) -> String {
         match (self, target) {

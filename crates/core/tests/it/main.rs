@@ -11,6 +11,7 @@ mod hooks;
 mod hostile_agents;
 mod limits;
 mod pauses;
+mod queues;
 mod standstill;
 mod tools;
 mod watching;

@@ -213,16 +213,17 @@ where
                     turn: Turn::new(self.inner.clone(), request),
                     permit: Some(Watched { permit, observer: observer.clone() }),
                 },
-                Err(full) => State::Refused { error: Some(refuse(full, observer)) },
+                Err(full) => State::Refused { error: Some(refuse(full, Duration::ZERO, observer)) },
             },
         };
         ResponseFuture { state }
     }
 }
 
-fn refuse<E: From<BulkheadFull>>(full: BulkheadFull, observer: &impl Observer<E>) -> E {
+fn refuse<E: From<BulkheadFull>>(full: BulkheadFull, time: Duration, observer: &impl Observer<E>) -> E {
+    let key = Arc::clone(&full.key);
     let error = full.into();
-    observer.refused(Queue::Bulkhead, &error);
+    observer.refused(&Waited { queue: Queue::Bulkhead, key: &key, time }, &error);
     error
 }
 
@@ -298,7 +299,13 @@ struct Watched<O> {
 
 impl<E: From<BulkheadFull>, O: Observer<E>> turn::Permit<E> for Watched<O> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), E>> {
-        let time = ready!(self.permit.poll(cx)).map_err(|full| refuse(full, &self.observer))?;
+        let time = ready!(self.permit.poll(cx)).map_err(|full| {
+            let time = match full.refusal {
+                Refusal::TooLong { limit } => limit,
+                Refusal::QueueFull => Duration::ZERO,
+            };
+            refuse(full, time, &self.observer)
+        })?;
         if !time.is_zero() {
             let waited = Waited { queue: Queue::Bulkhead, key: self.permit.compartment().key(), time };
             self.observer.waited(&waited);

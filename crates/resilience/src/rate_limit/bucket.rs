@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::{
     RateLimited, Rates, Refusal,
-    state::{Answer, Demand, Machine, Standing},
+    state::{Answer, Demand, Limits, Machine, Standing},
 };
 use crate::{InvalidPolicy, keyed, timer::Timer};
 
@@ -79,13 +79,14 @@ impl Bucket {
     }
 
     /// Asks for a request of this weight, which has its place in the queue from now on.
-    pub(super) fn ask(&self, weight: u64, max_wait: Duration) -> Result<Permit, RateLimited> {
+    pub(super) fn ask(&self, weight: u64, limits: Limits) -> Result<Permit, RateLimited> {
         let demand = Demand { weight };
-        let (answer, asked_at) = self.shared.with(|machine, now, wake| (machine.ask(demand, max_wait, now, wake), now));
+        let (answer, asked_at) = self.shared.with(|machine, now, wake| (machine.ask(demand, limits, now, wake), now));
         let stage = match answer {
             Answer::Granted => Stage::Granted,
             Answer::Queued { number, until } => Stage::Queued { number, timer: Timer::new(), until },
             Answer::TooLong { wait } => return Err(self.refused(Refusal::TooLong { retry_after: wait })),
+            Answer::TooLate { wait } => return Err(self.refused(Refusal::TooLate { wait })),
             Answer::TooHeavy { capacity } => return Err(self.refused(Refusal::TooHeavy { weight, capacity })),
         };
         Ok(Permit { bucket: self.clone(), demand, stage, asked_at })

@@ -73,10 +73,11 @@ use std::{
 };
 
 use pin_project_lite::pin_project;
+use tokio::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use self::bucket::Permit;
+use self::{bucket::Permit, state::Limits};
 pub use self::{
     bucket::{Bucket, BucketRegistry, BucketState},
     policy::{RateLimitPolicy, Rates},
@@ -96,6 +97,7 @@ use crate::{
 pub struct RateLimitLayer<B = Bucket, W = (), G = (), O = ()> {
     buckets: B,
     policy: RateLimitPolicy,
+    deadline: Option<Instant>,
     weigh: W,
     gate: G,
     observer: O,
@@ -104,7 +106,7 @@ pub struct RateLimitLayer<B = Bucket, W = (), G = (), O = ()> {
 impl RateLimitLayer {
     /// Makes a layer with one bucket for all requests, none of which weighs anything.
     pub const fn new(bucket: Bucket, policy: RateLimitPolicy) -> Self {
-        Self { buckets: bucket, policy, weigh: (), gate: (), observer: () }
+        Self { buckets: bucket, policy, deadline: None, weigh: (), gate: (), observer: () }
     }
 }
 
@@ -116,7 +118,7 @@ impl<F> RateLimitLayer<Keyed<F>> {
         K: AsRef<str>,
     {
         let buckets = Keyed { registry, rates: policy.rates(), key };
-        Self { buckets, policy, weigh: (), gate: (), observer: () }
+        Self { buckets, policy, deadline: None, weigh: (), gate: (), observer: () }
     }
 }
 
@@ -124,23 +126,32 @@ impl<B, W, G, O> RateLimitLayer<B, W, G, O> {
     /// Sets who knows what requests weigh.
     #[must_use]
     pub fn weigh<V>(self, weigh: V) -> RateLimitLayer<B, V, G, O> {
-        let Self { buckets, policy, gate, observer, .. } = self;
-        RateLimitLayer { buckets, policy, weigh, gate, observer }
+        let Self { buckets, policy, deadline, gate, observer, .. } = self;
+        RateLimitLayer { buckets, policy, deadline, weigh, gate, observer }
     }
 
     /// Sets the circuit that nobody waits for who would be rejected by it: what the circuit breaker further in was given, a
     /// [`Circuit`](crate::Circuit), a reference to one, or the [`Keyed`](crate::circuit_breaker::Keyed) of circuits.
     #[must_use]
     pub fn unless_open<C>(self, circuits: C) -> RateLimitLayer<B, W, UnlessOpen<C>, O> {
-        let Self { buckets, policy, weigh, observer, .. } = self;
-        RateLimitLayer { buckets, policy, weigh, gate: UnlessOpen(circuits), observer }
+        let Self { buckets, policy, deadline, weigh, observer, .. } = self;
+        RateLimitLayer { buckets, policy, deadline, weigh, gate: UnlessOpen(circuits), observer }
+    }
+
+    /// Sets the instant before which a wait must be over; none unless set.
+    ///
+    /// Who would wait longer does not wait at all: the attempt fails at once with [`Refusal::TooLate`].
+    #[must_use]
+    pub fn deadline(mut self, deadline: Option<Instant>) -> Self {
+        self.deadline = deadline;
+        self
     }
 
     /// Sets who hears of waits and refusals, in place of the current observer.
     #[must_use]
     pub fn observer<P>(self, observer: P) -> RateLimitLayer<B, W, G, P> {
-        let Self { buckets, policy, weigh, gate, .. } = self;
-        RateLimitLayer { buckets, policy, weigh, gate, observer }
+        let Self { buckets, policy, deadline, weigh, gate, .. } = self;
+        RateLimitLayer { buckets, policy, deadline, weigh, gate, observer }
     }
 }
 
@@ -245,17 +256,20 @@ where
     }
 
     fn call(&mut self, request: R) -> Self::Future {
-        let RateLimitLayer { buckets, policy, weigh, gate, observer } = &mut self.layer;
+        let RateLimitLayer { buckets, policy, deadline, weigh, gate, observer } = &mut self.layer;
+        let limits = Limits { max_wait: policy.longest_wait(), deadline: *deadline };
         let state = match gate.rejection(&request, observer) {
             Some(error) => State::Refused { error: Some(error) },
-            None => match buckets.select(&request).ask(weigh.estimate(&request), policy.longest_wait()) {
+            None => match buckets.select(&request).ask(weigh.estimate(&request), limits) {
                 Ok(permit) => {
                     let permit = Watched { permit, observer: observer.clone() };
                     State::Admitted { turn: Turn::new(self.inner.clone(), request), permit, weigh: weigh.clone() }
                 }
                 Err(refusal) => {
+                    let key = Arc::clone(&refusal.key);
                     let error = refusal.into();
-                    observer.refused(Queue::RateLimit, &error);
+                    let waited = Waited { queue: Queue::RateLimit, key: &key, time: Duration::ZERO };
+                    observer.refused(&waited, &error);
                     State::Refused { error: Some(error) }
                 }
             },
@@ -371,6 +385,11 @@ pub enum Refusal {
         /// How long it would be.
         retry_after: Duration,
     },
+    /// The wait would reach the [deadline](RateLimitLayer::deadline).
+    TooLate {
+        /// How long it would be.
+        wait: Duration,
+    },
     /// The request is estimated to weigh more than a full bucket holds.
     TooHeavy {
         /// The estimate.
@@ -392,19 +411,19 @@ impl RateLimited {
     }
 
     /// Returns what an error made of this one should be classified as: [`Class::RateLimited`], or [`Class::Permanent`] if the
-    /// same request will never pass.
+    /// same request will never pass, or not in time.
     pub const fn class(&self) -> Class {
         match self.refusal {
             Refusal::TooLong { .. } => Class::RateLimited,
-            Refusal::TooHeavy { .. } => Class::Permanent,
+            Refusal::TooLate { .. } | Refusal::TooHeavy { .. } => Class::Permanent,
         }
     }
 
-    /// Returns when the request would have passed, counted from its refusal; `None` if never.
+    /// Returns when the request would have passed, counted from its refusal; `None` if never, or not in time.
     pub const fn retry_after(&self) -> Option<Duration> {
         match self.refusal {
             Refusal::TooLong { retry_after } => Some(retry_after),
-            Refusal::TooHeavy { .. } => None,
+            Refusal::TooLate { .. } | Refusal::TooHeavy { .. } => None,
         }
     }
 }
@@ -414,6 +433,9 @@ impl fmt::Display for RateLimited {
         match self.refusal {
             Refusal::TooLong { retry_after } => {
                 write!(f, "rate limit `{}` has nothing left for another {retry_after:?}", self.key)
+            }
+            Refusal::TooLate { wait } => {
+                write!(f, "rate limit `{}` has nothing left for another {wait:?}, which is too late", self.key)
             }
             Refusal::TooHeavy { weight, capacity } => {
                 write!(

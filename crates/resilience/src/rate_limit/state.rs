@@ -11,6 +11,14 @@ pub(super) struct Demand {
     pub(super) weight: u64,
 }
 
+/// How long who asks would wait.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) max_wait: Duration,
+    /// Before which the wait has to be over.
+    pub(super) deadline: Option<Instant>,
+}
+
 /// How a bucket answers who asks for a permit.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Answer {
@@ -22,6 +30,10 @@ pub(super) enum Answer {
     },
     /// It would be longer than asked for.
     TooLong {
+        wait: Duration,
+    },
+    /// It would be after the deadline.
+    TooLate {
         wait: Duration,
     },
     /// It would never be.
@@ -94,7 +106,7 @@ impl Machine {
         (self.rates.requests().map(|_| units(level.requests)), self.rates.weight().map(|_| units(level.weight)))
     }
 
-    pub(super) fn ask(&mut self, demand: Demand, max_wait: Duration, now: Instant, wake: &mut Vec<Waker>) -> Answer {
+    pub(super) fn ask(&mut self, demand: Demand, limits: Limits, now: Instant, wake: &mut Vec<Waker>) -> Answer {
         if let Some(capacity) = self.rates.weight()
             && demand.weight > u64::from(capacity)
         {
@@ -104,12 +116,15 @@ impl Machine {
         let mut tail = self.tail();
         let until = tail.take(self.rates, demand, now);
         let wait = until.saturating_duration_since(now);
-        if wait > max_wait {
-            return Answer::TooLong { wait };
-        }
         if wait.is_zero() {
             self.level = tail;
             return Answer::Granted;
+        }
+        if wait > limits.max_wait {
+            return Answer::TooLong { wait };
+        }
+        if limits.deadline.is_some_and(|deadline| until >= deadline) {
+            return Answer::TooLate { wait };
         }
         let number = self.next_number;
         self.next_number += 1;

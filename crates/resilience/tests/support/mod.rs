@@ -7,7 +7,7 @@ use std::{cell::RefCell, future::pending, rc::Rc, time::Duration};
 use orchestr8_resilience::{
     BulkheadFull, CircuitOpen, Class, Classify, DeadlineReached, Elapsed, Observer, RateLimited,
     circuit_breaker::CircuitChange,
-    observe::{GaveUp, Queue, ScheduledRetry, Waited},
+    observe::{GaveUp, ScheduledRetry, Waited},
 };
 use tokio::time::Instant;
 use tower::service_fn;
@@ -187,7 +187,7 @@ impl Observer<Failure> for Log {
         self.write(format!("waited {time:?} for {} {key}", queue.as_str()));
     }
 
-    fn refused(&self, queue: Queue, error: &Failure) {
-        self.write(format!("refused by {}: {error:?}", queue.as_str()));
+    fn refused(&self, waited: &Waited<'_>, error: &Failure) {
+        self.write(format!("refused by {} after {:?}: {error:?}", waited.queue.as_str(), waited.time));
     }
 }

@@ -185,6 +185,7 @@ fn bulkhead(policy: &BulkheadPolicy, at: &At<'_>, problems: &mut Problems) {
     key(policy.key.as_deref(), at, problems);
     count(Some(policy.max_concurrent), 1, u32::MAX, &at.key("maxConcurrent"), problems);
     count(policy.max_queue, 0, 10_000, &at.key("maxQueue"), problems);
+    duration(policy.queue_timeout, 1, u64::MAX, &at.key("queueTimeout"), problems);
 }
 
 fn key(key: Option<&str>, at: &At<'_>, problems: &mut Problems) {

@@ -11,13 +11,10 @@ use orchestr8_agent_base::{
     AgentContext, AgentError,
     context::{compensation_key, input_digest, structural_key},
 };
-use orchestr8_resilience::{
-    Circuit,
-    circuit_breaker::{self, CircuitState},
-};
+use orchestr8_resilience::circuit_breaker::{self, CircuitState};
 use orchestr8_schema::{
     Failure, Timestamp,
-    event::{Activation, CallId, CircuitChange, CircuitStateName, EventBody, TimeoutScope},
+    event::{Activation, CallId, CircuitChange, CircuitStateName, EventBody, PermitWait, TimeoutScope},
 };
 use serde_json::Value;
 use tracing::Span;
@@ -27,7 +24,7 @@ use crate::{
     clock::mix,
     engine::{
         call::{CallState, InFlight, Need, Returned, Signal},
-        stack::{self, CallFuture, CallLimits, LeafStack},
+        stack::{self, CallFuture, CallLimits, LeafStack, Places},
     },
     machine::{Call, Phase, compensation::Fate},
     telemetry,
@@ -65,7 +62,7 @@ fn needs_slot(call: CallId) -> bool {
 
 impl Driver {
     /// Makes the future of a call. Nothing happens before it is polled. Absent for a step that calls nothing.
-    pub(super) fn open(&mut self, call: Call, circuit: Option<Circuit>, has_slot: bool) -> Option<usize> {
+    pub(super) fn open(&mut self, call: Call, places: Places, has_slot: bool) -> Option<usize> {
         let Prepared { stack, context, span, restart } = match call.id {
             CallId::Step(_) | CallId::Compensation(_) => self.prepare_step(call.id)?,
             CallId::Hook(activation) => self.prepare_hook(activation)?,
@@ -80,7 +77,7 @@ impl Driver {
             deadline: call.deadline_at.map(instant),
         };
         let future: CallFuture = match stack {
-            Some(stack) => stack::call(Arc::clone(&self.program), stack, Arc::clone(&state), circuit, limits),
+            Some(stack) => stack::call(Arc::clone(&self.program), stack, Arc::clone(&state), places, limits),
             None => Box::pin(async { Err(AgentError::not_found("this engine has no hook of that name")) }),
         };
         let key = self.calls.insert(Entry {
@@ -178,14 +175,17 @@ impl Driver {
         self.program.stack(self.program.stack_of(step, call)?)
     }
 
-    /// Finds the circuit that a call belongs to.
-    pub(super) fn circuit_of(&self, call: CallId) -> Option<Circuit> {
-        let input = match call {
-            CallId::Step(activation) => self.state.activation(activation)?.input.as_ref()?,
-            CallId::Compensation(activation) => &self.state.undoing(activation)?.input,
-            CallId::Hook(activation) => self.state.hook_in_progress(&self.program.plan, activation)?.input?,
+    /// Finds what a call shares with others.
+    pub(super) fn places_of(&self, call: CallId) -> Places {
+        let places = || {
+            let input = match call {
+                CallId::Step(activation) => self.state.activation(activation)?.input.as_ref()?,
+                CallId::Compensation(activation) => &self.state.undoing(activation)?.input,
+                CallId::Hook(activation) => self.state.hook_in_progress(&self.program.plan, activation)?.input?,
+            };
+            Some(self.stack(call)?.places(input, &self.engine.registries))
         };
-        self.stack(call)?.circuit(input, &self.engine.circuits)
+        places().unwrap_or_default()
     }
 
     /// Polls calls in place.
@@ -253,29 +253,43 @@ impl Driver {
                     let change = self.circuit_change(call, &change);
                     self.tell(EventBody::CircuitChanged(Arc::new(change)));
                 }
-                Signal::Retry { attempt, failure, delay, due_at } => {
+                Signal::Waited { queue, key, time: waited, rejected } => {
+                    let wait = PermitWait { call, queue, key, waited, rejected };
+                    self.tell(EventBody::PermitWaited(Arc::new(wait)));
+                }
+                Signal::Retry { attempt, rejected, failure, delay, due_at } => {
                     self.answers_taken += 1;
                     let entry = &mut self.calls[key];
                     let is_final = entry.told;
                     entry.in_attempt = false;
                     self.free_slot(key);
-                    let result = Err(Arc::new(of_attempt(failure, attempt)));
-                    self.tell(EventBody::AttemptFinished { call, attempt, result, is_final });
+                    let next = if rejected {
+                        self.tell(rejection(call, failure, attempt, is_final));
+                        attempt
+                    } else {
+                        let result = Err(Arc::new(of_attempt(failure, attempt)));
+                        self.tell(EventBody::AttemptFinished { call, attempt, result, is_final });
+                        attempt + 1
+                    };
                     if is_final {
                         self.close(key);
                         return false;
                     }
                     let due_at = self.timeline.timestamp(due_at);
-                    self.tell(EventBody::RetryScheduled { call, attempt: attempt + 1, delay, due_at });
+                    self.tell(EventBody::RetryScheduled { call, attempt: next, delay, due_at });
                 }
             }
         }
         match heard.need {
             None => return false,
-            // A step whose backoff is over goes before those that have not begun.
             Some(Need::Slot) => {
                 self.calls[key].wants_slot = true;
-                self.waiting.push_front(Waiter::Parked(key));
+                // A step whose backoff is over goes before those that have not begun.
+                if self.calls[key].state.attempt() > 1 {
+                    self.waiting.push_front(Waiter::Parked(key));
+                } else {
+                    self.waiting.push_back(Waiter::Parked(key));
+                }
             }
             Some(Need::Start) => self.announce(key),
         }
@@ -322,11 +336,7 @@ impl Driver {
                 let result = Err(Arc::new(of_attempt(error.to_failure(), attempt)));
                 EventBody::AttemptFinished { call, attempt, result, is_final: true }
             }
-            Err(error) => {
-                let mut failure = error.to_failure();
-                failure.attempts = attempt - 1;
-                EventBody::AttemptRejected { call, error: Arc::new(failure), is_final: true }
-            }
+            Err(error) => rejection(call, error.to_failure(), attempt, true),
         };
         self.tell(body);
         self.record_end(&span, call);
@@ -386,6 +396,12 @@ impl Driver {
         let key = change.key.to_string();
         CircuitChange { call, key, state, reason: change.reason.as_str().into(), reopens_at }
     }
+}
+
+/// Says that the attempt of this number was not made.
+fn rejection(call: CallId, mut failure: Failure, attempt: u32, is_final: bool) -> EventBody {
+    failure.attempts = attempt - 1;
+    EventBody::AttemptRejected { call, error: Arc::new(failure), is_final }
 }
 
 /// Says which attempt a failure ended.

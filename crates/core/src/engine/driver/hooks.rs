@@ -18,8 +18,8 @@ use crate::{
 impl Driver {
     /// Begins the call of a hook at once.
     pub(super) fn begin_hook(&mut self, call: Call) {
-        let circuit = self.circuit_of(call.id);
-        let key = self.open(call, circuit, true);
+        let places = self.places_of(call.id);
+        let key = self.open(call, places, true);
         self.runnable.extend(key);
     }
 

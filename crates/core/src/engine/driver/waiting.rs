@@ -2,21 +2,21 @@
 
 use std::sync::Arc;
 
-use orchestr8_resilience::Circuit;
 use orchestr8_schema::event::CallId;
 use slab::Slab;
 
 use super::{Driver, EngineShared, calls::Entry};
 use crate::{
+    engine::stack::Places,
     execution::Shared,
     machine::{Call, Command, State, Status},
 };
 
 /// Who waits for a slot.
 pub(super) enum Waiter {
-    /// A call that has not begun, and the circuit that it belongs to.
-    New(Call, Option<Circuit>),
-    /// A call between two attempts.
+    /// A call that has not begun, and what it shares with others.
+    New(Call, Places),
+    /// A call before its first attempt, after other waits, or between two.
     Parked(usize),
 }
 
@@ -70,7 +70,7 @@ impl Driver {
         self.give_slots();
     }
 
-    /// Queues a call for a slot, unless its circuit would reject it or it is not due.
+    /// Queues a call for a slot, unless its circuit would reject it, it is not due, or it may have to wait for something else.
     fn begin_call(&mut self, call: Call) {
         if !self.state.has_call(call.id) {
             return;
@@ -78,13 +78,13 @@ impl Driver {
         if let CallId::Hook(_) = call.id {
             return self.begin_hook(call);
         }
-        let circuit = self.circuit_of(call.id);
-        let rejected = circuit.as_ref().is_some_and(|circuit| circuit.rejection().is_some());
-        if rejected || call.not_before.is_some() {
-            let key = self.open(call, circuit, false);
+        let places = self.places_of(call.id);
+        let rejected = places.circuit.as_ref().is_some_and(|circuit| circuit.rejection().is_some());
+        if rejected || call.not_before.is_some() || places.queues.is_some() {
+            let key = self.open(call, places, false);
             self.runnable.extend(key);
         } else {
-            self.waiting.push_back(Waiter::New(call, circuit));
+            self.waiting.push_back(Waiter::New(call, places));
         }
     }
 
@@ -125,8 +125,8 @@ impl Driver {
                 break;
             }
             match self.waiting.pop_front() {
-                Some(Waiter::New(call, circuit)) => {
-                    let key = self.open(call, circuit, true);
+                Some(Waiter::New(call, places)) => {
+                    let key = self.open(call, places, true);
                     self.runnable.extend(key);
                 }
                 Some(Waiter::Parked(key)) => {

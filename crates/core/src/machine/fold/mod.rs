@@ -196,7 +196,7 @@ impl<S: Sink> Fold<'_, S> {
                 CallId::Compensation(_) => self.compensation(body),
             },
             EventBody::TimerFired { timer } => self.timer_fired(*timer),
-            EventBody::TimeoutExceeded { .. } | EventBody::CircuitChanged(_) => {}
+            EventBody::TimeoutExceeded { .. } | EventBody::CircuitChanged(_) | EventBody::PermitWaited(_) => {}
         }
         self.state.trim(self.plan);
         self.move_sweep();

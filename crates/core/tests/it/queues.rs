@@ -1,0 +1,200 @@
+//! Rate limits and bulkheads: who waits, for how long, and what that does not hold.
+
+use std::time::Duration;
+
+use orchestr8_core::execution::Cancellation;
+use orchestr8_schema::{ErrorKind, ValidWorkflow};
+use orchestr8_testing::{Harness, Run, assert_attempts, assert_completed, assert_events, assert_failed, scripted};
+use serde_json::{Value, json};
+
+use crate::{step, workflow, workflow_with};
+
+/// Steps `s0`, `s1`, … that all call the same agent.
+fn steps(count: usize, agent: &str) -> Value {
+    (0..count).map(|index| step(&format!("s{index}"), agent, &[])).collect()
+}
+
+/// When each attempt began, in seconds, with the step that it belongs to.
+fn starts(run: &Run) -> Vec<(String, u64)> {
+    let started = run.journal().iter().filter(|entry| entry.kind == "attempt.started");
+    started.map(|entry| (entry.step_path.as_ref().expect("of a step").to_string(), entry.elapsed_ms / 1000)).collect()
+}
+
+fn at(expected: &[(&str, u64)]) -> Vec<(String, u64)> {
+    expected.iter().map(|(step, second)| ((*step).to_owned(), *second)).collect()
+}
+
+/// One attempt every half minute, after two at once.
+fn two_per_minute() -> Value {
+    json!({ "rateLimit": { "requestsPerMinute": 2, "maxWait": "2m" } })
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_beyond_the_rate_wait_in_order_and_say_so() {
+    let policies = json!({ "resilience": two_per_minute() });
+    let run =
+        Harness::new().agent(scripted("search")).run(workflow_with(steps(4, "search"), policies), json!({})).await;
+    assert_completed!(run);
+    assert_eq!(starts(&run), at(&[("s0", 0), ("s1", 0), ("s2", 30), ("s3", 60)]));
+    let waits: Vec<_> = run.journal().iter().filter(|entry| entry.kind == "rate-limit.waited").collect();
+    assert_eq!(waits.len(), 2);
+    assert_eq!(
+        Value::Object(waits[1].data.clone()),
+        json!({ "key": "cb:@test/search", "waitedMs": 60_000, "rejected": false })
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn too_long_a_wait_is_refused_and_tried_again_when_there_is_room() {
+    let policies = json!({ "resilience": { "rateLimit": { "requestsPerMinute": 1, "maxWait": 0 } } });
+    let run =
+        Harness::new().agent(scripted("search")).run(workflow_with(steps(2, "search"), policies), json!({})).await;
+    assert_completed!(run);
+    assert_eq!(starts(&run), at(&[("s0", 0), ("s1", 60)]));
+    assert_attempts!(run, "s1", 1);
+    assert_events!(
+        run,
+        ["rate-limit.waited s1", "attempt.rejected s1", "retry.scheduled s1 1", "attempt.started s1 1"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bulkhead_bounds_what_runs_and_what_waits() {
+    let policies = json!({
+        "onFailure": "continue",
+        "resilience": { "retry": { "maxAttempts": 1 }, "bulkhead": { "maxConcurrent": 2, "maxQueue": 1 } }
+    });
+    let agent = scripted("render").delays(Duration::from_secs(10));
+    let run = Harness::new().agent(agent).run(workflow_with(steps(4, "render"), policies), json!({})).await;
+    assert_failed!(run, ErrorKind::RateLimited);
+    assert_eq!(starts(&run), at(&[("s0", 0), ("s1", 0), ("s2", 10)]));
+    let refused = run.journal().iter().find(|entry| entry.kind == "attempt.rejected").expect("one too many");
+    assert_eq!((refused.elapsed_ms, refused.data["final"].as_bool()), (0, Some(true)));
+    assert_eq!(run.outcome().error().map(|error| error.attempts), Some(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_in_a_bulkhead_is_waited_for_no_longer_than_its_timeout() {
+    let policies = json!({
+        "onFailure": "continue",
+        "resilience": { "retry": { "maxAttempts": 1 }, "bulkhead": { "maxConcurrent": 1, "queueTimeout": "4s" } }
+    });
+    let agent = scripted("render").delays(Duration::from_secs(10));
+    let run = Harness::new().agent(agent).run(workflow_with(steps(2, "render"), policies), json!({})).await;
+    assert_failed!(run, ErrorKind::RateLimited);
+    let wait = run.journal().iter().find(|entry| entry.kind == "bulkhead.waited").expect("waited");
+    assert_eq!((wait.elapsed_ms, &wait.data["waitedMs"], &wait.data["rejected"]), (4000, &json!(4000), &json!(true)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_permit_holds_no_slot() {
+    let mut document = workflow(json!([
+        step("s0", "search", &[]),
+        step("s1", "search", &[]),
+        step("s2", "search", &[]),
+        step("other", "other", &["s0"])
+    ]));
+    for index in 0..3 {
+        document["steps"][index]["policies"] = two_per_minute();
+    }
+    let run = Harness::new()
+        .engine_with(|engine| engine.max_concurrent_steps(1))
+        .agent(scripted("search").delays(Duration::from_secs(1)))
+        .agent(scripted("other").delays(Duration::from_secs(5)))
+        .run(document, json!({}))
+        .await;
+    assert_completed!(run);
+    assert_eq!(starts(&run), at(&[("s0", 0), ("s1", 1), ("other", 2), ("s2", 30)]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_would_cross_the_deadline_fails_at_once() {
+    let mut document = workflow(steps(3, "search"));
+    document["policies"] = json!({ "resilience": two_per_minute() });
+    document["steps"][2]["policies"] = json!({ "deadline": "20s" });
+    let run = Harness::new().agent(scripted("search")).run(document, json!({})).await;
+    assert_failed!(run, ErrorKind::Timeout);
+    let body = run.outcome().to_body();
+    assert_eq!(body.duration, Some(0));
+    assert_events!(run, ["rate-limit.waited s2", "attempt.rejected s2", "step.failed s2"]);
+    assert_eq!(run.outcome().error().map(|error| error.attempts), Some(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejection_by_the_circuit_gives_the_permit_back() {
+    let policies = json!({
+        "onFailure": "continue",
+        "resilience": {
+            "retry": { "maxAttempts": 1 },
+            "circuitBreaker": { "failureThreshold": 1 },
+            "rateLimit": { "requestsPerMinute": 5 },
+        }
+    });
+    let harness = Harness::new()
+        .engine_with(|engine| engine.max_concurrent_steps(1))
+        .agent(scripted("down").delays(Duration::from_millis(1)).fails(ErrorKind::Network));
+    let engine = harness.engine();
+    let workflow = ValidWorkflow::from_value(&workflow_with(steps(3, "down"), policies)).expect("valid");
+    let run = Run::of(&engine.start(&workflow, json!({})).await.expect("started")).await;
+    assert_failed!(run, ErrorKind::Network);
+    assert_eq!(starts(&run), at(&[("s0", 0)]));
+    let left = engine.rate_limits().into_iter().map(|(key, state)| (key.to_string(), state.requests));
+    assert_eq!(left.collect::<Vec<_>>(), [("cb:@test/down".to_owned(), Some(4))]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_are_shared_by_key_and_the_key_is_that_of_the_circuit_unless_given() {
+    let one = |id: &str, agent: &str, target: &str, key: Option<&str>| {
+        let mut step = step(id, agent, &[]);
+        step["input"] = json!({ "target": target });
+        step["policies"] = json!({
+            "circuitBreaker": { "enabled": false },
+            "bulkhead": { "maxConcurrent": 1, "key": key.unwrap_or("") }
+        });
+        if key.is_none() {
+            step["policies"]["bulkhead"].as_object_mut().expect("an object").remove("key");
+        }
+        step
+    };
+    let run = Harness::new()
+        .agent(scripted("a").delays(Duration::from_secs(1)))
+        .agent(scripted("b").delays(Duration::from_secs(1)))
+        .run(
+            workflow(json!([
+                one("first", "a", "east", None),
+                one("same", "a", "east", None),
+                one("elsewhere", "a", "west", None),
+                one("other", "b", "east", None),
+                one("shared", "a", "north", Some("pool")),
+                one("pooled", "b", "south", Some("pool")),
+            ])),
+            json!({}),
+        )
+        .await;
+    assert_completed!(run);
+    assert_eq!(
+        starts(&run),
+        at(&[("first", 0), ("elsewhere", 0), ("other", 0), ("shared", 0), ("same", 1), ("pooled", 1)])
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_wait_leaves_the_queue() {
+    let engine = Harness::new().agent(scripted("render").delays(Duration::from_secs(10))).engine();
+    let policies = json!({ "resilience": { "bulkhead": { "maxConcurrent": 1 } } });
+    let workflow = ValidWorkflow::from_value(&workflow_with(steps(1, "render"), policies)).expect("valid");
+    let first = engine.start(&workflow, json!({})).await.expect("started");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let second = engine.start(&workflow, json!({})).await.expect("started");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let third = engine.start(&workflow, json!({})).await.expect("started");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    second.cancel(Cancellation::new("no longer wanted")).await.expect("cancelled");
+    let (first, second, third) = (Run::of(&first).await, Run::of(&second).await, Run::of(&third).await);
+    assert_eq!(second.outcome().to_body().duration, Some(2000));
+    assert_completed!(first);
+    assert_completed!(third);
+    assert_eq!(third.outcome().to_body().duration, Some(18_000), "at its turn, right after the first");
+    let idle: Vec<_> = engine.bulkheads().into_iter().map(|(_, state)| (state.running, state.waiting)).collect();
+    assert_eq!(idle, [(0, 0)]);
+}
