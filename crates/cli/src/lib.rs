@@ -25,6 +25,7 @@ pub mod progress;
 pub mod render;
 #[cfg(feature = "server")]
 pub mod server;
+mod server_address;
 pub mod telemetry;
 pub mod ui;
 pub mod wording;

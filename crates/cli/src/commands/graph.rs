@@ -10,8 +10,8 @@ use orchestr8_schema::{ExecutionId, source::Options};
 
 use crate::{
     Error, Exit,
-    client::Client,
     graph::{Graph, dot, mermaid, svg},
+    server_address::ServerAddress,
     ui::Ui,
     workflow_file::WorkflowFile,
 };
@@ -39,17 +39,8 @@ pub struct GraphArgs {
     /// Write to a file instead of standard output
     #[arg(short, long, value_name = "PATH")]
     output: Option<PathBuf>,
-    #[arg(long, value_name = "URL", help = "Address of the server, for an id [default: http://127.0.0.1:<port>]")]
-    server: Option<String>,
-    /// Port of the server on this machine, for an id
-    #[arg(
-        long,
-        env = "ORCHESTR8_SERVER_PORT",
-        default_value_t = 8088,
-        hide_env_values = true,
-        conflicts_with = "server"
-    )]
-    port: u16,
+    #[command(flatten)]
+    server: ServerAddress,
 }
 
 /// The languages that graphs are drawn in.
@@ -104,13 +95,11 @@ fn of_file(ui: Ui, args: &GraphArgs) -> Result<String, Error> {
 }
 
 fn of_execution(ui: Ui, args: &GraphArgs, id: ExecutionId) -> Result<String, Error> {
-    let address = args.server.clone().unwrap_or_else(|| format!("http://127.0.0.1:{}", args.port));
-    let token = std::env::var("ORCHESTR8_TOKEN").ok().filter(|token| !token.is_empty());
     let language = match args.to {
         _ if ui.is_json() => "json",
         Language::Mermaid => "mermaid",
         Language::Dot => "dot",
         Language::Svg => "svg",
     };
-    Client::connect(&address, token)?.graph(id, language, args.expand)
+    args.server.connect()?.graph(id, language, args.expand)
 }

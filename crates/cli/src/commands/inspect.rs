@@ -11,7 +11,8 @@ use serde_json::Value;
 
 use crate::{
     Error, Exit,
-    client::{Client, JournalFilter},
+    client::JournalFilter,
+    server_address::ServerAddress,
     ui::{BAD, Ui},
     wording::{duration, visible},
 };
@@ -44,17 +45,8 @@ pub struct InspectArgs {
     /// Write the whole journal to a file instead
     #[arg(long, value_name = "PATH", conflicts_with_all = ["step", "types", "level", "since"])]
     export: Option<PathBuf>,
-    #[arg(long, value_name = "URL", help = "Address of the server [default: http://127.0.0.1:<port>]")]
-    server: Option<String>,
-    /// Port of the server on this machine
-    #[arg(
-        long,
-        env = "ORCHESTR8_SERVER_PORT",
-        default_value_t = 8088,
-        hide_env_values = true,
-        conflicts_with = "server"
-    )]
-    port: u16,
+    #[command(flatten)]
+    server: ServerAddress,
 }
 
 /// How much an entry matters at least.
@@ -67,9 +59,7 @@ enum LevelName {
 }
 
 pub(crate) fn inspect(ui: Ui, args: &InspectArgs) -> Result<Exit, Error> {
-    let address = args.server.clone().unwrap_or_else(|| format!("http://127.0.0.1:{}", args.port));
-    let token = std::env::var("ORCHESTR8_TOKEN").ok().filter(|token| !token.is_empty());
-    let client = Client::connect(&address, token)?;
+    let client = args.server.connect()?;
     let filter = JournalFilter {
         step_path: args.step.clone(),
         types: args.types.clone(),
