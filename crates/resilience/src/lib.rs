@@ -114,6 +114,7 @@
 //! | leaving a broken service alone | [`CircuitBreakerLayer`], [`CircuitBreakerPolicy`], [`CircuitRegistry`], [`Circuit`]; its failure: [`CircuitOpen`] |
 //! | limiting time | [`TimeoutLayer`]; its failure: [`Elapsed`] |
 //! | all of it, in order | [`Stack`] |
+//! | by key rather than for all | [`keyed`] |
 //! | hearing of it | [`observe`], [`Observer`] |
 //! | over a restart | [`Snapshot`] |
 //!
@@ -139,7 +140,7 @@ pub mod circuit_breaker;
 pub mod classify;
 pub mod documentation;
 mod invalid_policy;
-mod keyed;
+pub mod keyed;
 pub mod observe;
 pub mod rate_limit;
 pub mod retry;

@@ -11,7 +11,10 @@ use super::{
     BulkheadFull, BulkheadPolicy, Refusal,
     state::{Answer, Machine},
 };
-use crate::{InvalidPolicy, keyed, timer::Timer};
+use crate::{
+    keyed::{Handle, Lookup, Registry, Select, sealed},
+    timer::Timer,
+};
 
 /// A handle of one compartment. Clones are cheap and share its state.
 ///
@@ -95,13 +98,33 @@ impl Shared {
     }
 }
 
-impl keyed::Shared for Shared {
+impl sealed::Sealed for Compartment {}
+
+impl Handle for Compartment {
+    type State = CompartmentState;
+
     fn key(&self) -> &Arc<str> {
-        &self.key
+        &self.shared.key
+    }
+
+    fn state(&self) -> CompartmentState {
+        Self::state(self)
     }
 
     fn is_idle(&self) -> bool {
-        self.lock().running() == 0
+        self.shared.lock().running() == 0
+    }
+
+    fn is_held(&self) -> bool {
+        Arc::strong_count(&self.shared) > 1
+    }
+}
+
+impl<R> Select<R> for Compartment {
+    type Handle = Compartment;
+
+    fn select(&mut self, _request: &R) -> Compartment {
+        self.clone()
     }
 }
 
@@ -158,70 +181,27 @@ impl Drop for Permit {
     }
 }
 
-/// Compartments by key, for as many callers as share what the keys stand for. Clones are the same registry.
-///
-/// A registry holds at most [1000](CompartmentRegistry::DEFAULT_CAPACITY) compartments unless made with another
-/// [capacity](CompartmentRegistry::with_capacity). When a new key comes to a full registry, the least recently asked for
-/// compartment that is empty, and that nobody has a handle of, is evicted; if there is none, one that is empty; and only if all
-/// are in use any, whose attempts in progress then no longer count.
-#[derive(Clone, Debug)]
-pub struct CompartmentRegistry {
-    table: Arc<keyed::Table<Shared>>,
-}
+/// Compartments by key. An idle one is empty; attempts in progress in one that is evicted no longer count.
+pub type CompartmentRegistry = Registry<Compartment>;
 
-impl CompartmentRegistry {
-    /// How many compartments a registry holds unless told otherwise.
-    pub const DEFAULT_CAPACITY: usize = keyed::DEFAULT_CAPACITY;
-
-    /// Makes an empty registry of the default capacity.
-    pub fn new() -> Self {
-        Self { table: Arc::default() }
-    }
-
-    /// Makes an empty registry that holds at most `capacity` compartments. Making room takes time in proportion to it.
-    ///
-    /// # Errors
-    ///
-    /// If `capacity` is 0.
-    pub fn with_capacity(capacity: usize) -> Result<Self, InvalidPolicy> {
-        Ok(Self { table: Arc::new(keyed::Table::of_capacity(capacity)?) })
-    }
-
+impl Registry<Compartment> {
     /// Returns the compartment of this key, a new one if there is none. One that lets through another number at once lets
     /// through that of this policy from now on.
     pub fn compartment(&self, key: &str, policy: &BulkheadPolicy) -> Compartment {
-        let shared = self.table.get_or_insert(key, |key| Shared::new(key, policy));
-        if shared.lock().max_concurrent() != policy.max_concurrent() {
-            shared.with(|machine, wake| machine.set_max_concurrent(policy.max_concurrent(), wake));
+        let compartment = self.get_or_insert(key, |key| Compartment::new(key, policy));
+        if compartment.shared.lock().max_concurrent() != policy.max_concurrent() {
+            compartment.shared.with(|machine, wake| machine.set_max_concurrent(policy.max_concurrent(), wake));
         }
-        Compartment { shared }
-    }
-
-    /// Returns how full the compartment of this key is, if there is one. Does not count as a use.
-    pub fn state(&self, key: &str) -> Option<CompartmentState> {
-        Some(Compartment { shared: self.table.get(key)? }.state())
-    }
-
-    /// Returns all keys and how full their compartments are, by key. Each state is true for itself; together they are no
-    /// instant's picture.
-    pub fn states(&self) -> Vec<(Arc<str>, CompartmentState)> {
-        let compartments = self.table.sorted().into_iter().map(|shared| Compartment { shared });
-        compartments.map(|compartment| (Arc::clone(&compartment.shared.key), compartment.state())).collect()
-    }
-
-    /// Returns how many compartments there are.
-    pub fn len(&self) -> usize {
-        self.table.len()
-    }
-
-    /// Returns whether there are no compartments.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        compartment
     }
 }
 
-impl Default for CompartmentRegistry {
-    fn default() -> Self {
-        Self::new()
+impl sealed::Sealed for (CompartmentRegistry, BulkheadPolicy) {}
+
+impl Lookup for (CompartmentRegistry, BulkheadPolicy) {
+    type Handle = Compartment;
+
+    fn look_up(&self, key: &str) -> Compartment {
+        self.0.compartment(key, &self.1)
     }
 }

@@ -75,6 +75,7 @@ pub use self::{
 };
 use crate::{
     circuit_breaker::{Gate, UnlessOpen},
+    keyed::{Keyed, Select},
     observe::{Observer, Queue, Waited},
     turn::{self, Turn},
 };
@@ -98,20 +99,20 @@ impl BulkheadLayer {
     }
 }
 
-impl<F> BulkheadLayer<Keyed<F>> {
+impl<F> BulkheadLayer<Keyed<(CompartmentRegistry, BulkheadPolicy), F>> {
     /// Makes a layer that finds the compartment of each request by the key that `key` reads from it.
     pub const fn keyed<R, K>(registry: CompartmentRegistry, policy: BulkheadPolicy, key: F) -> Self
     where
         F: Fn(&R) -> K,
         K: AsRef<str>,
     {
-        Self { compartments: Keyed { registry, policy, key }, policy, gate: (), observer: () }
+        Self { compartments: Keyed::new((registry, policy), key), policy, gate: (), observer: () }
     }
 }
 
 impl<C, G, O> BulkheadLayer<C, G, O> {
     /// Sets the circuit that nobody waits for who would be rejected by it: what the circuit breaker further in was given, a
-    /// [`Circuit`](crate::Circuit), a reference to one, or the [`Keyed`](crate::circuit_breaker::Keyed) of circuits.
+    /// [`Circuit`](crate::Circuit), a reference to one, or the [`Keyed`](crate::keyed::Keyed) of circuits.
     #[must_use]
     pub fn unless_open<D>(self, circuits: D) -> BulkheadLayer<C, UnlessOpen<D>, O> {
         let Self { compartments, policy, observer, .. } = self;
@@ -134,51 +135,6 @@ impl<S, C: Clone, G: Clone, O: Clone> Layer<S> for BulkheadLayer<C, G, O> {
     }
 }
 
-/// Says which compartment a request belongs to: the same for all, or one by key.
-///
-/// Sealed; its implementations are [`Compartment`] and [`Keyed`].
-pub trait SelectCompartment<R>: sealed::Sealed {
-    /// Returns the compartment of this request.
-    fn select(&self, request: &R) -> Compartment;
-}
-
-mod sealed {
-    pub trait Sealed {}
-
-    impl Sealed for super::Compartment {}
-    impl<F> Sealed for super::Keyed<F> {}
-}
-
-impl<R> SelectCompartment<R> for Compartment {
-    fn select(&self, _request: &R) -> Compartment {
-        self.clone()
-    }
-}
-
-/// A registry, and a function from request to key. See [`BulkheadLayer::keyed`].
-#[derive(Clone)]
-pub struct Keyed<F> {
-    registry: CompartmentRegistry,
-    policy: BulkheadPolicy,
-    key: F,
-}
-
-impl<R, K, F> SelectCompartment<R> for Keyed<F>
-where
-    F: Fn(&R) -> K,
-    K: AsRef<str>,
-{
-    fn select(&self, request: &R) -> Compartment {
-        self.registry.compartment((self.key)(request).as_ref(), &self.policy)
-    }
-}
-
-impl<F> fmt::Debug for Keyed<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keyed").field("registry", &self.registry).finish_non_exhaustive()
-    }
-}
-
 /// The service of [`BulkheadLayer`].
 ///
 /// It is always ready: an attempt waits in its future, and the inner service is asked whether it is ready when its turn has come.
@@ -192,7 +148,7 @@ impl<R, S, C, G, O> Service<R> for Bulkhead<S, C, G, O>
 where
     S: Service<R> + Clone,
     S::Error: From<BulkheadFull>,
-    C: SelectCompartment<R>,
+    C: Select<R, Handle = Compartment>,
     G: Gate<R, S::Error>,
     O: Observer<S::Error> + Clone,
 {

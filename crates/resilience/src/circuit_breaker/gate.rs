@@ -1,7 +1,7 @@
 use std::borrow::Borrow;
 
-use super::{Circuit, CircuitOpen, SelectCircuit};
-use crate::observe::Observer;
+use super::{Circuit, CircuitOpen};
+use crate::{keyed::Select, observe::Observer};
 
 /// Says whether an attempt may begin to wait: who knows that it will be rejected need not stand in a queue for that.
 ///
@@ -29,7 +29,7 @@ impl<R, E> Gate<R, E> for () {
     }
 }
 
-impl<R, E: From<CircuitOpen>, C: SelectCircuit<R>> Gate<R, E> for UnlessOpen<C> {
+impl<R, E: From<CircuitOpen>, C: Select<R, Handle: Borrow<Circuit>>> Gate<R, E> for UnlessOpen<C> {
     fn rejection<O: Observer<E>>(&mut self, request: &R, observer: &O) -> Option<E> {
         let rejection = self.0.select(request).borrow().rejection()?;
         observer.rejected(&rejection);

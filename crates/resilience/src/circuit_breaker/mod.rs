@@ -93,7 +93,11 @@ pub use self::{
     registry::CircuitRegistry,
     state::{CircuitState, Probe, Reason},
 };
-use crate::{Classify, observe::Observer};
+use crate::{
+    Classify,
+    keyed::{Keyed, Lookup, Select, sealed},
+    observe::Observer,
+};
 
 /// Rejects attempts while the circuit they belong to is open.
 ///
@@ -112,14 +116,14 @@ impl<C> CircuitBreakerLayer<C> {
     }
 }
 
-impl<F> CircuitBreakerLayer<Keyed<F>> {
+impl<F> CircuitBreakerLayer<Keyed<CircuitRegistry, F>> {
     /// Makes a layer that finds the circuit of each request by the key that `key` reads from it.
     pub const fn keyed<R, K>(registry: CircuitRegistry, policy: CircuitBreakerPolicy, key: F) -> Self
     where
         F: Fn(&R) -> K,
         K: AsRef<str>,
     {
-        Self { circuits: Keyed { registry, key }, policy, observer: () }
+        Self { circuits: Keyed::new(registry, key), policy, observer: () }
     }
 }
 
@@ -139,27 +143,12 @@ impl<S, C: Clone, O: Clone> Layer<S> for CircuitBreakerLayer<C, O> {
     }
 }
 
-/// Says which circuit a request belongs to: the same for all, or one by key.
-///
-/// Sealed; its implementations are [`Circuit`], `&Circuit` and [`Keyed`].
-pub trait SelectCircuit<R>: sealed::Sealed {
-    /// A handle of a circuit, or a reference to one.
-    type Circuit: Borrow<Circuit>;
+impl sealed::Sealed for Circuit {}
+impl sealed::Sealed for &Circuit {}
+impl sealed::Sealed for CircuitRegistry {}
 
-    /// Returns the circuit of this request.
-    fn select(&mut self, request: &R) -> Self::Circuit;
-}
-
-mod sealed {
-    pub trait Sealed {}
-
-    impl Sealed for super::Circuit {}
-    impl Sealed for &super::Circuit {}
-    impl<F> Sealed for super::Keyed<F> {}
-}
-
-impl<R> SelectCircuit<R> for Circuit {
-    type Circuit = Circuit;
+impl<R> Select<R> for Circuit {
+    type Handle = Circuit;
 
     #[inline]
     fn select(&mut self, _request: &R) -> Circuit {
@@ -168,8 +157,8 @@ impl<R> SelectCircuit<R> for Circuit {
     }
 }
 
-impl<'a, R> SelectCircuit<R> for &'a Circuit {
-    type Circuit = &'a Circuit;
+impl<'a, R> Select<R> for &'a Circuit {
+    type Handle = &'a Circuit;
 
     #[inline]
     fn select(&mut self, _request: &R) -> &'a Circuit {
@@ -177,28 +166,11 @@ impl<'a, R> SelectCircuit<R> for &'a Circuit {
     }
 }
 
-/// A registry, and a function from request to key. See [`CircuitBreakerLayer::keyed`].
-#[derive(Clone)]
-pub struct Keyed<F> {
-    registry: CircuitRegistry,
-    key: F,
-}
+impl Lookup for CircuitRegistry {
+    type Handle = Circuit;
 
-impl<R, K, F> SelectCircuit<R> for Keyed<F>
-where
-    F: Fn(&R) -> K,
-    K: AsRef<str>,
-{
-    type Circuit = Circuit;
-
-    fn select(&mut self, request: &R) -> Circuit {
-        self.registry.circuit((self.key)(request).as_ref())
-    }
-}
-
-impl<F> fmt::Debug for Keyed<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keyed").field("registry", &self.registry).finish_non_exhaustive()
+    fn look_up(&self, key: &str) -> Circuit {
+        self.circuit(key)
     }
 }
 
@@ -217,12 +189,12 @@ impl<R, S, C, O> Service<R> for CircuitBreaker<S, C, O>
 where
     S: Service<R>,
     S::Error: Classify + From<CircuitOpen>,
-    C: SelectCircuit<R>,
+    C: Select<R, Handle: Borrow<Circuit>>,
     O: Observer<S::Error> + Clone,
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = ResponseFuture<S::Future, C::Circuit, O>;
+    type Future = ResponseFuture<S::Future, C::Handle, O>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {

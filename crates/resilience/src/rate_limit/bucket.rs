@@ -11,7 +11,10 @@ use super::{
     RateLimited, Rates, Refusal,
     state::{Answer, Demand, Limits, Machine, Standing},
 };
-use crate::{InvalidPolicy, keyed, timer::Timer};
+use crate::{
+    keyed::{Handle, Lookup, Registry, Select, sealed},
+    timer::Timer,
+};
 
 /// A handle of one token bucket. Clones are cheap and share its state.
 ///
@@ -121,13 +124,33 @@ impl Shared {
     }
 }
 
-impl keyed::Shared for Shared {
+impl sealed::Sealed for Bucket {}
+
+impl Handle for Bucket {
+    type State = BucketState;
+
     fn key(&self) -> &Arc<str> {
-        &self.key
+        &self.shared.key
+    }
+
+    fn state(&self) -> BucketState {
+        Self::state(self)
     }
 
     fn is_idle(&self) -> bool {
-        self.with(|machine, now, wake| machine.missing(now, wake) == (0, 0) && machine.waiting() == 0)
+        self.shared.with(|machine, now, wake| machine.missing(now, wake) == (0, 0) && machine.waiting() == 0)
+    }
+
+    fn is_held(&self) -> bool {
+        Arc::strong_count(&self.shared) > 1
+    }
+}
+
+impl<R> Select<R> for Bucket {
+    type Handle = Bucket;
+
+    fn select(&mut self, _request: &R) -> Bucket {
+        self.clone()
     }
 }
 
@@ -202,11 +225,7 @@ impl Drop for Permit {
     }
 }
 
-/// Buckets by key, for as many callers as share what the keys stand for. Clones are the same registry.
-///
-/// A registry holds at most [1000](BucketRegistry::DEFAULT_CAPACITY) buckets unless made with another
-/// [capacity](BucketRegistry::with_capacity). When a new key comes to a full registry, the least recently asked for bucket that
-/// is full, and that nobody has a handle of, is evicted; if there is none, one that is full; and only if all are in use any.
+/// Buckets by key, each full at first. An idle one is full, and nobody waits for it.
 ///
 /// ```
 /// use orchestr8_resilience::{BucketRegistry, rate_limit::Rates};
@@ -218,69 +237,27 @@ impl Drop for Permit {
 /// assert_eq!(buckets.len(), 1);
 /// # Ok::<(), orchestr8_resilience::InvalidPolicy>(())
 /// ```
-#[derive(Clone, Debug)]
-pub struct BucketRegistry {
-    table: Arc<keyed::Table<Shared>>,
-}
+pub type BucketRegistry = Registry<Bucket>;
 
-impl BucketRegistry {
-    /// How many buckets a registry holds unless told otherwise.
-    pub const DEFAULT_CAPACITY: usize = keyed::DEFAULT_CAPACITY;
-
-    /// Makes an empty registry of the default capacity.
-    pub fn new() -> Self {
-        Self { table: Arc::default() }
-    }
-
-    /// Makes an empty registry that holds at most `capacity` buckets. Making room takes time in proportion to it.
-    ///
-    /// # Errors
-    ///
-    /// If `capacity` is 0.
-    pub fn with_capacity(capacity: usize) -> Result<Self, InvalidPolicy> {
-        Ok(Self { table: Arc::new(keyed::Table::of_capacity(capacity)?) })
-    }
-
+impl Registry<Bucket> {
     /// Returns the bucket of this key, a new and full one if there is none. One that has other rates has these from now on;
     /// what is in it stays, as far as there is room.
     pub fn bucket(&self, key: &str, rates: Rates) -> Bucket {
-        let shared = self.table.get_or_insert(key, |key| Shared::new(key, rates));
-        if shared.lock().rates() != rates {
-            shared.with(|machine, now, wake| machine.set_rates(rates, now, wake));
+        let bucket = self.get_or_insert(key, |key| Bucket::new(key, rates));
+        if bucket.shared.lock().rates() != rates {
+            bucket.shared.with(|machine, now, wake| machine.set_rates(rates, now, wake));
         }
-        Bucket { shared }
-    }
-
-    /// Returns what is in the bucket of this key, if there is one. Does not count as a use.
-    pub fn state(&self, key: &str) -> Option<BucketState> {
-        Some(Bucket { shared: self.table.get(key)? }.state())
+        bucket
     }
 
     /// Fills the bucket of this key. Returns whether there is one.
     pub fn reset(&self, key: &str) -> bool {
-        let bucket = self.table.get(key).map(|shared| Bucket { shared });
-        bucket.inspect(Bucket::reset).is_some()
+        self.get(key).inspect(Bucket::reset).is_some()
     }
 
     /// Fills all buckets.
     pub fn reset_all(&self) {
-        self.buckets().for_each(|bucket| bucket.reset());
-    }
-
-    /// Returns all keys and what is in their buckets, by key. Each state is true for itself; together they are no instant's
-    /// picture.
-    pub fn states(&self) -> Vec<(Arc<str>, BucketState)> {
-        self.buckets().map(|bucket| (Arc::clone(&bucket.shared.key), bucket.state())).collect()
-    }
-
-    /// Returns how many buckets there are.
-    pub fn len(&self) -> usize {
-        self.table.len()
-    }
-
-    /// Returns whether there are no buckets.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.handles().for_each(|bucket| bucket.reset());
     }
 
     /// What is missing to full buckets, in thousandths, by key.
@@ -290,16 +267,16 @@ impl BucketRegistry {
                 bucket.shared.with(|machine, now, wake| (machine.rates(), machine.missing(now, wake)));
             (missing != (0, 0)).then(|| (Arc::clone(&bucket.shared.key), rates, missing))
         };
-        self.buckets().filter_map(missing).collect()
-    }
-
-    fn buckets(&self) -> impl Iterator<Item = Bucket> {
-        self.table.sorted().into_iter().map(|shared| Bucket { shared })
+        self.handles().filter_map(missing).collect()
     }
 }
 
-impl Default for BucketRegistry {
-    fn default() -> Self {
-        Self::new()
+impl sealed::Sealed for (BucketRegistry, Rates) {}
+
+impl Lookup for (BucketRegistry, Rates) {
+    type Handle = Bucket;
+
+    fn look_up(&self, key: &str) -> Bucket {
+        self.0.bucket(key, self.1)
     }
 }

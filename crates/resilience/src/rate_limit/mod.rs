@@ -85,6 +85,7 @@ pub use self::{
 use crate::{
     Class, Classify,
     circuit_breaker::{Gate, UnlessOpen},
+    keyed::{Keyed, Select},
     observe::{Observer, Queue, Waited},
     turn::{self, Turn},
 };
@@ -110,14 +111,14 @@ impl RateLimitLayer {
     }
 }
 
-impl<F> RateLimitLayer<Keyed<F>> {
+impl<F> RateLimitLayer<Keyed<(BucketRegistry, Rates), F>> {
     /// Makes a layer that finds the bucket of each request by the key that `key` reads from it.
     pub const fn keyed<R, K>(registry: BucketRegistry, policy: RateLimitPolicy, key: F) -> Self
     where
         F: Fn(&R) -> K,
         K: AsRef<str>,
     {
-        let buckets = Keyed { registry, rates: policy.rates(), key };
+        let buckets = Keyed::new((registry, policy.rates()), key);
         Self { buckets, policy, deadline: None, weigh: (), gate: (), observer: () }
     }
 }
@@ -131,7 +132,7 @@ impl<B, W, G, O> RateLimitLayer<B, W, G, O> {
     }
 
     /// Sets the circuit that nobody waits for who would be rejected by it: what the circuit breaker further in was given, a
-    /// [`Circuit`](crate::Circuit), a reference to one, or the [`Keyed`](crate::circuit_breaker::Keyed) of circuits.
+    /// [`Circuit`](crate::Circuit), a reference to one, or the [`Keyed`](crate::keyed::Keyed) of circuits.
     #[must_use]
     pub fn unless_open<C>(self, circuits: C) -> RateLimitLayer<B, W, UnlessOpen<C>, O> {
         let Self { buckets, policy, deadline, weigh, observer, .. } = self;
@@ -184,51 +185,6 @@ impl<R, T> Weigh<R, T> for () {
     }
 }
 
-/// Says which bucket a request takes from: the same for all, or one by key.
-///
-/// Sealed; its implementations are [`Bucket`] and [`Keyed`].
-pub trait SelectBucket<R>: sealed::Sealed {
-    /// Returns the bucket of this request.
-    fn select(&self, request: &R) -> Bucket;
-}
-
-mod sealed {
-    pub trait Sealed {}
-
-    impl Sealed for super::Bucket {}
-    impl<F> Sealed for super::Keyed<F> {}
-}
-
-impl<R> SelectBucket<R> for Bucket {
-    fn select(&self, _request: &R) -> Bucket {
-        self.clone()
-    }
-}
-
-/// A registry, and a function from request to key. See [`RateLimitLayer::keyed`].
-#[derive(Clone)]
-pub struct Keyed<F> {
-    registry: BucketRegistry,
-    rates: Rates,
-    key: F,
-}
-
-impl<R, K, F> SelectBucket<R> for Keyed<F>
-where
-    F: Fn(&R) -> K,
-    K: AsRef<str>,
-{
-    fn select(&self, request: &R) -> Bucket {
-        self.registry.bucket((self.key)(request).as_ref(), self.rates)
-    }
-}
-
-impl<F> fmt::Debug for Keyed<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keyed").field("registry", &self.registry).finish_non_exhaustive()
-    }
-}
-
 /// The service of [`RateLimitLayer`].
 ///
 /// It is always ready: an attempt waits in its future, and the inner service is asked whether it is ready when its turn has come.
@@ -242,7 +198,7 @@ impl<R, S, B, W, G, O> Service<R> for RateLimit<S, B, W, G, O>
 where
     S: Service<R> + Clone,
     S::Error: Classify + From<RateLimited>,
-    B: SelectBucket<R>,
+    B: Select<R, Handle = Bucket>,
     W: Weigh<R, S::Response> + Clone,
     G: Gate<R, S::Error>,
     O: Observer<S::Error> + Clone,
