@@ -261,7 +261,7 @@ impl EngineHooks {
 
 fn leaf(tools: &ToolRegistry, name: &ToolName, timeout: Duration) -> Option<Leaf> {
     let callee = Arc::clone(tools.get(name)?.callee());
-    let (config, policy) = (Arc::new(Map::new()), Arc::new(LeafPolicy::once(timeout)));
+    let (config, policy) = (Arc::new(Map::new()), Arc::new(LeafPolicy::once(callee.name(), timeout)));
     Some(Leaf { callee, version: Arc::default(), config, policy })
 }
 

@@ -116,6 +116,8 @@
 //! | all of it, in order | [`Stack`] |
 //! | by key rather than for all | [`keyed`] |
 //! | hearing of it | [`observe`], [`Observer`] |
+//! | counting it, by key | [`CountsRegistry`], [`Counts`] |
+//! | what HTTP servers ask for | [`retry_after`] |
 //! | over a restart | [`Snapshot`] |
 //!
 //! | feature | what for |
@@ -138,12 +140,14 @@ pub mod backoff;
 pub mod bulkhead;
 pub mod circuit_breaker;
 pub mod classify;
+pub mod counts;
 pub mod documentation;
 mod invalid_policy;
 pub mod keyed;
 pub mod observe;
 pub mod rate_limit;
 pub mod retry;
+pub mod retry_after;
 pub mod snapshot;
 pub mod stack;
 mod sync;
@@ -159,6 +163,7 @@ pub use self::{
         Circuit, CircuitBreaker, CircuitBreakerLayer, CircuitBreakerPolicy, CircuitOpen, CircuitRegistry,
     },
     classify::{Class, Classify},
+    counts::{Counts, CountsRegistry},
     invalid_policy::InvalidPolicy,
     observe::Observer,
     rate_limit::{Bucket, BucketRegistry, RateLimit, RateLimitLayer, RateLimitPolicy, RateLimited},

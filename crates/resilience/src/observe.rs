@@ -27,7 +27,7 @@ use crate::{CircuitOpen, Elapsed, circuit_breaker::CircuitChange};
 /// Hears what the layers around a service decide. `E` is the error of that service.
 ///
 /// Each method does nothing unless implemented, and `()` is the observer that hears nothing and costs nothing. References and
-/// `Arc`s of an observer are observers. One observer can serve all layers of a stack; it is called by the task that polls the
+/// `Arc`s of an observer are observers, and so is a pair of two, the first of which hears first. One observer can serve all layers of a stack; it is called by the task that polls the
 /// call, so it must not block, and nothing is held locked meanwhile.
 ///
 /// The order within a call: [`attempt_started`](Observer::attempt_started), then what the circuit breaker and the timeout have
@@ -195,6 +195,64 @@ macro_rules! forward {
             }
         }
     };
+}
+
+/// Both hear everything.
+impl<E: ?Sized, A: Observer<E>, B: Observer<E>> Observer<E> for (A, B) {
+    fn attempt_started(&self, attempt: u32) {
+        self.0.attempt_started(attempt);
+        self.1.attempt_started(attempt);
+    }
+
+    fn retry_scheduled(&self, retry: &ScheduledRetry, error: &E) {
+        self.0.retry_scheduled(retry, error);
+        self.1.retry_scheduled(retry, error);
+    }
+
+    fn succeeded(&self, attempts: u32) {
+        self.0.succeeded(attempts);
+        self.1.succeeded(attempts);
+    }
+
+    fn gave_up(&self, attempts: u32, reason: GaveUp, error: &E) {
+        self.0.gave_up(attempts, reason, error);
+        self.1.gave_up(attempts, reason, error);
+    }
+
+    fn timed_out(&self, elapsed: &Elapsed) {
+        self.0.timed_out(elapsed);
+        self.1.timed_out(elapsed);
+    }
+
+    fn timeout_cleared(&self) {
+        self.0.timeout_cleared();
+        self.1.timeout_cleared();
+    }
+
+    fn circuit_changed(&self, change: &CircuitChange) {
+        self.0.circuit_changed(change);
+        self.1.circuit_changed(change);
+    }
+
+    fn probe_started(&self, key: &str) {
+        self.0.probe_started(key);
+        self.1.probe_started(key);
+    }
+
+    fn rejected(&self, rejection: &CircuitOpen) {
+        self.0.rejected(rejection);
+        self.1.rejected(rejection);
+    }
+
+    fn waited(&self, waited: &Waited<'_>) {
+        self.0.waited(waited);
+        self.1.waited(waited);
+    }
+
+    fn refused(&self, waited: &Waited<'_>, error: &E) {
+        self.0.refused(waited, error);
+        self.1.refused(waited, error);
+    }
 }
 
 forward!(O for &O);

@@ -81,7 +81,7 @@ async fn waits_and_refusals_are_observed_and_nobody_waits_whom_an_open_circuit_w
     service.call(()).await.unwrap_err();
 
     let expected = [
-        "refused by bulkhead: Full(BulkheadFull { key: \"key\", refusal: QueueFull })",
+        "refused by bulkhead after 0ns: Full(BulkheadFull { key: \"key\", refusal: QueueFull })",
         "waited 2s for bulkhead key",
         "circuit rejected",
     ];

@@ -12,7 +12,7 @@ use std::{
 
 use orchestr8_resilience::{
     Bucket, BucketRegistry, BulkheadLayer, BulkheadPolicy, Circuit, CircuitBreakerLayer, CircuitBreakerPolicy, Class,
-    Classify, Compartment, RateLimitLayer, RateLimitPolicy, RetryLayer, RetryPolicy, Stack,
+    Classify, Compartment, Counts, RateLimitLayer, RateLimitPolicy, RetryLayer, RetryPolicy, Stack,
     rate_limit::{Rates, Refusal, Weigh},
 };
 use proptest::prelude::*;
@@ -215,18 +215,23 @@ async fn nobody_waits_whom_an_open_circuit_would_reject() {
 #[tokio::test(start_paused = true)]
 async fn a_refusal_is_retried_when_it_says_and_uses_up_a_try() {
     let log = Log::default();
+    let counts = Counts::new("key");
     let limits = policy(Some(1), None, 0.0);
     let bucket = Bucket::new("key", limits.rates());
     let (service, calls) = scripted(&[Answer::Success]);
     let stack = Stack::new()
-        .retry(RetryLayer::new(RetryPolicy::default(), 1).observer(&log))
-        .rate_limit(RateLimitLayer::new(bucket, limits).observer(&log));
+        .retry(RetryLayer::new(RetryPolicy::default(), 1).observer((&log, &counts)))
+        .rate_limit(RateLimitLayer::new(bucket, limits).observer((&log, &counts)));
     let mut service = stack.layer(service);
     service.call(()).await.unwrap();
     service.call(()).await.unwrap();
 
     assert_eq!(calls.borrow()[1] - calls.borrow()[0], Duration::from_secs(60));
-    let refused = "refused by rate-limit: Limited(RateLimited { key: \"key\", refusal: TooLong { retry_after: 60s } })";
+    let counted = counts.counted();
+    assert_eq!((counted.successes, counted.failures, counted.retries, counted.rejections), (2, 0, 1, 1));
+    assert_eq!((counted.in_backoff, counted.in_rate_limit), (Duration::from_secs(60), Duration::ZERO));
+    let refused =
+        "refused by rate-limit after 0ns: Limited(RateLimited { key: \"key\", refusal: TooLong { retry_after: 60s } })";
     let expected = [
         "attempt 1",
         "succeeded, attempts 1",
@@ -237,6 +242,22 @@ async fn a_refusal_is_retried_when_it_says_and_uses_up_a_try() {
         "succeeded, attempts 1",
     ];
     assert_eq!(log.lines(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_would_wait_beyond_the_deadline_does_not_wait_and_takes_nothing() {
+    let limits = policy(Some(1), None, 90.0);
+    let bucket = Bucket::new("key", limits.rates());
+    let before = |seconds| {
+        let deadline = Instant::now() + Duration::from_secs(seconds);
+        let layer = RateLimitLayer::new(bucket.clone(), limits).deadline(Some(deadline));
+        layer.layer(service_fn(|()| ready(Ok::<_, Failure>(Instant::now())))).call(())
+    };
+    let start = before(1).await.unwrap();
+    let late = before(60).await.unwrap_err();
+    assert!(matches!(late, Failure::Limited(limited) if matches!(limited.refusal(), Refusal::TooLate { .. })));
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    assert_eq!(before(61).await.unwrap() - start, Duration::from_secs(60));
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,12 +5,12 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use orchestr8_resilience::{
     Backoff, Circuit, CircuitBreakerLayer, CircuitBreakerPolicy, CircuitOpen, Class, Classify, DeadlineReached,
-    Elapsed, Jitter, RetryLayer, RetryPolicy, Stack, TimeoutLayer, circuit_breaker::CircuitState,
+    Elapsed, Jitter, RetryLayer, RetryPolicy, Stack, TimeoutLayer, circuit_breaker::CircuitState, retry_after,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -129,8 +129,9 @@ async fn get(client: reqwest::Client, url: String) -> Result<String, HttpError> 
     let response = client.get(url).send().await.map_err(|_| HttpError::Transport)?;
     let status = response.status().as_u16();
     if status != 200 {
-        let seconds = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
-        return Err(HttpError::Status { status, retry_after: seconds.map(Duration::from_secs) });
+        let value = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
+        let retry_after = value.and_then(|value| retry_after::parse(value, SystemTime::UNIX_EPOCH));
+        return Err(HttpError::Status { status, retry_after });
     }
     response.text().await.map_err(|_| HttpError::Transport)
 }

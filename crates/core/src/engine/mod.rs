@@ -17,7 +17,9 @@ use std::{
 };
 
 use orchestr8_agent_base::{AgentRegistry, Clock, context::ExecutionIdentity};
-use orchestr8_resilience::{bulkhead::CompartmentState, circuit_breaker::CircuitState, rate_limit::BucketState};
+use orchestr8_resilience::{
+    bulkhead::CompartmentState, circuit_breaker::CircuitState, counts::Counted, rate_limit::BucketState,
+};
 use orchestr8_schema::{
     ExecutionId, StepIndex, ValidWorkflow,
     event::{CallId, Event, EventBody},
@@ -267,6 +269,12 @@ impl Engine {
     #[must_use]
     pub fn bulkheads(&self) -> Vec<(Arc<str>, CompartmentState)> {
         self.shared.registries.compartments.states()
+    }
+
+    /// Returns what was counted of calls, by the key of their circuit.
+    #[must_use]
+    pub fn call_counts(&self) -> Vec<(Arc<str>, Counted)> {
+        self.shared.registries.counts.states()
     }
 
     /// Takes no more executions and waits until those that run have ended, at most this long. True if they all have.

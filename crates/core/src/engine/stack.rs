@@ -19,8 +19,8 @@ use std::{
 use orchestr8_agent_base::{AgentError, Callee, service};
 use orchestr8_resilience::{
     Backoff, Bucket, BucketRegistry, BulkheadLayer, BulkheadPolicy, Circuit, CircuitBreakerLayer, CircuitBreakerPolicy,
-    CircuitRegistry, Compartment, CompartmentRegistry, InvalidPolicy, Jitter, RateLimitLayer, RateLimitPolicy,
-    RetryLayer, RetryPolicy, Stack, TimeoutLayer, rate_limit::Rates,
+    CircuitRegistry, Compartment, CompartmentRegistry, Counts, CountsRegistry, InvalidPolicy, Jitter, RateLimitLayer,
+    RateLimitPolicy, RetryLayer, RetryPolicy, Stack, TimeoutLayer, rate_limit::Rates,
 };
 use orchestr8_schema::{
     ErrorKind,
@@ -51,12 +51,14 @@ pub(super) struct LeafStack {
     rate_limit: Option<(RateLimitPolicy, SharedKey)>,
     bulkhead: Option<(BulkheadPolicy, SharedKey)>,
     timeout: Duration,
+    key: SharedKey,
+    /// Of calls without a target.
+    counts: Counts,
 }
 
 #[derive(Debug)]
 struct LeafCircuit {
     policy: CircuitBreakerPolicy,
-    key: SharedKey,
     /// The circuit of calls without a target.
     bare: Circuit,
 }
@@ -67,6 +69,7 @@ pub(crate) struct Registries {
     pub(crate) circuits: CircuitRegistry,
     pub(crate) buckets: BucketRegistry,
     pub(crate) compartments: CompartmentRegistry,
+    pub(crate) counts: CountsRegistry,
 }
 
 /// Which of the shared things one call belongs to.
@@ -75,6 +78,8 @@ pub(super) struct Places {
     pub(super) circuit: Option<Circuit>,
     /// Absent for most.
     pub(super) queues: Option<Box<Queues>>,
+    /// Absent for calls without a target.
+    counts: Option<Counts>,
 }
 
 /// Where attempts of a call may have to wait before they take a slot.
@@ -101,13 +106,12 @@ impl LeafStack {
         output_schema: Option<&JsonValidator>,
         registries: &Registries,
     ) -> Result<Self, InvalidPolicy> {
+        let key = leaf.policy.key.clone();
         let circuit = match &leaf.policy.circuit_breaker {
             None => None,
-            Some(policy) => Some(LeafCircuit {
-                policy: circuit_policy(policy)?,
-                key: policy.key.clone(),
-                bare: registries.circuits.circuit(&policy.key.of(None)),
-            }),
+            Some(policy) => {
+                Some(LeafCircuit { policy: circuit_policy(policy)?, bare: registries.circuits.circuit(&key.of(None)) })
+            }
         };
         Ok(Self {
             callee: Arc::clone(&leaf.callee),
@@ -118,6 +122,8 @@ impl LeafStack {
             rate_limit: leaf.policy.rate_limit.as_ref().map(rate_limit_policy).transpose()?,
             bulkhead: leaf.policy.bulkhead.as_ref().map(bulkhead_policy).transpose()?,
             timeout: leaf.policy.timeout,
+            counts: registries.counts.counts(&key.of(None)),
+            key,
         })
     }
 
@@ -136,17 +142,21 @@ impl LeafStack {
 
     /// Finds what a call with this input shares with others.
     pub(super) fn places(&self, input: &Value, registries: &Registries) -> Places {
-        let mut target = None;
-        let mut key_of = |key: &SharedKey| key.of(target.get_or_insert_with(|| self.target(input)).as_deref());
-        let circuit = self.circuit.as_ref().map(|circuit| match &circuit.key {
-            SharedKey::Fixed(_) => circuit.bare.clone(),
-            key @ SharedKey::PerTarget(_) => match self.target(input) {
-                None => circuit.bare.clone(),
-                Some(target) => registries.circuits.circuit(&key.of(Some(&target))),
-            },
-        });
+        let target = match self.key {
+            SharedKey::Fixed(_) => None,
+            SharedKey::PerTarget(_) => self.target(input),
+        };
+        let key_of = |key: &SharedKey| key.of(target.as_deref());
+        let (circuit, counts) = match &target {
+            None => (self.circuit.as_ref().map(|circuit| circuit.bare.clone()), None),
+            Some(_) => {
+                let key = key_of(&self.key);
+                let circuit = self.circuit.as_ref().map(|_| registries.circuits.circuit(&key));
+                (circuit, Some(registries.counts.counts(&key)))
+            }
+        };
         if self.rate_limit.is_none() && self.bulkhead.is_none() {
-            return Places { circuit, queues: None };
+            return Places { circuit, queues: None, counts };
         }
         let rate_limit = self.rate_limit.as_ref();
         let bulkhead = self.bulkhead.as_ref();
@@ -157,7 +167,7 @@ impl LeafStack {
                 .map(|(policy, key)| (registries.compartments.compartment(&key_of(key), policy), *policy)),
             circuit: circuit.clone().unwrap_or_else(|| Circuit::new("")),
         };
-        Places { circuit, queues: Some(Box::new(queues)) }
+        Places { circuit, queues: Some(Box::new(queues)), counts }
     }
 
     /// Asks the agent what a call with this input depends on.
@@ -182,31 +192,32 @@ pub(super) fn call(
             return Err(AgentError::internal("the step calls nothing"));
         };
         let (state, circuit) = (&*state, places.circuit.as_ref());
+        let observer = (state, places.counts.as_ref().unwrap_or(&leaf.counts));
         let breaker = circuit
             .zip(leaf.circuit.as_ref())
-            .map(|(circuit, known)| CircuitBreakerLayer::new(circuit, known.policy).observer(state));
+            .map(|(circuit, known)| CircuitBreakerLayer::new(circuit, known.policy).observer(observer));
         let retry = RetryLayer::new(leaf.retry, limits.seed)
             .tries_used(limits.tries_used)
             .not_before(limits.not_before)
             .deadline(limits.deadline)
-            .observer(state);
+            .observer(observer);
         let stack = Stack::new()
             .retry(retry)
             .slot(layer_fn(|inner| Slot { inner, state, circuit }))
             .circuit_breaker(breaker)
             .announce(layer_fn(|inner| Announce { inner, state }))
-            .timeout(TimeoutLayer::new(leaf.timeout).observer(state));
+            .timeout(TimeoutLayer::new(leaf.timeout).observer(observer));
         let attempts = Attempts(|| attempt(state, leaf));
         let Some(queues) = places.queues else {
             return stack.layer(attempts).oneshot(()).await;
         };
         let Queues { rate_limit, bulkhead, circuit } = &*queues;
         let rate_limit = rate_limit.clone().map(|(bucket, policy)| {
-            RateLimitLayer::new(bucket, policy).deadline(limits.deadline).unless_open(circuit).observer(state)
+            RateLimitLayer::new(bucket, policy).deadline(limits.deadline).unless_open(circuit).observer(observer)
         });
-        let bulkhead = bulkhead
-            .clone()
-            .map(|(compartment, policy)| BulkheadLayer::new(compartment, policy).unless_open(circuit).observer(state));
+        let bulkhead = bulkhead.clone().map(|(compartment, policy)| {
+            BulkheadLayer::new(compartment, policy).unless_open(circuit).observer(observer)
+        });
         // In a box of its own, so that the calls of other steps are no larger for it.
         let call = stack.rate_limit(rate_limit).bulkhead(bulkhead).layer(attempts).oneshot(());
         Box::pin(call).await

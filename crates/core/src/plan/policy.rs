@@ -31,6 +31,8 @@ pub struct LeafPolicy {
     pub jitter: bool,
     /// The kinds that are tried again.
     pub retryable: Vec<ErrorKind>,
+    /// What a call belongs to, unless one of the following says otherwise.
+    pub key: SharedKey,
     /// The circuit breaker, unless it is switched off.
     pub circuit_breaker: Option<CircuitPolicy>,
     /// How often calls may be made, if that is limited.
@@ -49,8 +51,6 @@ pub struct CircuitPolicy {
     pub reset_timeout: Duration,
     /// Which failures are counted.
     pub counted: ErrorClassification,
-    /// Which circuit it is.
-    pub key: SharedKey,
 }
 
 /// How often the calls of one step may be made.
@@ -79,7 +79,7 @@ pub struct Bulkhead {
     pub key: SharedKey,
 }
 
-/// Which circuit, rate limit or bulkhead a call belongs to.
+/// Which circuit, rate limit, bulkhead or counts a call belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SharedKey {
     /// Always this one.
@@ -159,7 +159,8 @@ impl LeafPolicy {
             retryable,
             rate_limit: rate_limit.map(|policy| RateLimit::resolve(policy, &key, asked.step)).transpose()?,
             bulkhead: bulkhead.map(|policy| Bulkhead::resolve(policy, &key)),
-            circuit_breaker: CircuitPolicy::resolve(breaker, key),
+            circuit_breaker: CircuitPolicy::resolve(&breaker),
+            key,
         })
     }
 }
@@ -167,12 +168,13 @@ impl LeafPolicy {
 impl LeafPolicy {
     /// A hook is tried once, and keeps to the circuit of what it calls.
     pub(super) fn of_hook(timeout: Duration, workflow: &ValidWorkflow, callee: &Callee) -> Self {
-        let outer = workflow.workflow().policies.resilience.circuit_breaker.as_ref();
-        Self { circuit_breaker: CircuitPolicy::resolve(None, outer, callee), ..Self::once(timeout) }
+        let breaker = workflow.workflow().policies.resilience.circuit_breaker.clone().unwrap_or_default();
+        let key = SharedKey::resolve(&breaker, callee);
+        Self { circuit_breaker: CircuitPolicy::resolve(&breaker), key, ..Self::once(callee.name(), timeout) }
     }
 
     /// One attempt, without a circuit breaker.
-    pub(crate) fn once(timeout: Duration) -> Self {
+    pub(crate) fn once(name: &str, timeout: Duration) -> Self {
         Self {
             timeout,
             max_attempts: 1,
@@ -180,18 +182,20 @@ impl LeafPolicy {
             max_delay: RetryPolicy::DEFAULT_MAX_DELAY.as_duration(),
             jitter: true,
             retryable: Vec::new(),
+            key: SharedKey::Fixed(format!("cb:{name}")),
             circuit_breaker: None,
+            rate_limit: None,
+            bulkhead: None,
         }
     }
 }
 
 impl CircuitPolicy {
-    fn resolve(policy: CircuitBreakerPolicy, key: SharedKey) -> Option<Self> {
+    fn resolve(policy: &CircuitBreakerPolicy) -> Option<Self> {
         (policy.enabled != Some(false)).then(|| Self {
             failure_threshold: policy.failure_threshold.unwrap_or(CircuitBreakerPolicy::DEFAULT_FAILURE_THRESHOLD),
             reset_timeout: policy.reset_timeout_ms.unwrap_or(CircuitBreakerPolicy::DEFAULT_RESET_TIMEOUT).as_duration(),
             counted: policy.error_classification.unwrap_or_default(),
-            key,
         })
     }
 }

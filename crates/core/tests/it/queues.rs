@@ -17,7 +17,7 @@ fn steps(count: usize, agent: &str) -> Value {
 /// When each attempt began, in seconds, with the step that it belongs to.
 fn starts(run: &Run) -> Vec<(String, u64)> {
     let started = run.journal().iter().filter(|entry| entry.kind == "attempt.started");
-    started.map(|entry| (entry.step_path.as_ref().expect("of a step").to_string(), entry.elapsed_ms / 1000)).collect()
+    started.map(|entry| (entry.step_path.clone().expect("of a step"), entry.elapsed_ms / 1000)).collect()
 }
 
 fn at(expected: &[(&str, u64)]) -> Vec<(String, u64)> {
@@ -140,6 +140,9 @@ async fn a_rejection_by_the_circuit_gives_the_permit_back() {
     assert_eq!(starts(&run), at(&[("s0", 0)]));
     let left = engine.rate_limits().into_iter().map(|(key, state)| (key.to_string(), state.requests));
     assert_eq!(left.collect::<Vec<_>>(), [("cb:@test/down".to_owned(), Some(4))]);
+    let counted: Vec<_> =
+        engine.call_counts().into_iter().map(|(_, counts)| (counts.failures, counts.rejections)).collect();
+    assert_eq!(counted, [(3, 2)], "two calls were rejected");
 }
 
 #[tokio::test(start_paused = true)]
