@@ -135,3 +135,54 @@ async fn an_execution_that_waits_for_its_turn_is_cancelled_without_a_call() {
     assert!(first.outcome().await.expect("ended").is_completed());
     assert_eq!(records.len(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_left_of_cancelled_executions() {
+    let retry = json!({ "resilience": { "retry": { "baseDelayMs": 5000 }, "circuitBreaker": { "enabled": false } } });
+    let mut undoable = step("undoable", "slow", &[]);
+    undoable["compensate"] = json!({ "agent": { "id": "@test/slow" } });
+    let mut steps = vec![
+        undoable,
+        step("retried", "down", &[]),
+        json!({ "id": "timer", "wait": { "duration": "1h" } }),
+        json!({ "id": "signal", "wait": { "signal": "go", "timeout": "1h" } }),
+        json!({ "id": "sign", "approval": { "prompt": "Shall it?", "timeout": "1h" } }),
+        step("deaf", "deaf", &[]),
+    ];
+    steps.extend((0..8).map(|index| step(&format!("s{index}"), "slow", &[])));
+    let valid = |document| orchestr8_schema::ValidWorkflow::from_value(&document).expect("valid");
+    let busy = valid(workflow_with(json!(steps), retry));
+    let group: Vec<_> = (0..4).map(|index| step(&format!("g{index}"), "slow", &[])).collect();
+    let group = valid(workflow(json!(group)));
+    let slow = Duration::from_secs(2);
+    let engine = Harness::new()
+        .agent(scripted("slow").delays(slow))
+        .agent(scripted("down").fails(orchestr8_schema::ErrorKind::Network))
+        .agent(scripted("deaf").never_ends().ignores_cancel())
+        .engine_with(|engine| engine.max_concurrent_steps(4))
+        .engine();
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    for millis in [0, 1, 1500, 2000, 2500, 4000, 7000] {
+        for grace in [Duration::ZERO, Duration::from_secs(3)] {
+            let handle = engine.start(&busy, json!({})).await.expect("started");
+            let mut events = handle.events().expect("few listen");
+            tokio::time::sleep(Duration::from_millis(millis)).await;
+            if millis % 1000 == 500 {
+                handle.pause(None).await.expect("accepted");
+            }
+            handle.cancel(Cancellation::new("enough").grace_period(grace)).await.expect("accepted");
+            let run = Run::of(&handle).await;
+            assert_eq!(run.status(), ExecutionStatus::Cancelled);
+            while events.next().await.expect("readable").is_some() {}
+        }
+    }
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(tasks(), before, "a task, and with it its timers, is left");
+    let subscriptions: Vec<_> = (0..100).map_while(|_| engine.bus().subscribe(None).ok()).collect();
+    assert_eq!(subscriptions.len(), 100, "somebody still listens");
+    // With one slot less the four would take two turns.
+    let run = Run::of(&engine.start(&group, json!({})).await.expect("started")).await;
+    assert_eq!(run.outcome().to_body().duration, Some(2000));
+    assert!(engine.shutdown(Duration::ZERO).await);
+}

@@ -189,3 +189,51 @@ async fn what_waits_is_cancelled_at_once() {
     let run = Run::of(&handle).await;
     assert_eq!((run.status(), run.outcome().to_body().duration), (ExecutionStatus::Cancelled, Some(1000)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn of_64_approvals_at_once_none_is_lost_told_twice_or_taken_back() {
+    let on_timeout = [json!("fail"), json!("reject"), json!({ "answer": "late" })];
+    let ask = |index: usize| {
+        let approval = json!({ "prompt": "Shall it?", "timeout": "10s", "onTimeout": on_timeout[index % 3] });
+        json!({ "id": format!("a{index}"), "approval": approval, "onError": "continue" })
+    };
+    let steps: Vec<_> = (0..64).map(ask).collect();
+    let handle = start(json!(steps)).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+
+    // A quarter each is approved, rejected, approved by two people at once, and left alone; in an order of its own.
+    let mut people = tokio::task::JoinSet::new();
+    for index in (0..64).map(|place| place * 37 % 64) {
+        let decision = if index % 4 == 1 { ApprovalDecision::Reject } else { ApprovalDecision::Approve };
+        for _ in 0..[1, 1, 2, 0][index % 4] {
+            let handle = handle.clone();
+            people.spawn(async move { handle.answer(&format!("a{index}"), answer(decision, json!(index))).await });
+        }
+    }
+    while let Some(answered) = people.join_next().await {
+        answered.expect("no panic").expect("the same answer twice is taken for one");
+    }
+    let other = handle.answer("a0", answer(ApprovalDecision::Approve, json!("another"))).await;
+    assert!(matches!(other, Err(RequestError::Refused(_))), "{other:?}");
+
+    let run = Run::of(&handle).await;
+    assert_completed!(run);
+    assert_eq!(run.outcome().to_body().duration, Some(10_000), "those left alone take their time");
+    let answered = run.journal().iter().filter(|entry| entry.kind == "approval.answered").count();
+    assert_eq!(answered, 48);
+    let body = run.outcome().to_body();
+    for index in 0..64 {
+        let path = format!("a{index}");
+        let step = body.steps.iter().find(|step| step.step_path == path).expect("shown");
+        let code = step.error.as_ref().map(|error| error.code);
+        match (index % 4, index % 3) {
+            (0 | 2, _) => assert_eq!(run.output(&path)["answer"], json!(index)),
+            (1, _) | (3, 1) => assert_eq!(code, Some(ErrorKind::Denied), "{path}"),
+            (_, 0) => assert_eq!(code, Some(ErrorKind::Timeout), "{path}"),
+            _ => assert_eq!(run.output(&path)["answer"], "late"),
+        }
+        let asked = run.journal().iter().filter(|entry| entry.step_path.as_deref() == Some(&path));
+        let ends = asked.filter(|entry| matches!(entry.kind.as_str(), "step.completed" | "step.failed")).count();
+        assert_eq!(ends, 1, "{path}");
+    }
+}

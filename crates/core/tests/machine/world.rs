@@ -74,6 +74,10 @@ pub(crate) struct World<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) state: State,
     pub(crate) journal: Vec<Event>,
+    /// What the machine asked for with each event of the journal.
+    pub(crate) asked: Vec<Commands>,
+    /// Whether what is held and known is compared after every batch, which takes its time.
+    is_checked: bool,
     now: i64,
     calls: BTreeMap<CallId, Held>,
     timers: BTreeMap<Timer, Timestamp>,
@@ -94,12 +98,66 @@ impl<'a> World<'a> {
             plan,
             state: State::new(plan),
             journal: Vec::new(),
+            asked: Vec::new(),
+            is_checked: false,
             now: 0,
             calls: BTreeMap::new(),
             timers: BTreeMap::new(),
             approvals: BTreeSet::new(),
             finished: None,
         }
+    }
+
+    /// One that compares, after every batch, what it holds with what is outstanding, and what is known with what is stored.
+    pub(crate) fn checked(plan: &'a Plan) -> Self {
+        Self { is_checked: true, ..Self::new(plan) }
+    }
+
+    /// Goes through a whole life: these moves, as far as they come, and then a patient world.
+    pub(crate) fn live(&mut self, moves: &[Move]) {
+        self.start(json!({ "yes": true, "no": false }));
+        for action in moves {
+            if self.finished.is_some() {
+                return;
+            }
+            self.act(action);
+        }
+        self.settle();
+    }
+
+    /// Forgets everything but the journal, and takes up what is outstanding. Attempts in progress go on.
+    pub(crate) fn crash(&mut self) {
+        self.state = State::new(self.plan);
+        for event in &self.journal {
+            fold(self.plan, &mut self.state, event);
+        }
+        self.calls.clear();
+        self.timers.clear();
+        self.approvals.clear();
+        let mut commands = Commands::new();
+        outstanding(self.plan, &self.state, &mut commands);
+        for command in &commands {
+            self.carry_out(command);
+            if let Command::Call(Call { id, restart, .. }) = command {
+                self.calls.get_mut(id).expect("open").in_attempt = *restart > 0;
+            }
+        }
+    }
+
+    /// Shows each event of the journal with the state before and behind it.
+    pub(crate) fn replay(&self, mut show: impl FnMut(&State, &Event, &State)) {
+        let mut before = State::new(self.plan);
+        for event in &self.journal {
+            let mut after = before.clone();
+            fold(self.plan, &mut after, event);
+            show(&before, event, &after);
+            before = after;
+        }
+    }
+
+    /// Whether nothing is held any more.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.calls.is_empty() && self.timers.is_empty() && self.approvals.is_empty()
     }
 
     /// Hands one external event to the machine and carries everything out. False if it was refused.
@@ -130,7 +188,8 @@ impl<'a> World<'a> {
                 }
             };
             assert!(!commands.iter().any(|command| matches!(command, Command::Record(_))), "two records at once");
-            effects.extend(commands);
+            effects.extend(commands.iter().cloned());
+            self.asked.push(commands);
             match next {
                 Some(next) => {
                     assert_eq!(next.body.sort(), EventSort::Derived);
@@ -142,7 +201,9 @@ impl<'a> World<'a> {
         for effect in effects {
             self.carry_out(&effect);
         }
-        self.check();
+        if self.is_checked {
+            self.check();
+        }
         true
     }
 
