@@ -185,9 +185,17 @@ pub(super) fn fits(plan: &Plan, state: &State, body: &EventBody) -> bool {
         EventBody::CompensationFinished { .. } => {
             compensation.undoing.is_none() && (compensation.is_late || compensation.head().is_none())
         }
-        EventBody::AttemptStarted { call: CallId::Compensation(activation), attempt, .. } => {
-            matches!(phase_of(activation), Some(Some(Phase::Scheduled | Phase::Backoff)))
-                && compensation.undoing.as_ref().and_then(|undoing| undoing.attempts.checked_add(1)) == Some(*attempt)
+        EventBody::AttemptStarted { call: CallId::Compensation(activation), attempt, restart, .. } => {
+            let Some(undoing) = compensation.undoing.as_ref().filter(|_| compensation.head() == Some(*activation))
+            else {
+                return false;
+            };
+            match undoing.phase {
+                Phase::Scheduled | Phase::Backoff => undoing.attempts.checked_add(1) == Some(*attempt) && *restart == 0,
+                // The process that had begun it is gone.
+                Phase::Running => undoing.attempts == *attempt && undoing.restarts.checked_add(1) == Some(*restart),
+                _ => false,
+            }
         }
         EventBody::AttemptFinished { call: CallId::Compensation(activation), attempt, .. } => {
             phase_of(activation) == Some(Some(Phase::Running))

@@ -89,9 +89,9 @@ impl Builder {
         let kinds = if depth < 2 { 12 } else { 8 };
         let kind = self.choose(kinds);
         let (key, value) = match kind {
-            0..=4 => ("agent", json!({ "id": "@test/any" })),
+            0..=3 => ("agent", json!({ "id": "@test/any" })),
             5 => ("wait", json!({ "duration": "5s" })),
-            6 => ("wait", json!({ "signal": "go", "timeout": "1m" })),
+            4 | 6 => ("wait", json!({ "signal": "go", "timeout": "1m" })),
             7 => {
                 let on_timeout = [json!("fail"), json!("reject"), json!({ "answer": {} })];
                 let on_timeout = on_timeout[self.choose(3)].clone();
@@ -121,7 +121,7 @@ impl Builder {
             5 if key == "agent" => step["onError"] = json!("retry"),
             _ => {}
         }
-        if key == "agent" && self.choose(3) == 2 {
+        if key == "agent" && self.choose(4) != 3 {
             let on = ["completed", "attempt"][self.choose(2)];
             let input = json!({ "of": "${self.stepPath}", "output": "${self.output.step ?? null}" });
             step["compensate"] = json!({ "agent": { "id": "@test/any" }, "input": input, "on": on });
