@@ -7,6 +7,7 @@
 
 mod hooks;
 mod invariants;
+mod tables;
 mod workflows;
 mod world;
 

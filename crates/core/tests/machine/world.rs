@@ -371,7 +371,7 @@ impl<'a> World<'a> {
         }
     }
 
-    fn begin(&mut self, call: CallId) {
+    pub(crate) fn begin(&mut self, call: CallId) {
         let attempt = self.calls[&call].attempt;
         let timeout = Some(Duration::from_secs(30));
         if self.event(EventBody::AttemptStarted { call, attempt, restart: 0, timeout }) {
@@ -379,7 +379,7 @@ impl<'a> World<'a> {
         }
     }
 
-    fn succeed(&mut self, call: CallId) {
+    pub(crate) fn succeed(&mut self, call: CallId) {
         let attempt = self.calls[&call].attempt;
         // What an agent answers depends on step path and attempt, never on order.
         let path = call.activation().map(|activation| self.state.step_path(self.plan, activation));
@@ -391,7 +391,7 @@ impl<'a> World<'a> {
         self.finish(call, Ok(Arc::new(result)));
     }
 
-    fn finish(&mut self, call: CallId, result: Result<Arc<Value>, Arc<Failure>>) {
+    pub(crate) fn finish(&mut self, call: CallId, result: Result<Arc<Value>, Arc<Failure>>) {
         let held = self.calls.remove(&call).expect("open");
         assert!(self.event(EventBody::AttemptFinished { call, attempt: held.attempt, result, is_final: true }));
     }

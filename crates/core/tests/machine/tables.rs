@@ -1,0 +1,126 @@
+//! Events and commands side by side: what the machine makes of a fact, to be read as documentation.
+//!
+//! Each line is a fact from outside; behind the arrow stands what is decided from it, and in brackets what is to be done then.
+
+use orchestr8_core::machine::{Command, Commands};
+use orchestr8_schema::{
+    ErrorKind, Failure,
+    event::{Activation, CallId, EventBody, EventSort, Timer},
+};
+use serde_json::{Value, json};
+
+use crate::{plan, world::World};
+
+const STEP: fn(u32) -> CallId = |number| CallId::Step(Activation(number));
+const UNDO: fn(u32) -> CallId = |number| CallId::Compensation(Activation(number));
+
+/// Tells these facts to an execution of the steps and shows what came of each.
+fn table(steps: &Value, facts: impl FnOnce(&mut World<'_>)) -> Vec<String> {
+    let document = json!({
+        "version": "1.0.0", "metadata": { "id": "table", "name": "Table" }, "steps": steps,
+        "policies": { "timeout": { "global": "1h" } }
+    });
+    let plan = plan(&document).expect("valid");
+    let mut world = World::checked(&plan);
+    world.start(json!({}));
+    facts(&mut world);
+    let mut lines: Vec<String> = Vec::new();
+    for (event, asked) in world.journal.iter().zip(&world.asked) {
+        let at = |activation| world.state.step_path(&plan, activation).expect("there is one");
+        let about = event.body.activation().map_or_else(String::new, |activation| format!(" {}", at(activation)));
+        let shown = format!("{}{about}{}", event.body.name(), brackets(&world, asked));
+        match lines.last_mut() {
+            Some(line) if event.body.sort() == EventSort::Derived => {
+                line.push_str(if line.contains(" → ") { ", " } else { " → " });
+                line.push_str(&shown);
+            }
+            _ => lines.push(shown),
+        }
+    }
+    lines
+}
+
+fn brackets(world: &World<'_>, asked: &Commands) -> String {
+    let call = |call: CallId| {
+        let step = call.activation().and_then(|activation| world.state.step_path(world.plan, activation));
+        let step = step.map_or_else(String::new, |path| path.to_string());
+        if matches!(call, CallId::Compensation(_)) { format!("undo {step}") } else { format!("call {step}") }
+    };
+    let timer = |timer: Timer| match timer {
+        Timer::ExecutionDeadline => "deadline",
+        Timer::Compensation => "time of compensation",
+        _ => "timer",
+    };
+    let told: Vec<_> = asked
+        .iter()
+        .map(|command| match command {
+            Command::Call(asked) => call(asked.id),
+            Command::AbortCall { call: aborted, force, .. } => {
+                format!("{} {}", if *force { "drop" } else { "tell" }, call(*aborted))
+            }
+            Command::SetTimer { timer: set, .. } => format!("set {}", timer(*set)),
+            Command::ClearTimer { timer: cleared } => format!("clear {}", timer(*cleared)),
+            Command::Finish(status) => format!("{status:?}"),
+            other => format!("{other:?}"),
+        })
+        .collect();
+    if told.is_empty() { String::new() } else { format!(" [{}]", told.join("; ")) }
+}
+
+fn agent(id: &str, dependencies: &[&str]) -> Value {
+    json!({ "id": id, "agent": { "id": "@test/any" }, "dependencies": dependencies })
+}
+
+#[test]
+fn a_pause_takes_calls_back_and_keeps_what_follows_for_later() {
+    let lines = table(&json!([agent("a", &[]), agent("b", &[]), agent("c", &["a"])]), |world| {
+        world.begin(STEP(0));
+        world.event(EventBody::ExecutionPaused { reason: None });
+        world.succeed(STEP(0));
+        world.event(EventBody::ExecutionResumed { reason: None });
+    });
+    assert_eq!(
+        lines,
+        [
+            "execution.queued",
+            "execution.started [set deadline] → step.scheduled a [call a], step.scheduled b [call b]",
+            "attempt.started a → step.started a",
+            "execution.paused [clear deadline; drop call b]",
+            "attempt.finished a → step.completed a",
+            "execution.resumed [set deadline; call b] → step.scheduled c [call c]",
+        ]
+    );
+}
+
+#[test]
+fn what_is_done_is_undone_one_after_another_the_newest_first() {
+    let mut steps = json!([agent("a", &[]), agent("b", &["a"]), agent("c", &["b"])]);
+    for undoable in &mut steps.as_array_mut().expect("a list")[..2] {
+        undoable["compensate"] = json!({ "agent": { "id": "@test/any" } });
+    }
+    let lines = table(&steps, |world| {
+        for done in [STEP(0), STEP(1)] {
+            world.begin(done);
+            world.succeed(done);
+        }
+        world.begin(STEP(2));
+        let failure = || Err(Failure::new(ErrorKind::Network, "down").into());
+        world.finish(STEP(2), failure());
+        world.begin(UNDO(1));
+        world.finish(UNDO(1), failure());
+        world.begin(UNDO(0));
+        world.succeed(UNDO(0));
+    });
+    assert_eq!(
+        &lines[7..],
+        [
+            "attempt.finished c → step.failed c, execution.failing [clear deadline], \
+         compensation.started [set time of compensation], compensation.step-started b [undo b]",
+            "attempt.started b",
+            "attempt.finished b → compensation.step-failed b, compensation.step-started a [undo a]",
+            "attempt.started a",
+            "attempt.finished a → compensation.step-completed a, compensation.finished [clear time of compensation], \
+         execution.failed [Failed]",
+        ]
+    );
+}
