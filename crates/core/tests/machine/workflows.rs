@@ -208,7 +208,7 @@ impl Builder {
         let steps = self.scope(depth + 1);
         let item = format!("item{}", self.names);
         let index = format!("index{}", self.names);
-        let items: Vec<_> = (0..self.choose(4)).collect();
+        let items: Vec<_> = (0..3 - self.choose(4)).collect();
         let mut map = json!({
             "items": items,
             "as": item,
@@ -226,8 +226,8 @@ impl Builder {
                 let value = format!("${{accumulator ?? 0}}-${{{index}}}");
                 map["accumulator"] = json!({ "init": "none", "value": value });
             }
-            2 => map["output"] = json!({ "of": format!("${{{item}}}") }),
-            _ => {}
+            2 => {}
+            _ => map["output"] = json!({ "of": format!("${{{item}}}") }),
         }
         map
     }
