@@ -135,6 +135,21 @@ fn what_is_offered_fits_the_place() {
             &["inner", "score"],
             &["each"],
         ),
+        (
+            "  - id: a\n    agent: { id: \"@acme/score\" }\n    dependencies: [each]\n    input: { text: \"${steps.each.output[0].|}\" }\n",
+            &["inner"],
+            &["value"],
+        ),
+        (
+            "  - id: a\n    agent: { id: \"@acme/score\" }\n    dependencies: [each]\n    input: { text: \"${steps.each.output[0].inner.|}\" }\n",
+            &["value", "reasons"],
+            &["inner"],
+        ),
+        (
+            "  - id: m\n    dependencies: [score]\n    map:\n      items: \"${steps.score.output.reasons ?? []}\"\n      as: reason\n      steps:\n        - id: deep\n          agent: { id: \"@acme/score\" }\n          input: { text: \"${reason.|}\" }\n",
+            &["text"],
+            &["value"],
+        ),
         ("outputs:\n  a: \"${steps.|}\"\n", &["score", "each"], &["inner"]),
         ("policies:\n  |", &["timeout:", "resilience:"], &["id: "]),
         ("policies:\n  timeout: { | }\n", &["global: ", "perStep: "], &[]),

@@ -4,7 +4,7 @@
 
 use orchestr8_schema::{
     AgentId,
-    source::{Options, load},
+    source::{Options, infer, load},
     validate::{AgentCatalog, CallSchemas},
     workflow::VersionRange,
 };
@@ -132,6 +132,44 @@ fn check(text: &str) -> String {
             })
             .collect(),
     }
+}
+
+#[test]
+fn types_are_told_of_what_is_wrong_elsewhere() {
+    let text = head(
+        r#"  - id: scores
+    dependencies: [find]
+    map:
+      items: "${steps.find.output.files}"
+      as: file
+      onItemError: continue
+      steps:
+        - id: score
+          agent: { id: "@acme/score" }
+          input: { file: "${file.path}", weight: heavy }
+  - id: mended
+    dependencies: [scores]
+    loop:
+      until: steps.again.output.value > `1`
+      maxIterations: 3
+      init: { best: 0 }
+      value: { best: "${steps.again.output.value}" }
+      steps:
+        - id: again
+          agent: { id: "@acme/score" }
+          input: { file: "${loop.value.nothing}" }
+"#,
+    );
+    let inferred = infer(text, &Options::new().agents(&Shop).file_name("w.yaml")).unwrap();
+    let output = |step| inferred.output(step).map(ToString::to_string);
+    assert_eq!(output("/steps/1").as_deref(), Some("array of {score} or {error}"));
+    assert_eq!(output("/steps/1/map/steps/0").as_deref(), Some("{value, grade}"));
+    assert_eq!(output("/steps/2").as_deref(), Some("{value, iterations, reason}"));
+    assert_eq!(output("/steps/7"), None);
+    let name = |place, name| inferred.name(place, name).map(ToString::to_string);
+    assert_eq!(name("/steps/1/map/steps/0/input", "file").as_deref(), Some("{path, size?}"));
+    assert_eq!(name("/steps/2/loop/steps/0", "loop").as_deref(), Some("{index, value}"));
+    assert_eq!(name("/steps/0", "file"), None);
 }
 
 /// The steps behind `find`, and what is said about them.

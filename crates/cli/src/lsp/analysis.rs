@@ -1,5 +1,7 @@
 //! A text, and everything that can be asked about it.
 
+use std::cell::OnceCell;
+
 use orchestr8_agent_base::AgentRegistry;
 
 use super::{
@@ -68,7 +70,13 @@ impl Reading {
     }
 }
 
-/// Looks around from a part of a document.
-pub(super) fn view<'a>(tree: &'a Tree<'a>, outline: &'a Outline, agents: &'a AgentRegistry, node: NodeId) -> View<'a> {
-    View { tree, outline, agents, step: outline.around(tree, node), node }
+impl<'a> Analysis<'a> {
+    /// Looks around from a part of a document, which may be this one with a word more.
+    pub(super) fn view<'v>(&self, text: &'v str, tree: &'v Tree<'v>, outline: &'v Outline, node: NodeId) -> View<'v>
+    where
+        'a: 'v,
+    {
+        let step = outline.around(tree, node);
+        View { tree, outline, agents: self.agents, step, node, name: self.name, text, inferred: OnceCell::new() }
+    }
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{
     Analysis, Text,
-    analysis::{Reading, view},
+    analysis::Reading,
     format::{self, is_out_of_place},
     outline::Outline,
     protocol::{CompletionItem, CompletionKind, Markup, Position, TextEdit},
@@ -37,7 +37,7 @@ impl Analysis<'_> {
         let node = match found {
             Found::Key(node, _) | Found::Scalar(node) => node,
         };
-        let view = view(&tree, &outline, self.agents, node);
+        let view = self.view(&marked, &tree, &outline, node);
         let mut items = Items { text: self.text, offset, items: Vec::new() };
         match found {
             Found::Key(object, place) => {

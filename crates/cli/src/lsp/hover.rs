@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     Analysis,
-    analysis::{Reading, mention_at, view},
+    analysis::{Reading, mention_at},
     completion::known_of_agent,
     format,
     outline::Outline,
@@ -25,11 +25,11 @@ impl Analysis<'_> {
         let found = tree.find(offset)?;
         let (value, range) = match found {
             Found::Key(object, place) => {
-                let view = view(&tree, &outline, self.agents, object);
+                let view = self.view(self.text.as_str(), &tree, &outline, object);
                 let entry = &tree.entries(object)[place];
                 (of_key(&view, object, &tree.key(entry))?, entry.key.clone())
             }
-            Found::Scalar(node) => of_scalar(&view(&tree, &outline, self.agents, node), node, offset)?,
+            Found::Scalar(node) => of_scalar(&self.view(self.text.as_str(), &tree, &outline, node), node, offset)?,
         };
         Some(Hover { contents: Markup::new(value), range: self.text.range(&range) })
     }

@@ -1,11 +1,18 @@
-//! What is known of the values that expressions read, from the schemas that stand in the document and those of its agents.
+//! What is known of the values that expressions read, from the schemas that stand in the document and those of its agents, and
+//! from what the verifier infers of all others.
 //!
-//! This is the one place that the other files ask about types. What nothing is known of is an empty schema.
+//! This is the one place that the other files ask about types. What nothing is known of is an empty schema. Schemas go first,
+//! since they say what their values mean; the verifier, which reads the whole document, is asked where somebody looks.
 
-use std::collections::BTreeSet;
+use std::{cell::OnceCell, collections::BTreeSet};
 
 use orchestr8_agent_base::{AgentManifest, AgentRegistry};
-use orchestr8_schema::expression::{ContextField, LoopField, OwnField, StepField};
+use orchestr8_schema::{
+    expression::{ContextField, LoopField, OwnField, StepField},
+    source::{Options, infer},
+    types::{Access, Type},
+    validate::Inferred,
+};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -13,6 +20,7 @@ use super::{
     schema,
     syntax::{NodeId, Token, Tree},
 };
+use crate::workflow_folder::WorkflowFolder;
 
 /// A place in a document from which expressions look around.
 pub(super) struct View<'a> {
@@ -23,12 +31,18 @@ pub(super) struct View<'a> {
     pub(super) step: Option<usize>,
     /// The part of the document that reads.
     pub(super) node: NodeId,
+    /// The name of the document.
+    pub(super) name: &'a str,
+    pub(super) text: &'a str,
+    /// What the verifier has inferred, once that was asked for.
+    pub(super) inferred: OnceCell<Option<Inferred>>,
 }
 
-/// A value that can be read, as a schema.
+/// A value that can be read, as a schema and as what was inferred.
 pub(super) struct Known {
     root: Value,
     path: Vec<Token>,
+    inferred: Option<Type>,
 }
 
 /// A name that can be read, and what is known of it.
@@ -40,19 +54,33 @@ pub(super) struct Member {
 
 impl Known {
     fn new(root: Value) -> Self {
-        Self { root, path: Vec::new() }
+        Self { root, path: Vec::new(), inferred: None }
     }
 
     /// Returns the names that an object is known to have.
     pub(super) fn members(&self) -> Vec<Member> {
         let parts = schema::walk(&self.root, &self.path);
         let keys = schema::keys(&self.root, &parts).into_iter();
-        keys.map(|(name, parts, _)| Member {
-            name: name.to_owned(),
-            type_name: schema::type_name(&self.root, &parts),
-            documentation: schema::description(&parts).unwrap_or_default().to_owned(),
-        })
-        .collect()
+        let mut members: Vec<_> = keys
+            .map(|(name, parts, _)| Member {
+                name: name.to_owned(),
+                type_name: schema::type_name(&self.root, &parts),
+                documentation: schema::description(&parts).unwrap_or_default().to_owned(),
+            })
+            .collect();
+        for name in self.inferred.iter().flat_map(Type::fields) {
+            let type_name = self.inferred.as_ref().and_then(|of| below(of, &name)).and_then(|of| shown(&of));
+            match members.iter_mut().find(|member| member.name == name) {
+                Some(member) if member.type_name == "any" => member.type_name = type_name.unwrap_or_default(),
+                Some(_) => {}
+                None => members.push(Member {
+                    name,
+                    type_name: type_name.unwrap_or_default(),
+                    documentation: String::new(),
+                }),
+            }
+        }
+        members
     }
 
     /// Returns the values that are named one by one.
@@ -66,7 +94,12 @@ impl Known {
     pub(super) fn describe(&self) -> Option<(String, String)> {
         let parts = schema::walk(&self.root, &self.path);
         let description = schema::description(&parts).unwrap_or_default().to_owned();
-        (!parts.is_empty()).then(|| (schema::type_name(&self.root, &parts), description))
+        let inferred = self.inferred.as_ref().and_then(shown);
+        let type_name = match schema::type_name(&self.root, &parts) {
+            any if any == "any" => inferred.clone().unwrap_or(any),
+            named => named,
+        };
+        (!parts.is_empty() || inferred.is_some()).then_some((type_name, description))
     }
 }
 
@@ -94,7 +127,38 @@ impl<'a> View<'a> {
                 Err(_) => Token::Key((*name).to_owned()),
             })
             .collect();
+        known.inferred = self.inferred(names);
         Some(known)
+    }
+
+    /// Returns what the verifier has inferred of the value at a path.
+    fn inferred(&self, names: &[&str]) -> Option<Type> {
+        let inferred = || {
+            let folder = WorkflowFolder::default();
+            infer(self.text, &Options::new().file_name(self.name).agents(self.agents).workflows(&folder))
+        };
+        let (of, rest) = match names {
+            ["steps", id, "output", rest @ ..] => {
+                let mut visible = self.outline.visible(self.step).into_iter();
+                let step = visible.find(|step| self.outline.steps[*step].id == *id)?;
+                let place = pointer(&self.tree.path(self.outline.steps[step].node));
+                (self.inferred.get_or_init(inferred).as_ref()?.output(&place)?, rest)
+            }
+            [name, rest @ ..] if self.placed_roots().iter().any(|(placed, _)| placed == name) => {
+                let place = pointer(&self.tree.path(self.node));
+                let inferred = self.inferred.get_or_init(inferred).as_ref()?;
+                // The names of a map or a loop are seen in its steps, and in some of its own fields.
+                let inside = self.step.map(|step| pointer(&self.tree.path(self.outline.steps[step].node)));
+                let inside =
+                    inside.into_iter().flat_map(|step| ["map", "loop"].map(|kind| format!("{step}/{kind}/steps")));
+                let of = inferred
+                    .name(&place, name)
+                    .or_else(|| inside.into_iter().find_map(|place| inferred.name(&place, name)))?;
+                (of, rest)
+            }
+            _ => return None,
+        };
+        rest.iter().try_fold(of.clone(), |of, name| below(&of, name))
     }
 
     /// Returns what an agent takes: `input` or `config`.
@@ -104,7 +168,7 @@ impl<'a> View<'a> {
             "config" => manifest.config_schema.clone()?,
             _ => manifest.input_schema.clone()?,
         };
-        Some(Known { root, path: path.to_vec() })
+        Some(Known { root, path: path.to_vec(), inferred: None })
     }
 
     /// Returns the manifest of the agent that an `agent` object names.
@@ -318,6 +382,36 @@ impl<'a> View<'a> {
             _ => json!({}),
         }
     }
+}
+
+/// Returns the type of a property or an element, where there is one.
+fn below(of: &Type, name: &str) -> Option<Type> {
+    let access = match name.parse() {
+        Ok(index) => of.index(index),
+        Err(_) => of.property(name),
+    };
+    match access {
+        Access::Present(of) | Access::MaybeAbsent { of, .. } => Some(of),
+        _ => None,
+    }
+}
+
+/// Writes a type in a few words, if anything is known of it.
+fn shown(of: &Type) -> Option<String> {
+    of.why_unknown().is_none().then(|| of.to_string())
+}
+
+/// Writes a path as a JSON pointer.
+fn pointer(path: &[Token]) -> String {
+    let mut pointer = String::new();
+    for token in path {
+        pointer.push('/');
+        match token {
+            Token::Key(key) => pointer.push_str(&key.replace('~', "~0").replace('/', "~1")),
+            Token::Index(index) => pointer.push_str(&index.to_string()),
+        }
+    }
+    pointer
 }
 
 /// A schema that refers to parts of itself loses its way inside another one; what it says at its top is kept.

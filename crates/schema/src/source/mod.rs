@@ -35,7 +35,7 @@ pub(crate) use self::{position::without_text, read::Broken};
 use crate::{
     Code, Diagnostic, InvalidWorkflow, ValidWorkflow, Workflow,
     problem::{Problems, quote},
-    validate::{self, AgentCatalog, Family, WorkflowLoader},
+    validate::{self, AgentCatalog, Family, Inferred, WorkflowLoader},
 };
 
 /// What is expected of a document, and how strictly.
@@ -154,6 +154,16 @@ pub fn load(text: impl AsRef<[u8]>, options: &Options<'_>) -> Result<ValidWorkfl
     let (valid, mut found) = read_text(text.as_ref(), options, &mut family);
     found.extend(family.into_diagnostics());
     finish(valid, found)
+}
+
+/// Tells the types of the values in a workflow that may be wrong, as far as they can be seen; `None` if no agents are given, or
+/// the text is so wrong that the verifier does not come to types: it cannot be read, or steps wait for each other.
+#[must_use]
+pub fn infer(text: impl AsRef<[u8]>, options: &Options<'_>) -> Option<Inferred> {
+    let mut family = Family::new(options);
+    family.infer = true;
+    read_text(text.as_ref(), options, &mut family);
+    family.inferred
 }
 
 /// Reads a sub-workflow.

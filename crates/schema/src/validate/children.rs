@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{ValidWorkflow, outline::Outline};
+use super::{Inferred, ValidWorkflow, outline::Outline};
 use crate::{
     Code, Diagnostic, StepIndex,
     problem::{Problems, quote},
@@ -87,6 +87,9 @@ pub(crate) struct Family<'a> {
     diagnostics: Vec<Diagnostic>,
     /// The bytes of text that may still be read.
     left: usize,
+    /// Whether types are asked for, and those of the outermost workflow, which is checked last.
+    pub(crate) infer: bool,
+    pub(crate) inferred: Option<Inferred>,
 }
 
 impl<'a> Family<'a> {
@@ -97,6 +100,8 @@ impl<'a> Family<'a> {
             done: HashMap::new(),
             diagnostics: Vec::new(),
             left: options.limits.text,
+            infer: false,
+            inferred: None,
         }
     }
 

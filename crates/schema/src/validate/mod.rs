@@ -35,7 +35,7 @@ pub use self::{
         ValidParallel, ValidWait,
     },
     outline::ScopeIndex,
-    types::Unproven,
+    types::{Inferred, Unproven},
     valid::{ValidInput, ValidScope, ValidStep, ValidWorkflow},
 };
 pub(crate) use self::{children::Family, condition::step_chains};
@@ -128,14 +128,22 @@ pub(crate) fn check(
     let (ids, graph) = links::check(&outline, problems);
     let children = family.load(&outline, problems);
     let nesting = 1 + children.values().map(|child| child.0.nesting).max().unwrap_or(0);
+    // What was inferred of a sub-workflow is not what is asked for.
+    family.inferred = None;
     let captures = captures::captures(&outline, problems);
     let names = Names::new(&outline, ids, captures, &graph.hard);
     let mut checking = Checking { names, graph, children, problems };
     let (order, parts) = checking.run()?;
     let depth = checking.graph.depth(&order);
     let Checking { graph, children, .. } = checking;
-    let checked = options.agents.map(|agents| types::check(&outline, agents, &children, problems));
-    let (outputs_type, unproven) = checked.unzip();
+    let checked = options.agents.map(|agents| types::check(&outline, agents, &children, problems, family.infer));
+    let (outputs_type, unproven) = match checked {
+        Some(checked) => {
+            family.inferred = checked.inferred;
+            (Some(checked.outputs), Some(checked.unproven))
+        }
+        None => (None, None),
+    };
     if problems.has_errors() {
         return None;
     }

@@ -249,6 +249,11 @@ impl Frame<'_> {
         self.parent.is_none()
     }
 
+    /// Whether a step has been looked at.
+    pub(super) fn is_known(&self, step: usize) -> bool {
+        matches!(self.outputs[step], Output::Done(_))
+    }
+
     pub(super) fn is_certain(&self, step: usize) -> bool {
         self.end == End::AllSettled && self.certain[step]
     }

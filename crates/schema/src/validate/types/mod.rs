@@ -9,6 +9,7 @@
 mod call;
 mod composite;
 mod frame;
+mod inferred;
 mod jmespath;
 mod path;
 mod step;
@@ -23,6 +24,7 @@ use std::{
 
 use serde_json::Value;
 
+pub use self::inferred::Inferred;
 use self::{
     call::Schemas,
     frame::{End, Frame},
@@ -49,13 +51,24 @@ pub struct Unproven {
     pub reason: String,
 }
 
-/// Checks a workflow, and returns the type of what it answers, and what could not be checked.
+/// What is known of a workflow that has been checked.
+pub(super) struct Checked {
+    /// The type of what it answers.
+    pub(super) outputs: Type,
+    /// What could not be checked.
+    pub(super) unproven: Vec<Unproven>,
+    /// Nothing, unless it was asked for.
+    pub(super) inferred: Option<Inferred>,
+}
+
+/// Checks a workflow.
 pub(super) fn check<'w>(
     outline: &Outline<'w>,
     agents: &'w dyn AgentCatalog,
     children: &'w HashMap<StepIndex, ValidWorkflow>,
     problems: &'w mut Problems,
-) -> (Type, Vec<Unproven>) {
+    infer: bool,
+) -> Checked {
     let workflow = outline.workflow;
     let failed = problems.error_paths();
     let broken = outline.iter().filter(|(_, placed)| placed.broken).map(|(index, _)| outline.pointer(index)).collect();
@@ -84,7 +97,8 @@ pub(super) fn check<'w>(
         passes: 0,
     };
     let outputs = checker.workflow();
-    (outputs, checker.notes)
+    let inferred = infer.then(|| checker.inferred());
+    Checked { outputs, unproven: checker.notes, inferred }
 }
 
 struct Checker<'w> {
