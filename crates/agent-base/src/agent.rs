@@ -1,7 +1,8 @@
 //! The contract that everything an engine calls fulfils.
 
 use async_trait::async_trait;
-use serde_json::Value;
+use orchestr8_schema::usage::Estimate;
+use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
 use crate::{AgentContext, AgentError, AgentManifest};
@@ -72,6 +73,13 @@ pub trait Agent: Send + Sync + 'static {
     /// The future may be dropped at any await: when the attempt's timeout expires, and when the grace after a cancellation is
     /// over. Once `cancel` fires the agent should end within 100 ms.
     async fn execute(&self, input: &Value, cx: &AgentContext, cancel: CancellationToken) -> Result<Value, AgentError>;
+
+    /// Tells the most that an attempt may use up, for workflows with a budget: it is reserved before the attempt, and what
+    /// [`AgentContext::usage`] was told comes in its place. It depends on input and configuration alone; the default is nothing.
+    fn estimate(&self, input: &Value, config: &Map<String, Value>) -> Estimate {
+        let _ = (input, config);
+        Estimate::default()
+    }
 
     /// Names what a call with this input depends on, for the key of its circuit breaker.
     ///

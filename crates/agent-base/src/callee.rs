@@ -2,8 +2,8 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use orchestr8_schema::json_schema::JsonValidator;
-use serde_json::Value;
+use orchestr8_schema::{json_schema::JsonValidator, usage::Estimate};
+use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
 use crate::{Agent, AgentContext, AgentError, tool::Tool};
@@ -109,6 +109,15 @@ impl Callee {
         match &self.target {
             Target::Agent(agent) => agent.target(input),
             Target::Tool(tool) => tool.target(input),
+        }
+    }
+
+    /// Tells the most that an attempt may use up.
+    #[must_use]
+    pub fn estimate(&self, input: &Value, config: &Map<String, Value>) -> Estimate {
+        match &self.target {
+            Target::Agent(agent) => agent.estimate(input, config),
+            Target::Tool(_) => Estimate::default(),
         }
     }
 

@@ -3,12 +3,12 @@
 use std::{
     fmt,
     sync::{
-        Arc, LazyLock, OnceLock,
+        Arc, LazyLock, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
 
-use orchestr8_schema::{CorrelationId, ExecutionId, StepId, StepPath, Timestamp, canonical};
+use orchestr8_schema::{CorrelationId, ExecutionId, StepId, StepPath, Timestamp, canonical, usage::Usage};
 use serde_json::{Map, Value, json};
 
 use crate::Callee;
@@ -120,6 +120,7 @@ struct Call {
     config: Option<Arc<Map<String, Value>>>,
     input: Arc<Value>,
     idempotency_key: OnceLock<String>,
+    usage: Mutex<Option<Usage>>,
     /// Whether the agent's own check of the input has succeeded.
     validated: AtomicBool,
 }
@@ -140,6 +141,7 @@ impl AgentContext {
                 config: None,
                 input,
                 idempotency_key: OnceLock::new(),
+                usage: Mutex::new(None),
                 validated: AtomicBool::new(false),
             },
         }
@@ -233,6 +235,27 @@ impl AgentContext {
     #[must_use]
     pub fn input(&self) -> &Arc<Value> {
         &self.call.input
+    }
+
+    /// Says what this attempt has used up, beyond what it said before. It stands in the journal, and counts towards the budgets of
+    /// the workflow, when the attempt has ended, however that was.
+    ///
+    /// ```
+    /// # use orchestr8_agent_base::AgentContext;
+    /// # use orchestr8_schema::usage::Usage;
+    /// # fn call(cx: &AgentContext) {
+    /// cx.usage(Usage::new(1200, 300, 0.0081));
+    /// # }
+    /// ```
+    pub fn usage(&self, usage: Usage) {
+        let mut sum = self.call.usage.lock().unwrap_or_else(PoisonError::into_inner);
+        sum.get_or_insert_default().add(&usage);
+    }
+
+    /// Takes what was said to be used up since the last time; whoever makes calls asks at the end of each attempt.
+    #[must_use]
+    pub fn take_usage(&self) -> Option<Usage> {
+        self.call.usage.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     pub(crate) fn is_validated(&self) -> bool {

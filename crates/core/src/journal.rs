@@ -450,13 +450,19 @@ impl<'a> Renderer<'a> {
                 }
                 (format!("hook {} {what}", self.hook_name(*activation, hook)), data)
             }
-            EventBody::AttemptStarted { call, attempt, restart, timeout } => (
+            EventBody::AttemptStarted { call, attempt, restart, timeout, reserved } => (
                 format!("attempt {attempt} of {} started", named(*call)),
-                json!({ "callId": call_id(*call), "restart": restart, "timeoutMs": timeout.map(millis) }),
+                json!({
+                    "callId": call_id(*call),
+                    "restart": restart,
+                    "timeoutMs": timeout.map(millis),
+                    "reserved": reserved,
+                }),
             ),
-            EventBody::AttemptFinished { call, attempt, result, is_final } => {
+            EventBody::AttemptFinished { call, attempt, result, is_final, usage } => {
                 let duration = self.attempt_began(*call).map(|start| millis(event.at.since(start)));
-                let mut data = json!({ "callId": call_id(*call), "final": is_final, "duration": duration });
+                let mut data =
+                    json!({ "callId": call_id(*call), "final": is_final, "duration": duration, "usage": usage });
                 match result {
                     Ok(output) => {
                         data["output"] = Value::clone(output);
@@ -467,6 +473,16 @@ impl<'a> Renderer<'a> {
                         (format!("attempt {attempt} of {} failed: {error}", named(*call)), data)
                     }
                 }
+            }
+            EventBody::AttemptDeferred { call } => (
+                format!("an attempt of {} waits for the budget", named(*call)),
+                json!({ "callId": call_id(*call), "reason": "budget" }),
+            ),
+            EventBody::BudgetExceeded { budget, .. } => {
+                let balance = self.state.balances(self.plan).into_iter().find(|balance| balance.budget == *budget);
+                let (limit, used) = (balance.map(|balance| balance.limit), balance.map(|balance| balance.spent));
+                let data = json!({ "budget": budget.key(), "limit": limit, "used": used });
+                (format!("the budget's {} is spent", budget.key()), data)
             }
             EventBody::AttemptRejected { call, error, is_final } => (
                 format!("an attempt of {} was rejected: {error}", named(*call)),
@@ -626,7 +642,8 @@ fn level(body: &EventBody) -> Level {
         | EventBody::StepFailed { .. }
         | EventBody::CompensationStepFailed { .. }
         | EventBody::AttemptFinished { result: Err(_), is_final: true, .. }
-        | EventBody::AttemptRejected { .. } => Level::Error,
+        | EventBody::AttemptRejected { .. }
+        | EventBody::BudgetExceeded { .. } => Level::Error,
         EventBody::AttemptFinished { result: Err(_), .. }
         | EventBody::RetryScheduled { .. }
         | EventBody::TimeoutExceeded { .. }

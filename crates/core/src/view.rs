@@ -4,16 +4,21 @@ use std::sync::Arc;
 
 use orchestr8_schema::{
     Failure, StepIndex, StepPath,
-    api::{Execution, ExecutionStatus, Progress, StepCompensation, StepResult, WaitingFor, WorkflowSummary},
+    api::{
+        BudgetState, Execution, ExecutionStatus, Progress, StepCompensation, StepResult, WaitingFor, WorkflowSummary,
+    },
     event::Activation,
     policy::OnError,
+    usage::Usage,
     validate::{ValidKind, ValidWait},
 };
 use serde_json::Value;
 
 use crate::{
     execution::variables,
-    machine::{Phase, Rescue, State, Status, StepState, compensation::Fate, decide::composite::outputs_by_id},
+    machine::{
+        Phase, Rescue, State, Status, StepState, budget::Balance, compensation::Fate, decide::composite::outputs_by_id,
+    },
     plan::Plan,
 };
 
@@ -73,6 +78,13 @@ pub(crate) fn execution(plan: &Plan, state: &State) -> Execution {
         let variables = variables(plan, state);
         body.variables = Some(variables).filter(|variables| !variables.is_empty());
     }
+    body.usage = Some(state.usage()).filter(|usage| *usage != Usage::default());
+    let balances = state.balances(plan).into_iter();
+    body.budget = balances
+        .map(|Balance { budget, limit, reserved, spent }| {
+            (budget.key().to_owned(), BudgetState { limit, reserved, spent })
+        })
+        .collect();
     body.errors = errors(plan, state).map(|error| Failure::clone(error)).collect();
 
     let mut steps: Vec<_> = (0..state.steps().len() as u32)
@@ -82,7 +94,7 @@ pub(crate) fn execution(plan: &Plan, state: &State) -> Execution {
     body.steps_truncated = steps.len() > MAX_STEPS;
     for (path, activation) in &steps {
         let step = &state.steps()[activation.get()];
-        if let Some(kind) = waiting_for(plan, step)
+        if let Some(kind) = waiting_for(plan, state, *activation)
             && body.waiting_for.len() < MAX_WAITING
         {
             body.waiting_for.push(WaitingFor::new(kind, path.as_str(), step.due_at));
@@ -94,8 +106,10 @@ pub(crate) fn execution(plan: &Plan, state: &State) -> Execution {
 }
 
 /// What a step waits for, if it waits.
-fn waiting_for(plan: &Plan, step: &StepState) -> Option<&'static str> {
+fn waiting_for(plan: &Plan, state: &State, activation: Activation) -> Option<&'static str> {
+    let step = &state.steps()[activation.get()];
     match step.phase {
+        Phase::Scheduled | Phase::Backoff if state.is_deferred(activation) => Some("budget"),
         Phase::Backoff => Some("backoff"),
         Phase::Waiting => Some(match plan.valid_step(step.step).kind {
             ValidKind::Approval(_) => "approval",
@@ -133,8 +147,9 @@ fn step(plan: &Plan, state: &State, activation: Activation, path: &StepPath) -> 
     let callee = planned.leaf.as_ref().map(|leaf| &leaf.callee);
     result.agent_id = callee.filter(|callee| !callee.is_tool()).map(|agent| agent.name().to_string());
     result.tool = callee.filter(|callee| callee.is_tool()).map(|tool| tool.name().to_string());
-    result.status = known.phase.status().to_owned();
-    result.waiting_for = waiting_for(plan, known).map(str::to_owned);
+    let waits = state.is_deferred(activation) && known.phase == Phase::Scheduled;
+    result.status = if waits { "waiting" } else { known.phase.status() }.to_owned();
+    result.waiting_for = waiting_for(plan, state, activation).map(str::to_owned);
     result.error = known.error.as_deref().filter(|_| known.phase == Phase::Failed).cloned();
     result.skip_reason = known.skip_reason.map(|reason| reason.as_str().to_owned());
     result.alias_for = planned.serves.filter(|_| known.phase == Phase::Completed).map(id_of);

@@ -18,6 +18,7 @@ use serde_json::Value;
 use crate::{
     CorrelationId, ErrorKind, ExecutionId, Failure, IdempotencyKey, StepIndex, StepPath, Timestamp, ValidWorkflow,
     api::Compensation,
+    usage::{Estimate, Usage},
     workflow::{HookMode, HookPoint},
 };
 
@@ -278,6 +279,9 @@ pub enum EventBody {
         restart: u32,
         /// How long it may take; absent if nothing limits it.
         timeout: Option<Duration>,
+        /// What is reserved for it, where there is a budget.
+        #[serde(default)]
+        reserved: Option<Arc<Estimate>>,
     },
     /// `attempt.finished`: the agent has answered.
     AttemptFinished {
@@ -289,6 +293,14 @@ pub enum EventBody {
         result: Result<Arc<Value>, Arc<Failure>>,
         /// Whether no further attempt will be made.
         is_final: bool,
+        /// What the agent said that it used up.
+        #[serde(default)]
+        usage: Option<Arc<Usage>>,
+    },
+    /// `attempt.deferred`: the attempt waits until others have given back what they reserved of a budget.
+    AttemptDeferred {
+        /// Which call.
+        call: CallId,
     },
     /// `attempt.rejected`: the agent was not called.
     AttemptRejected {
@@ -327,6 +339,13 @@ pub enum EventBody {
         hook: HookId,
         /// What follows from its answer.
         result: Arc<HookResult>,
+    },
+    /// `budget.exceeded`: a limit was reached.
+    BudgetExceeded {
+        /// What it was that could not go on: a step, or [`Activation::EXECUTION`].
+        activation: Activation,
+        /// Which limit.
+        budget: BudgetKind,
     },
     /// `timer.fired`.
     TimerFired {
@@ -645,6 +664,36 @@ pub enum Timer {
     Compensation,
 }
 
+/// One of the limits of a budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum BudgetKind {
+    /// `maxTokens`.
+    Tokens,
+    /// `maxCostUsd`.
+    Cost,
+    /// `maxSteps`.
+    Steps,
+    /// `maxDuration`.
+    Duration,
+}
+
+impl BudgetKind {
+    /// Every limit.
+    pub const ALL: [Self; 4] = [Self::Tokens, Self::Cost, Self::Steps, Self::Duration];
+
+    /// Returns the key that the limit is written under.
+    #[must_use]
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Tokens => "maxTokens",
+            Self::Cost => "maxCostUsd",
+            Self::Steps => "maxSteps",
+            Self::Duration => "maxDuration",
+        }
+    }
+}
+
 /// A call, named by what it is for. One call is all attempts of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -778,6 +827,8 @@ impl EventBody {
             Self::RetryScheduled { .. } => "retry.scheduled",
             Self::HookStarted { .. } => "hook.started",
             Self::HookFinished { .. } => "hook.finished",
+            Self::AttemptDeferred { .. } => "attempt.deferred",
+            Self::BudgetExceeded { .. } => "budget.exceeded",
             Self::TimerFired { .. } => "timer.fired",
             Self::TimeoutExceeded { .. } => "timeout.exceeded",
             Self::CircuitChanged(change) => match change.state {
@@ -804,6 +855,7 @@ impl EventBody {
             | Self::AttemptStarted { .. }
             | Self::AttemptFinished { .. }
             | Self::AttemptRejected { .. }
+            | Self::AttemptDeferred { .. }
             | Self::RetryScheduled { .. }
             | Self::SignalReceived(_)
             | Self::ApprovalAnswered { .. }
@@ -830,6 +882,7 @@ impl EventBody {
             | Self::SignalDelivered { .. }
             | Self::HookStarted { .. }
             | Self::HookFinished { .. }
+            | Self::BudgetExceeded { .. }
             | Self::ApprovalRequested { .. }
             | Self::CompensationStarted { .. }
             | Self::CompensationStepStarted { .. }
@@ -867,11 +920,13 @@ impl EventBody {
             | Self::CompensationStepFailed { activation, .. }
             | Self::HookStarted { activation, .. }
             | Self::HookFinished { activation, .. }
+            | Self::BudgetExceeded { activation, .. }
             | Self::TimerFired { timer: Timer::StepDeadline(activation) | Timer::Wait(activation) }
             | Self::TimeoutExceeded { scope: TimeoutScope::Step(activation), .. } => Some(*activation),
             Self::AttemptStarted { call, .. }
             | Self::AttemptFinished { call, .. }
             | Self::AttemptRejected { call, .. }
+            | Self::AttemptDeferred { call }
             | Self::RetryScheduled { call, .. }
             | Self::TimeoutExceeded { scope: TimeoutScope::Attempt(call, _), .. } => call.activation(),
             Self::CircuitChanged(change) => change.call.activation(),

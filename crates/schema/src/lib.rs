@@ -65,6 +65,7 @@ pub mod reference;
 pub mod source;
 pub mod time;
 pub mod types;
+pub mod usage;
 pub mod validate;
 pub mod workflow;
 

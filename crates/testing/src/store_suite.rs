@@ -117,6 +117,7 @@ fn finished(value: Value) -> EventBody {
         attempt: 1,
         result: Ok(Arc::new(value)),
         is_final: true,
+        usage: None,
     }
 }
 

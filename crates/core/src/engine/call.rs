@@ -22,7 +22,7 @@ use orchestr8_resilience::{
     circuit_breaker::CircuitChange,
     observe::{GaveUp, Queue, ScheduledRetry, Waited},
 };
-use orchestr8_schema::{Failure, Timestamp, event::QueueName};
+use orchestr8_schema::{Failure, Timestamp, event::QueueName, usage::Usage};
 use serde_json::Value;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -157,6 +157,11 @@ impl CallState {
             Queue::RateLimit => QueueName::RateLimit,
         };
         self.signal(Signal::Waited { queue, key: waited.key.to_owned(), time: waited.time, rejected });
+    }
+
+    /// Takes what the agent has said that it used up.
+    pub(super) fn take_usage(&self) -> Option<Arc<Usage>> {
+        self.cx.take_usage().map(Arc::new)
     }
 
     pub(super) fn span(&self) -> &Span {

@@ -235,6 +235,20 @@ pub fn accept(plan: &Plan, state: &State, body: &EventBody) -> Result<(), Refusa
         | EventBody::RetryScheduled { call: CallId::Hook(activation), .. } => {
             state.accepts_hook_attempt(*activation, body)
         }
+        EventBody::AttemptDeferred { call: CallId::Hook(_) | CallId::Compensation(_) } => false,
+        EventBody::AttemptDeferred { call: call @ CallId::Step(activation) } => {
+            let waits = is(state, *activation, |phase| matches!(phase, Phase::Scheduled | Phase::Backoff));
+            waits && running(state) && state.has_call(*call)
+        }
+        EventBody::BudgetExceeded { activation, budget } => {
+            let is_known = *activation == Activation::EXECUTION || step(state, *activation).is_some();
+            is_known && state.can_exceed(*budget)
+        }
+        EventBody::AttemptStarted { call: CallId::Step(activation), reserved, .. }
+            if state.shortage(plan, *activation, reserved.as_deref()).is_some() =>
+        {
+            return Err(Refusal::new("the budget does not allow it"));
+        }
         EventBody::AttemptStarted { call: CallId::Step(activation), attempt, .. } => {
             running(state)
                 && step(state, *activation).is_some_and(|step| match step.phase {

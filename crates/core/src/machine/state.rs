@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::{
     agenda::Agenda,
+    budget::Ledger,
     compensation::Compensation,
     composite::Composite,
     hooks::Hooks,
@@ -43,6 +44,7 @@ pub struct State {
     pub(super) in_flight: u32,
     pub(super) signals: Signals,
     pub(super) hooks: Hooks,
+    pub(super) ledger: Ledger,
     pub(super) pauses: Pauses,
     /// The first fatal failure.
     pub(super) fatal: Option<Arc<Failure>>,
@@ -302,6 +304,7 @@ impl State {
             in_flight: 0,
             signals: Signals::default(),
             hooks: Hooks::default(),
+            ledger: Ledger::default(),
             pauses: Pauses::default(),
             fatal: None,
             cancelling: None,

@@ -85,6 +85,22 @@ pub struct Limits {
     pub propagate: bool,
     /// How long compensation may take.
     pub compensation: Duration,
+    /// What the execution may use up; absent if nothing limits it.
+    pub budget: Option<BudgetLimits>,
+}
+
+/// What an execution may use up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BudgetLimits {
+    /// Tokens of models.
+    pub tokens: Option<u64>,
+    /// Billionths of a US dollar.
+    pub cost: Option<u64>,
+    /// Activations of steps that call something.
+    pub steps: Option<u64>,
+    /// Time from the start.
+    pub duration: Option<Duration>,
 }
 
 /// The error of a workflow that this engine cannot run.
@@ -182,7 +198,6 @@ impl Plan {
             unit.hooks = hook::compile(unit.workflow.hooks(), &unit.workflow, place, agents, &mut hooks)?;
         }
         for (number, unit) in units.iter().enumerate() {
-            unit.supported()?;
             scopes.extend(unit.workflow.scopes().iter().map(|scope| PlanScope {
                 unit: number,
                 is_root: scope.parent.is_none(),
@@ -352,14 +367,6 @@ impl Unit {
     pub fn metadata(&self) -> &Value {
         &self.metadata
     }
-
-    fn supported(&self) -> Result<(), PlanError> {
-        let unsupported = |what| Err(PlanError::Unsupported { place: "the workflow".into(), what });
-        if self.workflow.workflow().policies.budget.is_some() {
-            return unsupported("budget");
-        }
-        Ok(())
-    }
 }
 
 impl Limits {
@@ -383,6 +390,12 @@ impl Limits {
                 .and_then(|concurrency| concurrency.max_concurrent_steps),
             grace_period: cancellation.grace_period.unwrap_or(CancellationPolicy::DEFAULT_GRACE_PERIOD).as_duration(),
             propagate: cancellation.propagate.unwrap_or(true),
+            budget: policies.budget.as_ref().map(|budget| BudgetLimits {
+                tokens: budget.max_tokens,
+                cost: budget.max_cost_usd.map(crate::machine::budget::nanos),
+                steps: budget.max_steps,
+                duration: budget.max_duration.map(orchestr8_schema::Millis::as_duration),
+            }),
             compensation: compensation.unwrap_or(CompensationPolicy::DEFAULT_TIMEOUT).as_duration(),
         }
     }

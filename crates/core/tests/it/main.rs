@@ -1,5 +1,6 @@
 //! What the engine does, seen through its public face.
 
+mod budgets;
 mod cancellation;
 mod compensation;
 mod composites;

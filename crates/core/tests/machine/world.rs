@@ -324,7 +324,7 @@ impl<'a> World<'a> {
                 let attempt = held.attempt;
                 (held.in_attempt, held.attempt) = (false, attempt + 1);
                 let result = Err(Arc::new(Failure::new(ErrorKind::Network, "down")));
-                assert!(self.event(EventBody::AttemptFinished { call, attempt, result, is_final: false }));
+                assert!(self.event(EventBody::AttemptFinished { call, attempt, result, is_final: false, usage: None }));
                 let (delay, due_at) = (Duration::from_secs(1), Timestamp::from_micros(self.now + 1_000_000));
                 self.event(EventBody::RetryScheduled { call, attempt: attempt + 1, delay, due_at });
             }
@@ -374,7 +374,7 @@ impl<'a> World<'a> {
     pub(crate) fn begin(&mut self, call: CallId) {
         let attempt = self.calls[&call].attempt;
         let timeout = Some(Duration::from_secs(30));
-        if self.event(EventBody::AttemptStarted { call, attempt, restart: 0, timeout }) {
+        if self.event(EventBody::AttemptStarted { call, attempt, restart: 0, timeout, reserved: None }) {
             self.calls.get_mut(&call).expect("open").in_attempt = true;
         }
     }
@@ -393,7 +393,13 @@ impl<'a> World<'a> {
 
     pub(crate) fn finish(&mut self, call: CallId, result: Result<Arc<Value>, Arc<Failure>>) {
         let held = self.calls.remove(&call).expect("open");
-        assert!(self.event(EventBody::AttemptFinished { call, attempt: held.attempt, result, is_final: true }));
+        assert!(self.event(EventBody::AttemptFinished {
+            call,
+            attempt: held.attempt,
+            result,
+            is_final: true,
+            usage: None
+        }));
     }
 
     fn signal(&mut self, name: &str) {
@@ -425,14 +431,19 @@ impl<'a> World<'a> {
             8 => EventBody::StepFailed { activation, error: error(), fatal: two.is_multiple_of(2) },
             9 => EventBody::StepSkipped { activation, reason: SkipReason::ConditionNotMet, dependency: None },
             10 => EventBody::StepCancelled { activation, forced: true },
-            11 => {
-                EventBody::AttemptStarted { call: CallId::Step(activation), attempt, restart: u32::MAX, timeout: None }
-            }
+            11 => EventBody::AttemptStarted {
+                call: CallId::Step(activation),
+                attempt,
+                restart: u32::MAX,
+                timeout: None,
+                reserved: None,
+            },
             12 => EventBody::AttemptFinished {
                 call: CallId::Step(activation),
                 attempt,
                 result: Ok(value()),
                 is_final: two.is_multiple_of(2),
+                usage: None,
             },
             13 => EventBody::AttemptRejected {
                 call: CallId::Step(activation),
@@ -495,12 +506,19 @@ impl<'a> World<'a> {
                     HookId { owner: HookOwner::Workflow { depth: 0 }, point: HookPoint::AfterExecution, index: 0 };
                 EventBody::HookStarted { activation: Activation::EXECUTION, hook, input: value() }
             }
-            43 => EventBody::AttemptStarted { call: CallId::Hook(activation), attempt, restart: 0, timeout: None },
+            43 => EventBody::AttemptStarted {
+                call: CallId::Hook(activation),
+                attempt,
+                restart: 0,
+                timeout: None,
+                reserved: None,
+            },
             44 => EventBody::AttemptFinished {
                 call: CallId::Hook(activation),
                 attempt,
                 result: Err(error()),
                 is_final: two.is_multiple_of(2),
+                usage: None,
             },
             30 => EventBody::StepCompleted { activation, output: None },
             31 => EventBody::CompensationStarted { order: Arc::new([activation, Activation(two)]) },
@@ -510,11 +528,17 @@ impl<'a> World<'a> {
             35 => EventBody::CompensationFinished { result: Compensation::Complete },
             36 => {
                 let call = CallId::Compensation(activation);
-                EventBody::AttemptStarted { call, attempt, restart: 0, timeout: None }
+                EventBody::AttemptStarted { call, attempt, restart: 0, timeout: None, reserved: None }
             }
             37 => {
                 let call = CallId::Compensation(activation);
-                EventBody::AttemptFinished { call, attempt, result: Ok(value()), is_final: two.is_multiple_of(2) }
+                EventBody::AttemptFinished {
+                    call,
+                    attempt,
+                    result: Ok(value()),
+                    is_final: two.is_multiple_of(2),
+                    usage: None,
+                }
             }
             38 => EventBody::TimerFired { timer: Timer::Compensation },
             39 => EventBody::TimerFired { timer: Timer::Grace },

@@ -39,7 +39,13 @@ fn open(path: &Path) -> Result<SqliteStore, OpenError> {
 
 fn event(value: Value) -> Event {
     let result = Ok(Arc::new(value));
-    let body = EventBody::AttemptFinished { call: CallId::Step(Activation(0)), attempt: 1, result, is_final: true };
+    let body = EventBody::AttemptFinished {
+        call: CallId::Step(Activation(0)),
+        attempt: 1,
+        result,
+        is_final: true,
+        usage: None,
+    };
     Event { at: Timestamp::from_micros(5), body }
 }
 

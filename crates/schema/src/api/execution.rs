@@ -1,10 +1,12 @@
 //! An execution as people see it: status, progress, steps, outputs.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{CorrelationId, ExecutionId, Failure, Timestamp};
+use crate::{CorrelationId, ExecutionId, Failure, Timestamp, usage::Usage};
 
 /// The status of an execution as people see it; the machine's internal `failing` shows as `running`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -96,6 +98,12 @@ pub struct Execution {
     /// The variables, captures included, once completed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variables: Option<Map<String, Value>>,
+    /// What agents said that they used up; absent if none said anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+    /// The limits of the workflow's budget by name, and how much of them is gone.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub budget: BTreeMap<String, BudgetState>,
     /// The unrecovered, fatal failures.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<Failure>,
@@ -137,6 +145,8 @@ impl Execution {
             outputs: None,
             truncated: false,
             variables: None,
+            usage: None,
+            budget: BTreeMap::new(),
             errors: Vec::new(),
             steps: Vec::new(),
             steps_truncated: false,
@@ -146,6 +156,18 @@ impl Execution {
             duration: None,
         }
     }
+}
+
+/// A limit of a budget, in the unit of the limit: tokens, US dollars, steps or milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BudgetState {
+    /// The limit.
+    pub limit: f64,
+    /// What attempts in progress have reserved.
+    pub reserved: f64,
+    /// What is used up.
+    pub spent: f64,
 }
 
 /// Which workflow runs.

@@ -10,7 +10,8 @@ mod request;
 
 pub use self::{
     execution::{
-        Compensation, Execution, ExecutionStatus, Progress, StepCompensation, StepResult, WaitingFor, WorkflowSummary,
+        BudgetState, Compensation, Execution, ExecutionStatus, Progress, StepCompensation, StepResult, WaitingFor,
+        WorkflowSummary,
     },
     journal::{Entry, JournalExport, JournalPage, JournalSummary, Level, Pagination},
     problem::{Health, Problem},

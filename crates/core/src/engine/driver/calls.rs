@@ -26,7 +26,11 @@ use crate::{
         call::{CallState, InFlight, Need, Returned, Signal},
         stack::{self, CallFuture, CallLimits, LeafStack, Places},
     },
-    machine::{Call, Phase, compensation::Fate},
+    machine::{
+        Call, Phase,
+        budget::{Shortage, exceeded},
+        compensation::Fate,
+    },
     telemetry,
 };
 
@@ -42,6 +46,8 @@ pub(super) struct Entry {
     restart: u32,
     pub(super) has_slot: bool,
     pub(super) wants_slot: bool,
+    /// It waits for what others have reserved of a budget.
+    pub(super) deferred: bool,
     pub(super) in_attempt: bool,
     /// Its token has fired, so its next answer is final.
     pub(super) told: bool,
@@ -88,6 +94,7 @@ impl Driver {
             restart,
             has_slot: has_slot && needs_slot(call.id),
             wants_slot: false,
+            deferred: false,
             in_attempt: false,
             told: false,
         });
@@ -268,7 +275,8 @@ impl Driver {
                         attempt
                     } else {
                         let result = Err(Arc::new(of_attempt(failure, attempt)));
-                        self.tell(EventBody::AttemptFinished { call, attempt, result, is_final });
+                        let usage = self.calls[key].state.take_usage();
+                        self.tell(EventBody::AttemptFinished { call, attempt, result, is_final, usage });
                         attempt + 1
                     };
                     if is_final {
@@ -297,7 +305,7 @@ impl Driver {
     }
 
     /// Journals that an attempt begins. It goes on once that is stored.
-    fn announce(&mut self, key: usize) {
+    pub(super) fn announce(&mut self, key: usize) {
         let entry = &self.calls[key];
         if !entry.has_slot && needs_slot(entry.id) {
             // The circuit would have rejected it, and then did not.
@@ -311,12 +319,20 @@ impl Driver {
             }
         }
         let entry = &self.calls[key];
-        let call = entry.id;
-        let (attempt, restart) = (entry.state.attempt(), entry.restart);
+        let reserved = self.estimate(entry.id);
+        if let CallId::Step(activation) = entry.id {
+            match self.state.shortage(&self.program.plan, activation, reserved.as_deref()) {
+                None => {}
+                Some(Shortage::Taken) => return self.defer(key),
+                Some(Shortage::Spent(budget)) => return self.reject(key, exceeded(budget)),
+            }
+        }
+        let entry = &self.calls[key];
+        let (call, attempt, restart) = (entry.id, entry.state.attempt(), entry.restart);
         let stack = entry.stack.and_then(|stack| self.program.stack(stack));
         let timeout = stack.map(LeafStack::timeout);
         // An execution that is ending refuses, and has aborted the call already.
-        if self.feed(EventBody::AttemptStarted { call, attempt, restart, timeout }).is_ok() {
+        if self.feed(EventBody::AttemptStarted { call, attempt, restart, timeout, reserved }).is_ok() {
             self.calls[key].in_attempt = true;
             self.starting.push(key);
         }
@@ -328,13 +344,15 @@ impl Driver {
         self.answers_taken += 1;
         let (call, in_attempt) = (entry.id, entry.in_attempt);
         let attempt = entry.state.attempt();
-        let span = entry.state.span().clone();
+        let (span, usage) = (entry.state.span().clone(), entry.state.take_usage());
         self.close(key);
         let body = match result {
-            Ok(output) => EventBody::AttemptFinished { call, attempt, result: Ok(Arc::new(output)), is_final: true },
+            Ok(output) => {
+                EventBody::AttemptFinished { call, attempt, result: Ok(Arc::new(output)), is_final: true, usage }
+            }
             Err(error) if in_attempt => {
                 let result = Err(Arc::new(of_attempt(error.to_failure(), attempt)));
-                EventBody::AttemptFinished { call, attempt, result, is_final: true }
+                EventBody::AttemptFinished { call, attempt, result, is_final: true, usage }
             }
             Err(error) => rejection(call, error.to_failure(), attempt, true),
         };
@@ -375,7 +393,7 @@ impl Driver {
     }
 
     /// Forgets a call and gives its slot back.
-    fn close(&mut self, key: usize) {
+    pub(super) fn close(&mut self, key: usize) {
         self.free_slot(key);
         let entry = self.calls.remove(key);
         match entry.id {

@@ -11,6 +11,7 @@
 //! A call is polled in place first. Only one that has to wait gets a place among those in flight, so an agent that answers at
 //! once costs no task, no wake-up and no queue.
 
+mod budget;
 mod calls;
 mod commit;
 mod hooks;
@@ -107,6 +108,8 @@ pub(super) struct Driver {
     undoing: Option<usize>,
     /// By what it is about, the key of a hook's call.
     hook_calls: HashMap<Activation, usize>,
+    /// Keys of calls that wait for what others have reserved of a budget.
+    deferred: VecDeque<usize>,
     /// Who waits for a slot, first in, first out.
     waiting: VecDeque<Waiter>,
     /// The number of slots that the engine was asked for. One granted meanwhile may come on top, and is given back if nobody here
@@ -147,6 +150,7 @@ impl Driver {
         Self {
             slots: Held { engine: Arc::clone(&engine), shared: Arc::clone(&shared), count: 0 },
             hook_calls: HashMap::new(),
+            deferred: VecDeque::new(),
             call_of: Vec::new(),
             undoing: None,
             engine,
@@ -231,6 +235,7 @@ impl Driver {
             self.begin_calls();
             let mut moved = self.poll_runnable(cx);
             moved |= self.poll_in_flight(cx);
+            self.offer_deferred();
             self.give_slots();
             if self.answers_taken >= TURN || (!moved && self.runnable.is_empty()) {
                 break;

@@ -100,7 +100,10 @@ fn follow(plan: &Plan, state: &State, consequence: &Consequence) -> Option<Event
             Turn::Decide(event) => event,
             Turn::Wait | Turn::Over => return None,
         },
-        Consequence::Fail(error) => EventBody::ExecutionFailing { error: Arc::clone(error) },
+        Consequence::Fail(error) => match state.untold(error) {
+            Some(budget) => EventBody::BudgetExceeded { activation: Activation::EXECUTION, budget },
+            None => EventBody::ExecutionFailing { error: Arc::clone(error) },
+        },
     })
 }
 
@@ -144,6 +147,9 @@ fn end_of_attempt(plan: &Plan, state: &State, activation: Activation) -> EventBo
     }
     if state.status.is_ending() {
         return EventBody::StepCancelled { activation, forced: false };
+    }
+    if let Some(budget) = step.error.as_ref().and_then(|error| state.untold(error)) {
+        return EventBody::BudgetExceeded { activation, budget };
     }
     let mut error = match &step.error {
         Some(error) => Failure::clone(error),

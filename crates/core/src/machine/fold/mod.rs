@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 
 use orchestr8_schema::{
     ErrorKind, Failure, Millis, Timestamp,
-    event::{Activation, CallId, Event, EventBody, Timer},
+    event::{Activation, BudgetKind, CallId, Event, EventBody, Timer},
     validate::ValidKind,
 };
 
@@ -20,6 +20,7 @@ use super::{
     Call, Command, Phase, State, Status,
     accept::accept,
     agenda::Consequence,
+    budget::exceeded,
     command::{Discard, Sink},
     hooks::Stage,
     instance::Place,
@@ -64,7 +65,8 @@ pub(super) fn timer_due(plan: &Plan, state: &State, timer: Timer) -> Option<Time
 /// Tells how long the execution may take: as the workflow says, or less if its caller asked for less.
 pub(crate) fn time_limit(plan: &Plan, state: &State) -> Option<Duration> {
     let asked = state.queued.as_ref().and_then(|queued| queued.timeout);
-    asked.into_iter().chain(plan.limits().timeout).min()
+    let limits = plan.limits();
+    asked.into_iter().chain(limits.timeout).chain(limits.budget.and_then(|budget| budget.duration)).min()
 }
 
 /// Describes the call that a step waits for; absent if it waits for none.
@@ -174,16 +176,25 @@ impl<S: Sink> Fold<'_, S> {
             EventBody::HookStarted { activation, hook, input } => self.hook_started(*activation, hook, input),
             EventBody::HookFinished { activation, hook, result } => self.hook_finished(*activation, hook, result),
 
-            EventBody::AttemptStarted { call, attempt, restart, .. } => match *call {
+            EventBody::AttemptStarted { call, attempt, restart, reserved, .. } => match *call {
                 CallId::Hook(activation) => self.hook_attempt(activation, body),
-                CallId::Step(activation) => self.attempt_started(activation, *attempt, *restart),
+                CallId::Step(activation) => {
+                    self.reserve(*call, reserved.as_deref());
+                    self.attempt_started(activation, *attempt, *restart);
+                }
                 CallId::Compensation(_) => self.compensation(body),
             },
-            EventBody::AttemptFinished { call, result, is_final, .. } => match *call {
-                CallId::Hook(activation) => self.hook_attempt(activation, body),
-                CallId::Step(activation) => self.attempt_finished(activation, result, *is_final),
-                CallId::Compensation(_) => self.compensation(body),
-            },
+            EventBody::AttemptFinished { call, result, is_final, usage, .. } => {
+                self.spend(*call, usage.as_deref());
+                match *call {
+                    CallId::Hook(activation) => self.hook_attempt(activation, body),
+                    CallId::Step(activation) => self.attempt_finished(activation, result, *is_final),
+                    CallId::Compensation(_) => self.compensation(body),
+                }
+            }
+            EventBody::AttemptDeferred { call: CallId::Step(activation) } => self.attempt_deferred(*activation),
+            EventBody::AttemptDeferred { call: CallId::Hook(_) | CallId::Compensation(_) } => {}
+            EventBody::BudgetExceeded { budget, .. } => self.budget_exceeded(*budget),
             EventBody::AttemptRejected { call, error, is_final } => match *call {
                 CallId::Hook(activation) => self.hook_attempt(activation, body),
                 CallId::Step(activation) => self.attempt_rejected(activation, error, *is_final),
@@ -221,8 +232,13 @@ impl<S: Sink> Fold<'_, S> {
     fn timer_fired(&mut self, timer: Timer) {
         match timer {
             Timer::ExecutionDeadline => {
-                let limit = Millis::from(time_limit(self.plan, self.state).unwrap_or_default());
-                let mut error = Failure::new(ErrorKind::Timeout, format!("the execution took longer than {limit}"));
+                let limit = time_limit(self.plan, self.state).unwrap_or_default();
+                let mut error = if self.plan.limits().budget.and_then(|budget| budget.duration) == Some(limit) {
+                    exceeded(BudgetKind::Duration)
+                } else {
+                    let limit = Millis::from(limit);
+                    Failure::new(ErrorKind::Timeout, format!("the execution took longer than {limit}"))
+                };
                 error.timestamp = Some(self.at);
                 self.follow(Consequence::Fail(Arc::new(error)));
             }

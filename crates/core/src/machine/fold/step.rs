@@ -189,6 +189,7 @@ impl<S: Sink> Fold<'_, S> {
         step.output = None;
         if phase.is_in_flight() {
             self.state.in_flight -= 1;
+            self.forfeit(activation);
         }
         if phase.has_call() {
             self.abort(activation, "the step's deadline has passed", true);
@@ -199,6 +200,7 @@ impl<S: Sink> Fold<'_, S> {
 
     /// The final answer of a step is in: its end is to be decided.
     pub(in crate::machine) fn answered(&mut self, activation: Activation) {
+        self.no_longer_deferred(activation);
         self.withdraw(activation);
         self.step(activation).phase = Phase::Answered;
         self.state.agenda.ends.push_back(activation);
@@ -324,11 +326,13 @@ impl<S: Sink> Fold<'_, S> {
         self.note_end(activation);
         if before.is_in_flight() {
             self.state.in_flight -= 1;
+            self.forfeit(activation);
         }
         if self.state.is_called_in(before) {
             self.abort(activation, "the step has ended", true);
         }
         self.drop_hooks(activation);
+        self.no_longer_deferred(activation);
     }
 
     /// A step that is terminal holds nothing up any more.
