@@ -11,7 +11,7 @@ use std::{
 use futures_util::future::{Either, select};
 use orchestr8_agent_base::context::ExecutionIdentity;
 use orchestr8_schema::{
-    CorrelationId, ExecutionId, Failure, StepPath,
+    CorrelationId, ExecutionId, Failure, StepPath, Timestamp,
     api::{self, ExecutionStatus},
     event::{ApprovalAnswer, Event, Signal},
 };
@@ -409,6 +409,20 @@ impl Snapshot {
             machine::fold(&plan, &mut state, event);
         }
         Self { plan, events, state }
+    }
+
+    /// Folds what came after.
+    pub(crate) fn go_on(&mut self, events: Vec<Event>) {
+        for event in &events {
+            machine::fold(&self.plan, &mut self.state, event);
+        }
+        self.events.extend(events);
+    }
+
+    /// The state, and the time of the last event.
+    pub(crate) fn into_reached(self) -> (State, Timestamp) {
+        let at = self.events.last().map_or_else(Timestamp::default, |last| last.at);
+        (self.state, at)
     }
 
     /// Makes what handles share, for an execution that no driver of this engine holds.

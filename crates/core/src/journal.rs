@@ -170,6 +170,7 @@ impl<'a> Renderer<'a> {
                 }),
             ),
             EventBody::ExecutionStarted { epoch } => ("execution started".to_owned(), json!({ "epoch": epoch })),
+            EventBody::ExecutionRecovered { epoch } => ("execution recovered".to_owned(), json!({ "epoch": epoch })),
             EventBody::ExecutionPaused { reason } => (told("execution paused", reason), json!({ "reason": reason })),
             EventBody::ExecutionResumed { reason } => (told("execution resumed", reason), json!({ "reason": reason })),
             EventBody::ExecutionCancelling(request) => (

@@ -73,6 +73,11 @@ pub enum EventBody {
         /// The epoch of the driver's lease.
         epoch: u64,
     },
+    /// `execution.recovered`: another driver has taken it up, and begins again what was interrupted.
+    ExecutionRecovered {
+        /// The epoch of the driver's lease.
+        epoch: u64,
+    },
     /// `execution.paused`: nothing starts until it is resumed.
     ExecutionPaused {
         /// Why, for people.
@@ -790,6 +795,7 @@ impl EventBody {
         match self {
             Self::ExecutionQueued(_) => "execution.queued",
             Self::ExecutionStarted { .. } => "execution.started",
+            Self::ExecutionRecovered { .. } => "execution.recovered",
             Self::ExecutionPaused { .. } => "execution.paused",
             Self::ExecutionResumed { .. } => "execution.resumed",
             Self::ExecutionCancelling(_) => "execution.cancelling",
@@ -849,6 +855,7 @@ impl EventBody {
         match self {
             Self::ExecutionQueued(_)
             | Self::ExecutionStarted { .. }
+            | Self::ExecutionRecovered { .. }
             | Self::ExecutionPaused { .. }
             | Self::ExecutionResumed { .. }
             | Self::ExecutionCancelling(_)
@@ -933,6 +940,7 @@ impl EventBody {
             Self::PermitWaited(wait) => wait.call.activation(),
             Self::ExecutionQueued(_)
             | Self::ExecutionStarted { .. }
+            | Self::ExecutionRecovered { .. }
             | Self::ExecutionPaused { .. }
             | Self::ExecutionResumed { .. }
             | Self::ExecutionCancelling(_)

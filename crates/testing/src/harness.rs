@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use orchestr8_agent_base::{Agent, AgentRegistry, Tool};
-use orchestr8_core::{Engine, EngineBuilder, ExecutionHandle, MemoryStore, Outcome, Snapshot};
+use orchestr8_core::{Engine, EngineBuilder, ExecutionHandle, Outcome, Snapshot, Store};
 use orchestr8_schema::{
     ValidWorkflow,
     api::{Entry, ExecutionStatus},
@@ -22,7 +22,6 @@ pub struct Harness {
     builder: EngineBuilder,
     agents: AgentRegistry,
     seed: u64,
-    store: MemoryStore,
 }
 
 impl Default for Harness {
@@ -34,12 +33,7 @@ impl Default for Harness {
 impl Harness {
     /// Makes a harness without agents.
     pub fn new() -> Self {
-        Self {
-            builder: Engine::builder(),
-            agents: AgentRegistry::new(),
-            seed: TestClock::SEED,
-            store: MemoryStore::new(),
-        }
+        Self { builder: Engine::builder(), agents: AgentRegistry::new(), seed: TestClock::SEED }
     }
 
     /// Adds an agent.
@@ -75,8 +69,8 @@ impl Harness {
     }
 
     /// Sets where journals are kept.
-    pub fn store(mut self, store: MemoryStore) -> Self {
-        self.store = store;
+    pub fn store(mut self, store: impl Store) -> Self {
+        self.builder = self.builder.store(store);
         self
     }
 
@@ -95,7 +89,6 @@ impl Harness {
     pub fn engine(self) -> Engine {
         self.builder
             .registry(self.agents)
-            .store(self.store)
             .clock(Arc::new(TestClock::new(self.seed)))
             .build()
             .unwrap_or_else(|error| panic!("{error}"))

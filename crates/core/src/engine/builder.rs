@@ -157,6 +157,7 @@ impl EngineBuilder {
                 agents: self.agents,
                 store: self.store.unwrap_or_else(|| Arc::new(MemoryStore::new())),
                 holder: tenure::holder(&*clock),
+                tenure: tenure::Tenure::default(),
                 seed: clock.random(),
                 clock,
                 bus: Arc::new(Bus::default()),

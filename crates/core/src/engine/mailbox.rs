@@ -38,6 +38,8 @@ pub(crate) enum Request {
         requested_by: Option<String>,
         answer: oneshot::Sender<Result<(), Refusal>>,
     },
+    /// Leave the execution as it is for whoever takes it up.
+    Stop,
     /// Start nothing until it is resumed.
     Pause { reason: Option<Arc<str>>, answer: oneshot::Sender<Result<(), Refusal>> },
     /// Go on after a pause.

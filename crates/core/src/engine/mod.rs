@@ -4,6 +4,7 @@ mod builder;
 mod call;
 mod driver;
 pub(crate) mod mailbox;
+mod recover;
 mod request;
 mod slots;
 mod stack;
@@ -31,12 +32,14 @@ use tracing::Instrument;
 
 pub use self::{
     builder::{BuildError, EngineBuilder},
+    recover::{Recovery, TakeUpError},
     request::{StartError, StartRequest, Submission},
 };
 use self::{
     driver::{Driver, drive},
     slots::Slots,
     stack::{LeafStack, Registries},
+    tenure::Tenure,
 };
 use crate::{
     bus::Bus,
@@ -84,6 +87,7 @@ pub(crate) struct EngineShared {
     pub(crate) store: Arc<dyn Store>,
     /// Whose leases the executions that run here are.
     holder: Holder,
+    tenure: Tenure,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) bus: Arc<Bus>,
     pub(crate) slots: Slots,
@@ -120,6 +124,8 @@ const NO_STACK: u32 = u32::MAX;
 impl Engine {
     /// Compiled workflows that an engine keeps at hand; others are compiled again.
     const MAX_PROGRAMS: usize = 64;
+    /// How long executions may take to store what they have when the engine shuts down.
+    const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
     /// Begins an engine.
     pub fn builder() -> EngineBuilder {
@@ -152,6 +158,7 @@ impl Engine {
         if self.shared.drivers.is_closed() {
             return Err(StartError::ShuttingDown);
         }
+        self.shared.begin_tenure().await?;
         let program = self.program(&request.workflow)?;
         let clock = &*self.shared.clock;
         let id = clock::execution_id(clock);
@@ -279,10 +286,22 @@ impl Engine {
 
     /// Takes no more executions and waits until those that run have ended, at most this long. True if they all have.
     ///
-    /// Executions are not cancelled: with a store that outlives the process they can be taken up later.
+    /// Executions are not cancelled. With a store that outlives the process those that have not ended by then are left as they are
+    /// stored, attempts in progress are dropped, and whoever opens the store next takes them up.
     pub async fn shutdown(&self, timeout: Duration) -> bool {
-        self.shared.drivers.close();
-        tokio::time::timeout(timeout, self.shared.drivers.wait()).await.is_ok()
+        let drivers = &self.shared.drivers;
+        drivers.close();
+        let ended = tokio::time::timeout(timeout, drivers.wait()).await.is_ok();
+        if self.shared.store.outlives_process() {
+            self.shared.active.close();
+            for shared in self.shared.live().values() {
+                shared.mailbox().send(mailbox::Request::Stop);
+            }
+            // A store that cannot be written holds them up.
+            let _ = tokio::time::timeout(Self::STOP_TIMEOUT, drivers.wait()).await;
+            self.shared.end_tenure().await;
+        }
+        ended
     }
 
     /// Finds or makes the program of a workflow.

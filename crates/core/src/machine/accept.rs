@@ -66,6 +66,7 @@ pub fn accept(plan: &Plan, state: &State, body: &EventBody) -> Result<(), Refusa
     let fits = match body {
         EventBody::ExecutionQueued(_) => state.sequence == 0,
         EventBody::ExecutionStarted { .. } => state.status == Status::Queued,
+        EventBody::ExecutionRecovered { .. } => true,
         EventBody::ExecutionPaused { .. } => {
             return match state.status {
                 Status::Queued | Status::Running => Ok(()),
@@ -245,14 +246,21 @@ pub fn accept(plan: &Plan, state: &State, body: &EventBody) -> Result<(), Refusa
             is_known && state.can_exceed(*budget)
         }
         EventBody::AttemptStarted { call: CallId::Step(activation), reserved, .. }
-            if state.shortage(plan, *activation, reserved.as_deref()).is_some() =>
+            if !is(state, *activation, Phase::is_in_flight)
+                && state.shortage(plan, *activation, reserved.as_deref()).is_some() =>
         {
             return Err(Refusal::new("the budget does not allow it"));
         }
-        EventBody::AttemptStarted { call: CallId::Step(activation), attempt, .. } => {
+        EventBody::AttemptStarted { call: CallId::Step(activation), attempt, restart, .. } => {
             running(state)
                 && step(state, *activation).is_some_and(|step| match step.phase {
-                    Phase::Scheduled | Phase::Backoff => step.attempts.checked_add(1) == Some(*attempt),
+                    Phase::Scheduled | Phase::Backoff => {
+                        step.attempts.checked_add(1) == Some(*attempt) && *restart == 0
+                    }
+                    // The process that had begun it is gone.
+                    Phase::Running => {
+                        step.attempts == *attempt && *restart == step.restarts + 1 && *restart <= State::MAX_RESTARTS
+                    }
                     _ => false,
                 })
         }

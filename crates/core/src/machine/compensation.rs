@@ -17,7 +17,11 @@ use orchestr8_schema::{
 use serde_json::Value;
 
 use super::{
-    Call, Command, Phase, State, Status, StepState, command::Sink, decide::invalid, fold::Fold, scope::StepScope,
+    Call, Command, Phase, State, Status, StepState,
+    command::Sink,
+    decide::invalid,
+    fold::{Fold, interrupted_too_often},
+    scope::StepScope,
 };
 use crate::plan::Plan;
 
@@ -66,6 +70,13 @@ pub(crate) enum Fate<'a> {
     Completed(u32),
     /// It was not.
     Failed(u32, &'a Failure),
+}
+
+impl Undoing {
+    /// Whether an attempt is in progress.
+    pub(crate) fn is_in_attempt(&self) -> bool {
+        self.phase == Phase::Running
+    }
 }
 
 impl Compensation {
@@ -193,7 +204,11 @@ pub(super) fn fits(plan: &Plan, state: &State, body: &EventBody) -> bool {
             match undoing.phase {
                 Phase::Scheduled | Phase::Backoff => undoing.attempts.checked_add(1) == Some(*attempt) && *restart == 0,
                 // The process that had begun it is gone.
-                Phase::Running => undoing.attempts == *attempt && undoing.restarts.checked_add(1) == Some(*restart),
+                Phase::Running => {
+                    undoing.attempts == *attempt
+                        && undoing.restarts.checked_add(1) == Some(*restart)
+                        && *restart <= State::MAX_RESTARTS
+                }
                 _ => false,
             }
         }
@@ -290,6 +305,22 @@ impl<S: Sink> Fold<'_, S> {
             ending.grace_until = None;
         }
         self.set(Timer::Compensation);
+    }
+
+    /// Another driver goes on with compensation, which has all of its time anew.
+    pub(super) fn compensation_recovered(&mut self) {
+        let due_at = self.at.plus(self.plan.limits().compensation);
+        let Some(compensation) = self.state.compensation.as_deref_mut() else { return };
+        if !compensation.is_late {
+            compensation.due_at = due_at;
+        }
+        if let Some(undoing) = &mut compensation.undoing
+            && undoing.phase == Phase::Running
+            && undoing.restarts >= State::MAX_RESTARTS
+        {
+            undoing.error = Some(Arc::new(interrupted_too_often()));
+            undoing.phase = Phase::Answered;
+        }
     }
 
     /// The time of compensation is over: what runs is dropped, and the rest is left as it is.

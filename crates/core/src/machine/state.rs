@@ -317,6 +317,9 @@ impl State {
         state
     }
 
+    /// How often an attempt is begun again after a crash.
+    pub const MAX_RESTARTS: u32 = 3;
+
     /// Returns the status.
     #[must_use]
     pub fn status(&self) -> Status {

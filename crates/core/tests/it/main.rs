@@ -13,6 +13,7 @@ mod hostile_agents;
 mod limits;
 mod pauses;
 mod queues;
+mod recovery;
 mod standstill;
 mod tools;
 mod watching;

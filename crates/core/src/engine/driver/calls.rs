@@ -29,7 +29,7 @@ use crate::{
     machine::{
         Call, Phase,
         budget::{Shortage, exceeded},
-        compensation::Fate,
+        compensation::{Fate, Undoing},
     },
     telemetry,
 };
@@ -37,13 +37,13 @@ use crate::{
 /// A call of one step.
 pub(super) struct Entry {
     pub(super) id: CallId,
+    /// The attempt that the call begins with, and how often processes that are gone had begun it.
+    begins_with: (u32, u32),
     pub(super) state: Arc<CallState>,
     /// Absent while it is in flight.
     pub(super) future: Option<CallFuture>,
     /// The number of its layers; absent for a hook that this engine does not have.
     pub(super) stack: Option<u32>,
-    /// How often its first attempt was begun before.
-    restart: u32,
     pub(super) has_slot: bool,
     pub(super) wants_slot: bool,
     /// It waits for what others have reserved of a budget.
@@ -58,7 +58,6 @@ pub(super) struct Prepared {
     pub(super) stack: Option<u32>,
     pub(super) context: AgentContext,
     pub(super) span: Span,
-    pub(super) restart: u32,
 }
 
 /// Hooks are called beside the slots.
@@ -69,7 +68,7 @@ fn needs_slot(call: CallId) -> bool {
 impl Driver {
     /// Makes the future of a call. Nothing happens before it is polled. Absent for a step that calls nothing.
     pub(super) fn open(&mut self, call: Call, places: Places, has_slot: bool) -> Option<usize> {
-        let Prepared { stack, context, span, restart } = match call.id {
+        let Prepared { stack, context, span } = match call.id {
             CallId::Step(_) | CallId::Compensation(_) => self.prepare_step(call.id)?,
             CallId::Hook(activation) => self.prepare_hook(activation)?,
         };
@@ -88,10 +87,10 @@ impl Driver {
         };
         let key = self.calls.insert(Entry {
             id: call.id,
+            begins_with: (call.attempt, call.restart),
             state,
             future: Some(future),
             stack,
-            restart,
             has_slot: has_slot && needs_slot(call.id),
             wants_slot: false,
             deferred: false,
@@ -155,11 +154,7 @@ impl Driver {
         if let Some(key) = key {
             context = context.idempotency_key(key);
         }
-        let restart = match call {
-            CallId::Compensation(activation) => self.state.undoing(activation).map_or(0, |undoing| undoing.restarts),
-            _ => known.restarts,
-        };
-        Some(Prepared { stack: Some(stack), context: context.build(), span, restart })
+        Some(Prepared { stack: Some(stack), context: context.build(), span })
     }
 
     /// Finds the open call of this name.
@@ -259,6 +254,7 @@ impl Driver {
                 Signal::Circuit(change) => {
                     let change = self.circuit_change(call, &change);
                     self.tell(EventBody::CircuitChanged(Arc::new(change)));
+                    self.engine.note_resilience();
                 }
                 Signal::Waited { queue, key, time: waited, rejected } => {
                     let wait = PermitWait { call, queue, key, waited, rejected };
@@ -320,7 +316,10 @@ impl Driver {
         }
         let entry = &self.calls[key];
         let reserved = self.estimate(entry.id);
-        if let CallId::Step(activation) = entry.id {
+        // What an interrupted attempt has reserved it holds still.
+        if let CallId::Step(activation) = entry.id
+            && !self.is_in_attempt(entry.id)
+        {
             match self.state.shortage(&self.program.plan, activation, reserved.as_deref()) {
                 None => {}
                 Some(Shortage::Taken) => return self.defer(key),
@@ -328,7 +327,9 @@ impl Driver {
             }
         }
         let entry = &self.calls[key];
-        let (call, attempt, restart) = (entry.id, entry.state.attempt(), entry.restart);
+        let (call, attempt) = (entry.id, entry.state.attempt());
+        let (first, restarts) = entry.begins_with;
+        let restart = if attempt == first { restarts } else { 0 };
         let stack = entry.stack.and_then(|stack| self.program.stack(stack));
         let timeout = stack.map(LeafStack::timeout);
         // An execution that is ending refuses, and has aborted the call already.
@@ -350,7 +351,8 @@ impl Driver {
             Ok(output) => {
                 EventBody::AttemptFinished { call, attempt, result: Ok(Arc::new(output)), is_final: true, usage }
             }
-            Err(error) if in_attempt => {
+            // An interrupted attempt stays open until it is begun again, which a circuit or a deadline may forbid.
+            Err(error) if in_attempt || self.is_in_attempt(call) => {
                 let result = Err(Arc::new(of_attempt(error.to_failure(), attempt)));
                 EventBody::AttemptFinished { call, attempt, result, is_final: true, usage }
             }
@@ -358,6 +360,15 @@ impl Driver {
         };
         self.tell(body);
         self.record_end(&span, call);
+    }
+
+    /// Whether the journal knows of an attempt that has begun and not ended.
+    fn is_in_attempt(&self, call: CallId) -> bool {
+        match call {
+            CallId::Step(activation) => self.state.activation(activation).is_some_and(|step| step.phase.is_in_flight()),
+            CallId::Hook(activation) => self.state.is_hook_in_attempt(activation),
+            CallId::Compensation(activation) => self.state.undoing(activation).is_some_and(Undoing::is_in_attempt),
+        }
     }
 
     /// Writes down in the span of a call how the machine has decided that it ended.

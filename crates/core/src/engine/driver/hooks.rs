@@ -48,7 +48,7 @@ impl Driver {
         if let Some(leaf) = leaf {
             context = context.config(Arc::clone(&leaf.config));
         }
-        Some(Prepared { stack: self.hook_stack(activation), context: context.build(), span, restart: called.restart })
+        Some(Prepared { stack: self.hook_stack(activation), context: context.build(), span })
     }
 
     /// The layers around the hook that is called; absent if this engine does not have it.

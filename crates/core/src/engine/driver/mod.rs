@@ -57,8 +57,17 @@ const NO_CALL: u32 = u32::MAX;
 /// Drives one execution to its end. The future never fails: how it ended is left in [`Shared`].
 pub(super) async fn drive(mut driver: Driver) {
     let end = EndOnDrop { engine: Arc::clone(&driver.engine), shared: Arc::clone(&driver.shared) };
-    match driver.run().await {
+    let run = driver.run().await;
+    if driver.stopping {
+        // Somebody else may take it up at once. A lease that cannot be released ends by itself.
+        let _ = driver.engine.store.release(&driver.lease).await;
+    }
+    match run {
         Ok(()) => end.shared.end(Ok(std::mem::replace(&mut driver.state, State::new(&driver.program.plan)))),
+        Err(lost) if driver.stopping => {
+            tracing::info!("the execution is left for whoever takes it up");
+            end.shared.end(Err(lost));
+        }
         Err(lost) => {
             tracing::error!(error = &lost as &dyn std::error::Error, "the execution is no longer driven here");
             end.shared.end(Err(lost));
@@ -124,6 +133,10 @@ pub(super) struct Driver {
     timers: Timers,
     /// Answers of agents since other tasks had a turn.
     answers_taken: usize,
+    /// Taken up from another driver, and not begun by this one.
+    recovers: bool,
+    /// The engine shuts down: what is stored stays as it is, and nothing else happens.
+    stopping: bool,
 }
 
 /// The answer to a request, and whom it is for.
@@ -142,11 +155,24 @@ impl Driver {
         span: Span,
         queued: &Event,
     ) -> Self {
-        let timeline = Timeline::begin(&*engine.clock, queued.at);
         let mut state = State::new(&program.plan);
         machine::fold(&program.plan, &mut state, queued);
+        let driver = Self::of(engine, shared, program, lease, span, (state, queued.at));
+        driver.engine.bus.publish(&driver.origin, 1, std::slice::from_ref(queued));
+        driver
+    }
+
+    /// Makes the driver of an execution that another one has brought to this state, its last event being of this time.
+    pub(super) fn of(
+        engine: Arc<EngineShared>,
+        shared: Arc<Shared>,
+        program: Arc<Program>,
+        lease: Lease,
+        span: Span,
+        (state, at): (State, Timestamp),
+    ) -> Self {
+        let timeline = Timeline::begin(&*engine.clock, at);
         let origin = Arc::new(Origin { identity: Arc::clone(shared.identity()), plan: Arc::clone(&program.plan) });
-        engine.bus.publish(&origin, 1, std::slice::from_ref(queued));
         Self {
             slots: Held { engine: Arc::clone(&engine), shared: Arc::clone(&shared), count: 0 },
             hook_calls: HashMap::new(),
@@ -160,8 +186,9 @@ impl Driver {
             lease,
             span,
             timeline,
+            recovers: state.status() != Status::Queued,
+            stored: state.sequence(),
             state,
-            stored: 1,
             batch: Vec::new(),
             at: None,
             commands: Vec::new(),
@@ -175,16 +202,25 @@ impl Driver {
             in_flight: FuturesUnordered::new(),
             timers: Timers::default(),
             answers_taken: 0,
+            stopping: false,
         }
     }
 
     async fn run(&mut self) -> Result<(), Lost> {
-        let Some(_active) = self.admitted().await? else { return Ok(()) };
-        self.tell(EventBody::ExecutionStarted { epoch: self.lease.epoch });
+        let _active = if self.recovers {
+            self.recover().await?
+        } else {
+            let Some(active) = self.admitted().await? else { return Ok(()) };
+            self.tell(EventBody::ExecutionStarted { epoch: self.lease.epoch });
+            Some(active)
+        };
         loop {
             std::future::poll_fn(|cx| self.gather(cx)).await;
             if self.store_and_carry_out().await? {
                 return Ok(());
+            }
+            if self.stopping {
+                return Err(Lost::stopped());
             }
             if self.answers_taken >= TURN {
                 self.answers_taken = 0;
@@ -197,6 +233,20 @@ impl Driver {
                 .await;
             }
         }
+    }
+
+    /// Begins where another driver has stopped: what is outstanding is carried out, and nothing else. What is paused is not counted
+    /// among the active ones.
+    async fn recover(&mut self) -> Result<Option<tokio::sync::OwnedSemaphorePermit>, Lost> {
+        let active = match self.state.status() {
+            Status::Paused => None,
+            _ => Some(Arc::clone(&self.engine.active).acquire_owned().await.map_err(|_| Lost::stopped())?),
+        };
+        self.tell(EventBody::ExecutionRecovered { epoch: self.lease.epoch });
+        // What the fold of this batch asks for is outstanding, too, but for the end itself.
+        self.commands.retain(|command| matches!(command, Command::Finish(_)));
+        machine::outstanding(&self.program.plan, &self.state, &mut self.commands);
+        Ok(active)
     }
 
     /// Waits until the engine may have one more active execution. Until then only requests are heard; `None` means that one has
@@ -212,13 +262,14 @@ impl Driver {
                     return Poll::Ready(Some(permit));
                 }
                 self.take_requests();
-                if self.batch.is_empty() && self.answers.is_empty() { Poll::Pending } else { Poll::Ready(None) }
+                if self.is_idle() { Poll::Pending } else { Poll::Ready(None) }
             })
             .await;
             match admitted {
                 Some(Ok(permit)) => return Ok(Some(permit)),
                 Some(Err(_)) => return Err(Lost::stopped()),
                 None if self.store_and_carry_out().await? => return Ok(None),
+                None if self.stopping => return Err(Lost::stopped()),
                 None if self.state.status() == Status::Paused => {
                     permit.set(Arc::clone(&self.engine.active).acquire_owned());
                 }
@@ -249,7 +300,7 @@ impl Driver {
     }
 
     fn is_idle(&self) -> bool {
-        self.batch.is_empty() && self.answers.is_empty() && self.runnable.is_empty()
+        self.batch.is_empty() && self.answers.is_empty() && self.runnable.is_empty() && !self.stopping
     }
 
     /// Takes requests up to one that begins or ends a pause: a call that is taken back then is gone before it is asked for
@@ -263,6 +314,7 @@ impl Driver {
                     let result = self.feed(EventBody::ExecutionCancelling(Arc::new(cancelling)));
                     self.answers.push(Answer { to: answer, result });
                 }
+                Request::Stop => self.stopping = true,
                 Request::Pause { reason, answer } => {
                     let result = self.feed(EventBody::ExecutionPaused { reason });
                     self.waiting.retain(|waiter| waits(waiter, &self.state, &self.calls));

@@ -5,6 +5,7 @@
 
 mod composite;
 mod ending;
+mod recovery;
 mod step;
 
 use std::{sync::Arc, time::Duration};
@@ -15,7 +16,7 @@ use orchestr8_schema::{
     validate::ValidKind,
 };
 
-pub(super) use self::step::approval_result;
+pub(super) use self::{recovery::interrupted_too_often, step::approval_result};
 use super::{
     Call, Command, Phase, State, Status,
     accept::accept,
@@ -121,6 +122,7 @@ impl<S: Sink> Fold<'_, S> {
                 self.state.queued = Some(Arc::clone(queued));
             }
             EventBody::ExecutionStarted { .. } => self.execution_started(),
+            EventBody::ExecutionRecovered { .. } => self.execution_recovered(),
             EventBody::ExecutionPaused { .. } => self.paused(),
             EventBody::ExecutionResumed { .. } => self.resumed(),
             EventBody::ExecutionCancelling(cancelling) => self.cancelling(cancelling),

@@ -115,8 +115,14 @@ impl<S: Sink> Fold<'_, S> {
     }
 
     pub(super) fn attempt_started(&mut self, activation: Activation, attempt: u32, restart: u32) {
-        self.state.in_flight += 1;
         let at = self.at;
+        let step = self.step(activation);
+        if step.phase.is_in_flight() {
+            // Begun again: nothing has changed but when.
+            (step.restarts, step.attempt_at) = (restart, Some(at));
+            return;
+        }
+        self.state.in_flight += 1;
         let step = self.step(activation);
         step.attempts = attempt;
         step.restarts = restart;

@@ -101,7 +101,6 @@ pub(crate) enum HookSource {
 pub(crate) struct HookInProgress<'a> {
     pub(crate) hook: HookRef,
     pub(crate) input: Option<&'a Arc<Value>>,
-    pub(crate) restart: u32,
     pub(crate) since: Timestamp,
 }
 
@@ -175,12 +174,16 @@ impl State {
     pub(crate) fn hook_in_progress(&self, plan: &Plan, activation: Activation) -> Option<HookInProgress<'_>> {
         let run = self.hooks.runs.get(&activation)?;
         let hook = *self.hooks_of(plan, activation, run.stage).get(run.place)?;
-        let (input, restart) = match &run.call {
-            HookCall::Called { input } => (Some(input), 0),
-            HookCall::InAttempt { input, restart } => (Some(input), *restart),
-            HookCall::Due | HookCall::Answered(_) => (None, 0),
+        let input = match &run.call {
+            HookCall::Called { input } | HookCall::InAttempt { input, .. } => Some(input),
+            HookCall::Due | HookCall::Answered(_) => None,
         };
-        Some(HookInProgress { hook, input, restart, since: run.since })
+        Some(HookInProgress { hook, input, since: run.since })
+    }
+
+    /// Whether an attempt of the hook that is called about an activation is in progress.
+    pub(crate) fn is_hook_in_attempt(&self, activation: Activation) -> bool {
+        self.hooks.runs.get(&activation).is_some_and(|run| matches!(run.call, HookCall::InAttempt { .. }))
     }
 
     /// Whether an attempt's event fits the hook that is being called.

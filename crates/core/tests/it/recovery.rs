@@ -1,0 +1,314 @@
+//! Executions whose process is gone: taken up from their journals, without running again what was committed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use orchestr8_agent_base::Clock;
+use orchestr8_core::{
+    Engine, ExecutionHandle, MemoryStore, Snapshot, Store,
+    engine::TakeUpError,
+    store::{Created, Holder, HolderId, IdempotencyRecord, Lease, Page, Query, Retention, StoreError, Tenancy},
+};
+use orchestr8_schema::{
+    ErrorKind, ExecutionId, Timestamp, ValidWorkflow,
+    api::ExecutionStatus,
+    event::{Event, EventBody, Signal},
+};
+use orchestr8_testing::{Records, Scripted, TestClock, scripted};
+use serde_json::{Value, json};
+
+use crate::{step, workflow, workflow_with};
+
+/// A memory store as a process sees it that dies after some appends: what comes later is never stored.
+#[derive(Clone, Debug)]
+struct Dying {
+    store: MemoryStore,
+    appends: Arc<AtomicU64>,
+}
+
+impl Dying {
+    fn after(store: &MemoryStore, appends: u64) -> Self {
+        Self { store: store.clone(), appends: Arc::new(AtomicU64::new(appends)) }
+    }
+}
+
+#[async_trait]
+impl Store for Dying {
+    fn outlives_process(&self) -> bool {
+        false
+    }
+
+    async fn create(
+        &self,
+        first: Event,
+        request: Option<IdempotencyRecord>,
+        holder: HolderId,
+    ) -> Result<Created, StoreError> {
+        self.store.create(first, request, holder).await
+    }
+
+    async fn append(&self, lease: &Lease, expected_sequence: u64, events: &mut Vec<Event>) -> Result<(), StoreError> {
+        if self.appends.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_err() {
+            // The driver drops everything at once, as a process does that dies.
+            return Err(StoreError::Conflict(lease.execution_id));
+        }
+        self.store.append(lease, expected_sequence, events).await
+    }
+
+    async fn load(&self, execution: ExecutionId, after: u64) -> Result<Vec<Event>, StoreError> {
+        self.store.load(execution, after).await
+    }
+
+    async fn list(&self, query: &Query) -> Result<Page, StoreError> {
+        self.store.list(query).await
+    }
+
+    async fn renew(&self, holder: &Holder, until: Timestamp) -> Result<(), StoreError> {
+        self.store.renew(holder, until).await
+    }
+
+    async fn unfinished(&self, after: Option<ExecutionId>, limit: usize) -> Result<Vec<Tenancy>, StoreError> {
+        self.store.unfinished(after, limit).await
+    }
+
+    async fn claim(&self, seen: &Tenancy, holder: HolderId) -> Result<Lease, StoreError> {
+        self.store.claim(seen, holder).await
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
+        self.store.release(lease).await
+    }
+
+    async fn keep(&self, name: &str, text: &str) -> Result<(), StoreError> {
+        self.store.keep(name, text).await
+    }
+
+    async fn kept(&self, name: &str) -> Result<Option<String>, StoreError> {
+        self.store.kept(name).await
+    }
+
+    async fn prune(&self, retention: &Retention, now: Timestamp) -> Result<usize, StoreError> {
+        self.store.prune(retention, now).await
+    }
+}
+
+/// The agents of the workflows below, all of which write down their calls.
+fn agents() -> (Vec<Scripted>, Vec<Records>) {
+    let agents = vec![
+        scripted("echo"),
+        scripted("slow").delays(Duration::from_secs(3)),
+        scripted("flaky").fails_times(2, ErrorKind::Network),
+        scripted("broken").fails(ErrorKind::Validation),
+        scripted("count").returns(json!({ "n": 1 })),
+    ];
+    let records = agents.iter().map(Scripted::records).collect();
+    (agents, records)
+}
+
+fn engine(store: impl Store, agents: &[Scripted], clock: &Arc<TestClock>) -> Engine {
+    let builder = Engine::builder().store(store).clock(Arc::clone(clock) as Arc<dyn Clock>);
+    agents.iter().cloned().fold(builder, orchestr8_core::EngineBuilder::agent).build().expect("built")
+}
+
+/// One of each kind of step, with retries, fallbacks, timers and failures.
+fn workflows() -> Vec<(&'static str, ValidWorkflow)> {
+    let input = |id: &str, agent: &str, dependencies: &[&str], input: Value| {
+        let mut step = step(id, agent, dependencies);
+        step["input"] = input;
+        step
+    };
+    let mut with_fallback = step("tries", "broken", &[]);
+    with_fallback["onError"] = json!("fallback");
+    with_fallback["fallbackStepId"] = json!("instead");
+    let retried = json!({ "retry": { "maxAttempts": 4, "jitter": false }, "onFailure": "stop" });
+    let documents = [
+        ("chain", workflow(json!([step("a", "echo", &[]), step("b", "slow", &["a"]), step("c", "echo", &["b"])]))),
+        (
+            "diamond",
+            workflow_with(
+                json!([
+                    input("a", "echo", &[], json!({ "x": "${inputs.x}" })),
+                    step("b", "slow", &["a"]),
+                    step("c", "flaky", &["a"]),
+                    input("d", "echo", &["b", "c"], json!({ "b": "${steps.b.output}", "a": "${steps.a.output.x}" })),
+                ]),
+                retried,
+            ),
+        ),
+        ("fallback", workflow(json!([with_fallback, step("instead", "slow", &[]), step("after", "echo", &["tries"])]))),
+        (
+            "map",
+            workflow(json!([
+                { "id": "all", "map": { "items": "${inputs.items}", "as": "item", "concurrency": 2,
+                  "steps": [input("one", "slow", &[], json!({ "item": "${item}" }))] } },
+                input("sum", "echo", &["all"], json!({ "all": "${steps.all.output}" })),
+            ])),
+        ),
+        (
+            "loop",
+            workflow(json!([
+                { "id": "again", "loop": { "until": "loop.index == `2`", "maxIterations": 5, "steps": [step("turn", "slow", &[])] } },
+            ])),
+        ),
+        (
+            "wait",
+            workflow(json!([
+                step("a", "echo", &[]),
+                { "id": "pause", "wait": { "duration": "10s" }, "dependencies": ["a"] },
+                { "id": "told", "wait": { "signal": "go", "timeout": "1h" }, "dependencies": ["pause"] },
+                step("b", "slow", &["told"]),
+            ])),
+        ),
+        ("failing", workflow(json!([step("a", "slow", &[]), step("b", "broken", &["a"]), step("c", "echo", &["b"])]))),
+    ];
+    let valid = |(name, document): (&'static str, Value)| {
+        let workflow = ValidWorkflow::from_value(&document).unwrap_or_else(|error| unreachable!("{name}: {error}"));
+        (name, workflow)
+    };
+    documents.into_iter().map(valid).collect()
+}
+
+/// Drives an execution to its end by engines that each die after so many appends, the first one after `first`. Whatever each
+/// finds committed is not run again.
+async fn live_on(workflow: &ValidWorkflow, first: u64, each: u64) -> (Snapshot, u32) {
+    let store = MemoryStore::new();
+    let ((agents, records), clock) = (agents(), Arc::new(TestClock::new(7)));
+    let begun = engine(Dying::after(&store, first), &agents, &clock);
+    let mut handle = begun.start(workflow, json!({ "x": 1, "items": [1, 2, 3, 4] })).await.expect("started");
+    let id = handle.id();
+    let mut lives = 1;
+    loop {
+        tell(&handle).await;
+        let _ = handle.outcome().await;
+        let snapshot = begun.snapshot(id).await.expect("read");
+        if snapshot.state().status().is_terminal() {
+            check_keys(&records);
+            return (snapshot, lives);
+        }
+        let before = calls(&records);
+        let next = engine(Dying::after(&store, each), &agents, &clock);
+        let recovery = next.recover().await.expect("recovered");
+        assert!(recovery.failed.is_empty(), "{recovery:?}");
+        handle = recovery.taken_up.into_iter().next().expect("one is left");
+        lives += 1;
+        tell(&handle).await;
+        let _ = handle.outcome().await;
+        for (path, count) in &before {
+            let done = snapshot.state().steps().iter().enumerate().any(|(index, step)| {
+                let activation = orchestr8_schema::event::Activation(index as u32);
+                let known = snapshot.state().step_path(snapshot.plan(), activation);
+                step.phase.is_terminal() && known.is_some_and(|known| known.as_str() == path)
+            });
+            assert!(!done || calls(&records)[path] == *count, "`{path}` was committed and has run again");
+        }
+        assert!(lives < 100, "it does not come to its end");
+    }
+}
+
+/// Sends the signal that one of the workflows waits for. It is ignored by who knows it, and lost with whoever dies before it is
+/// stored.
+async fn tell(handle: &ExecutionHandle) {
+    let signal = Signal { name: "go".into(), payload: json!(1), signal_id: Some("one".into()), step_path: None };
+    let _ = tokio::time::timeout(Duration::from_secs(1), handle.signal(signal)).await;
+}
+
+/// How often each step was called.
+fn calls(records: &[Records]) -> BTreeMap<String, usize> {
+    let mut calls = BTreeMap::new();
+    for record in records.iter().flat_map(Records::all) {
+        *calls.entry(record.step_path).or_default() += 1;
+    }
+    calls
+}
+
+/// All calls of a step bear one key, and no two steps share one.
+fn check_keys(records: &[Records]) {
+    let mut keys: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for record in records.iter().flat_map(Records::all) {
+        keys.entry(record.step_path).or_default().insert(record.idempotency_key);
+    }
+    assert!(keys.values().all(|keys| keys.len() == 1), "{keys:?}");
+    let distinct: BTreeSet<_> = keys.values().flatten().collect();
+    assert_eq!(distinct.len(), keys.len());
+}
+
+/// What an execution came to, times aside.
+fn result(snapshot: &Snapshot) -> impl PartialEq + Debug + use<> {
+    let steps = snapshot.state().steps().iter();
+    let steps: Vec<_> = steps.map(|step| (step.phase, step.attempts, step.output.as_deref().cloned())).collect();
+    (snapshot.status(), snapshot.outputs(), steps)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_may_die_after_any_append_and_the_result_is_the_same() {
+    for (name, workflow) in workflows() {
+        let (undisturbed, lives) = live_on(&workflow, u64::MAX, 0).await;
+        assert_eq!(lives, 1);
+        let batches = undisturbed.events().len() as u64;
+        for appends in 0..batches {
+            let (survived, lives) = live_on(&workflow, appends, u64::MAX).await;
+            assert_eq!(result(&survived), result(&undisturbed), "`{name}` after {appends} appends, in {lives} lives");
+        }
+        // More often, and a step that takes long would be begun again too often.
+        for each in [4, 5, 7] {
+            let (survived, lives) = live_on(&workflow, 0, each).await;
+            assert_eq!(
+                result(&survived),
+                result(&undisturbed),
+                "`{name}`, dying every {each} appends, in {lives} lives"
+            );
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_kills_its_process_is_begun_again_three_times_and_no_more() {
+    let workflow = ValidWorkflow::from_value(&workflow(json!([step("deadly", "slow", &[])]))).expect("valid");
+    let (survived, lives) = live_on(&workflow, 1, 1).await;
+    assert_eq!((survived.status(), lives), (ExecutionStatus::Failed, 5));
+    let step = &survived.state().steps()[0];
+    assert_eq!((step.attempts, step.restarts), (1, 3));
+    assert_eq!(step.error.as_ref().map(|error| error.code), Some(ErrorKind::Internal));
+    let recovered = survived.events().iter().filter(|event| matches!(event.body, EventBody::ExecutionRecovered { .. }));
+    assert_eq!(recovered.count(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn timers_keep_their_times_and_those_overdue_fire_at_once() {
+    let (_, workflow) = workflows().into_iter().find(|(name, _)| *name == "wait").expect("one");
+    let store = MemoryStore::new();
+    let ((agents, _), clock) = (agents(), Arc::new(TestClock::new(7)));
+    // Dies once the wait for 10 s has begun.
+    let first = engine(Dying::after(&store, 2), &agents, &clock);
+    let began = tokio::time::Instant::now();
+    let handle = first.start(&workflow, json!({})).await.expect("started");
+    let ended = handle.outcome().await;
+    assert!(ended.is_err());
+    let next = engine(store.clone(), &agents, &clock);
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let taken = next.recover().await.expect("recovered").taken_up;
+    let signal = Signal { name: "go".into(), payload: json!(1), signal_id: None, step_path: None };
+    taken[0].signal(signal).await.expect("told");
+    assert!(taken[0].outcome().await.expect("driven").is_completed());
+    let took = began.elapsed();
+    assert!(took >= Duration::from_secs(13) && took < Duration::from_secs(18), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_driven_here_is_not_taken_up_and_who_has_ended_neither() {
+    let ((agents, _), clock) = (agents(), Arc::new(TestClock::new(7)));
+    let engine = engine(MemoryStore::new(), &agents, &clock);
+    let workflow = ValidWorkflow::from_value(&workflow(json!([step("a", "slow", &[])]))).expect("valid");
+    let handle = engine.start(&workflow, json!({})).await.expect("started");
+    assert!(engine.recover().await.expect("looked").taken_up.is_empty());
+    handle.outcome().await.expect("driven");
+    assert!(matches!(engine.take_up(handle.id()).await, Err(TakeUpError::Nothing)));
+}
