@@ -1,13 +1,15 @@
 //! What may be written on the command line. Doc comments are the help.
 
+use std::path::PathBuf;
+
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand};
 
 #[cfg(feature = "server")]
 use crate::commands::server::ServerArgs;
 use crate::{
     commands::{
-        graph::GraphArgs, inspect::InspectArgs, lsp::LspArgs, run::RunArgs, schema::SchemaArgs, validate::ValidateArgs,
-        version::VersionArgs,
+        graph::GraphArgs, inspect::InspectArgs, lsp::LspArgs, resume::ResumeArgs, run::RunArgs, schema::SchemaArgs,
+        validate::ValidateArgs, version::VersionArgs,
     },
     telemetry::Verbosity,
     ui::{Color, Format, Ui},
@@ -45,6 +47,9 @@ pub(crate) struct GlobalArgs {
     /// Tell more: once for debugging, twice for everything
     #[arg(short, long, global = true, action = ArgAction::Count)]
     verbose: u8,
+    /// Where executions are kept [env: ORCHESTR8_HOME] [default: ~/.orchestr8]
+    #[arg(long, global = true, value_name = "DIRECTORY")]
+    pub(crate) data_dir: Option<PathBuf>,
     /// When to use colours
     #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
     pub(crate) color: Color,
@@ -73,6 +78,7 @@ impl GlobalArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Run(RunArgs),
+    Resume(ResumeArgs),
     Validate(ValidateArgs),
     Graph(GraphArgs),
     Inspect(InspectArgs),

@@ -12,6 +12,7 @@ use crate::{
     Error, Exit,
     args::{Args, Command},
     commands,
+    data::DataDir,
     telemetry::{self, Logs, Verbosity},
     ui::{Format, Ui},
 };
@@ -28,7 +29,9 @@ pub fn run(args: impl IntoIterator<Item = impl Into<OsString>>) -> ExitCode {
     let verbosity = args.global.verbosity().unwrap_or(args.command.usual_verbosity());
     // It lives until the end is known, so that the spans of a failure leave too.
     let _telemetry = telemetry::start(Logs { verbosity, json: ui.is_json(), color: args.global.color });
-    let result = panic::catch_unwind(AssertUnwindSafe(|| args.command.run(ui)));
+    let result = panic::catch_unwind(AssertUnwindSafe(|| {
+        args.command.run(ui, || DataDir::find(args.global.data_dir.as_deref()))
+    }));
     match result.unwrap_or_else(|_| Err(Error::internal("this is a defect of the program; the line above says where")))
     {
         Ok(exit) => exit.into(),
@@ -40,16 +43,17 @@ pub fn run(args: impl IntoIterator<Item = impl Into<OsString>>) -> ExitCode {
 }
 
 impl Command {
-    fn run(self, ui: Ui) -> Result<Exit, Error> {
+    fn run(self, ui: Ui, data: impl FnOnce() -> Result<DataDir, Error>) -> Result<Exit, Error> {
         match self {
-            Self::Run(args) => commands::run::run(ui, &args),
+            Self::Run(args) => commands::run::run(ui, &args, &data()?),
+            Self::Resume(args) => commands::resume::resume(ui, &args, &data()?),
             Self::Validate(args) => commands::validate::validate(ui, &args),
             Self::Graph(args) => commands::graph::graph(ui, &args),
             Self::Inspect(args) => commands::inspect::inspect(ui, &args),
             Self::Schema(args) => commands::schema::schema(ui, &args),
             Self::Lsp(args) => commands::lsp::lsp(ui, &args),
             #[cfg(feature = "server")]
-            Self::Server(args) => commands::server::server(ui, &args),
+            Self::Server(args) => commands::server::server(ui, &args, &data()?),
             Self::Version(args) => commands::version::version(ui, &args),
         }
     }

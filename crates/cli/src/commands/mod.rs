@@ -3,6 +3,7 @@
 pub mod graph;
 pub mod inspect;
 pub mod lsp;
+pub mod resume;
 pub mod run;
 pub mod schema;
 #[cfg(feature = "server")]

@@ -8,17 +8,22 @@ use std::{
 };
 
 use clap::Args;
-use orchestr8_core::Engine;
+use orchestr8_core::{
+    Engine,
+    store::{Holder, SqliteStore},
+};
 use orchestr8_schema::Millis;
 use serde_json::json;
 use tokio::{net::TcpListener, runtime::Runtime};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
     Error, Exit, agents,
+    data::{self, DataDir},
     interrupt::{Interrupts, Urgency},
     server::{Access, Ended, Service, Token, serve},
     ui::Ui,
+    wording::count,
 };
 
 /// Serves executions over HTTP, in the foreground.
@@ -51,22 +56,74 @@ pub struct ServerArgs {
         hide_env_values = true
     )]
     shutdown_timeout: Millis,
+    /// Leave executions alone whose process died
+    #[arg(long)]
+    no_recover: bool,
+}
+
+/// What looks for executions that nobody drives, and drops those that ended long ago.
+#[derive(Debug)]
+struct Keeper {
+    engine: Engine,
+    store: SqliteStore,
+}
+
+impl Keeper {
+    /// How often old executions are dropped, in rounds of looking for those that nobody drives.
+    const ROUNDS_BETWEEN_PRUNES: u32 = 360;
+
+    fn of(engine: Engine, store: SqliteStore) -> Self {
+        Self { engine, store }
+    }
+
+    /// Looks once, and tells how many executions go on here.
+    async fn recover(&self) -> usize {
+        match self.engine.recover().await {
+            Ok(recovery) => {
+                for (id, error) in &recovery.failed {
+                    tracing::error!(execution_id = %id, error = error as &dyn std::error::Error, "an execution cannot go on");
+                }
+                recovery.taken_up.len()
+            }
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "looking for executions that nobody drives");
+                0
+            }
+        }
+    }
+
+    async fn keep(self) {
+        let mut rounds = 0;
+        loop {
+            if rounds % Self::ROUNDS_BETWEEN_PRUNES == 0 {
+                data::prune(&self.store, &self.engine).await;
+            }
+            rounds += 1;
+            tokio::time::sleep(Holder::RENEWAL).await;
+            self.recover().await;
+        }
+    }
 }
 
 const DEFAULT_PORT: u16 = 8088;
 
-pub(crate) fn server(ui: Ui, args: &ServerArgs) -> Result<Exit, Error> {
+pub(crate) fn server(ui: Ui, args: &ServerArgs, data: &DataDir) -> Result<Exit, Error> {
     let access = args.access()?;
     let address = SocketAddr::new(args.host, args.port()?);
     if std::env::var_os("BIND_ADDRESS").is_some() {
         ui.warn("BIND_ADDRESS is ignored; use --host");
     }
+    let store = data.open_store()?;
     let engine = Engine::builder()
         .registry(agents::built_in()?)
+        .store(store.clone())
         .build()
         .map_err(|error| Error::internal("making the engine").with_source(error))?;
     let runtime = Runtime::new().map_err(|error| Error::internal("starting the runtime").with_source(error))?;
-    let exit = runtime.block_on(listen(ui, address, Service::new(engine, access), args.shutdown_timeout.as_duration()));
+    let exit = runtime.block_on(async {
+        let recovery = (!args.no_recover).then(|| Keeper::of(engine.clone(), store));
+        listen(ui, address, Service::new(engine, access), recovery, args.shutdown_timeout.as_duration()).await
+    });
     // After a second Ctrl-C somebody may still be busy, and nobody waits for it.
     runtime.shutdown_background();
     exit
@@ -122,17 +179,30 @@ fn address(text: &str) -> Result<IpAddr, String> {
     text.trim_matches(['[', ']']).parse().map_err(|_| "expected `localhost` or an IP address".to_owned())
 }
 
-async fn listen(ui: Ui, address: SocketAddr, service: Service, grace: Duration) -> Result<Exit, Error> {
+async fn listen(
+    ui: Ui,
+    address: SocketAddr,
+    service: Service,
+    keeper: Option<Keeper>,
+    grace: Duration,
+) -> Result<Exit, Error> {
     // Before anybody can connect, so that no signal finds the server unprepared.
     let mut interrupts = Interrupts::listen()?;
     let listener = TcpListener::bind(address).await.map_err(|error| unbound(address, error))?;
     let address =
         listener.local_addr().map_err(|error| Error::unreachable("asking for the port").with_source(error))?;
     let url = format!("http://{address}");
+    let recovered = match &keeper {
+        Some(keeper) => keeper.recover().await,
+        None => 0,
+    };
+    let _keeping = keeper.map(|keeper| AbortOnDropHandle::new(tokio::spawn(keeper.keep())));
     if ui.is_json() {
         ui.print_json(&json!({ "url": url, "port": address.port(), "pid": std::process::id() }))?;
-    } else {
+    } else if recovered == 0 {
         ui.print(&format!("Listening on {url}"))?;
+    } else {
+        ui.print(&format!("Listening on {url} · {} recovered", count(recovered, "execution")))?;
     }
     let draining = CancellationToken::new();
     let mut serving = pin!(serve(listener, service, draining.clone().cancelled_owned(), grace));
@@ -141,7 +211,7 @@ async fn listen(ui: Ui, address: SocketAddr, service: Service, grace: Duration) 
             ended = &mut serving => {
                 match ended.map_err(|error| Error::unreachable("listening").with_source(error))? {
                     Ended::Idle => ui.say("Stopped"),
-                    Ended::Unfinished => ui.warn("stopped while executions were running; they are lost"),
+                    Ended::Unfinished => ui.say("Stopped · what was running will continue at the next start"),
                 }
                 return Ok(Exit::Success);
             }
@@ -151,7 +221,7 @@ async fn listen(ui: Ui, address: SocketAddr, service: Service, grace: Duration) 
                     draining.cancel();
                 }
                 Urgency::Forced | Urgency::Immediate => {
-                    ui.warn("left at once; executions that were running are lost");
+                    ui.warn("left at once; what was running will continue at the next start");
                     return Ok(Exit::Success);
                 }
             },

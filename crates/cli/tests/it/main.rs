@@ -1,6 +1,7 @@
 //! The built program, as its users meet it: one binary of tests, one module per topic.
 
 mod bad_input;
+mod crash;
 mod examples;
 mod graph;
 mod help;

@@ -8,6 +8,7 @@ pub(crate) mod running_server;
 use std::{
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 /// The program, without anything of the environment that changes what it does.
@@ -22,6 +23,11 @@ pub(crate) fn orchestr8() -> Command {
             command.env_remove(name);
         }
     }
+    // Each command keeps its executions to itself.
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let home = format!("home/{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    command.env("ORCHESTR8_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join(home));
+    command.env("ORCHESTR8_JOURNAL_DURABILITY", "process");
     command
 }
 

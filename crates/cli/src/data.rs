@@ -1,0 +1,114 @@
+//! The data directory: where executions outlive the program.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+use orchestr8_core::{
+    Engine,
+    store::{Durability, OpenError, Query, Retention, SqliteStore, Store},
+};
+use orchestr8_schema::{ExecutionId, Millis};
+
+use crate::{Error, ErrorKind};
+
+/// The directory of the executions, logs and settings of one user.
+#[derive(Clone, Debug)]
+pub struct DataDir(PathBuf);
+
+impl DataDir {
+    /// Finds it: what the command line says, else `ORCHESTR8_HOME`, else `.orchestr8` in the home directory.
+    ///
+    /// # Errors
+    ///
+    /// When nothing says where it is.
+    pub fn find(told: Option<&Path>) -> Result<Self, Error> {
+        if let Some(path) = told {
+            return Ok(Self(path.to_owned()));
+        }
+        if let Some(path) = env::var_os("ORCHESTR8_HOME").filter(|path| !path.is_empty()) {
+            return Ok(Self(path.into()));
+        }
+        let home = env::home_dir().filter(|path| !path.as_os_str().is_empty());
+        home.map(|home| Self(home.join(".orchestr8"))).ok_or_else(|| {
+            Error::unreachable("there is no home directory to keep executions in").with_hint("set ORCHESTR8_HOME")
+        })
+    }
+
+    /// Opens the store of executions, as durable as `ORCHESTR8_JOURNAL_DURABILITY` says.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be opened or written.
+    pub fn open_store(&self) -> Result<SqliteStore, Error> {
+        let durability = match env::var("ORCHESTR8_JOURNAL_DURABILITY").as_deref() {
+            Err(_) | Ok("" | "power") => Durability::Power,
+            Ok("process") => Durability::Process,
+            Ok(other) => {
+                return Err(Error::usage(format!(
+                    "ORCHESTR8_JOURNAL_DURABILITY: `{other}` is neither `power` nor `process`"
+                )));
+            }
+        };
+        SqliteStore::open(self.0.join("orchestr8.db"), durability).map_err(unopened)
+    }
+}
+
+fn unopened(error: OpenError) -> Error {
+    let hint = match &error {
+        OpenError::Foreign { .. } | OpenError::Truncated { .. } => "choose another folder with --data-dir",
+        OpenError::Newer { .. } => "update orchestr8, or choose another folder with --data-dir",
+        OpenError::Locked { .. } => "wait for the other process, or choose another folder with --data-dir",
+        _ => "choose a folder that can be written with --data-dir",
+    };
+    Error::unreachable("the store of executions cannot be opened").with_source(error).with_hint(hint)
+}
+
+/// Drops executions that have ended long ago, as `ORCHESTR8_JOURNAL_RETENTION` and `ORCHESTR8_JOURNAL_MAX_FINISHED` say.
+pub(crate) async fn prune(store: &SqliteStore, engine: &Engine) {
+    let mut retention = Retention::default();
+    if let Some(age) = env::var("ORCHESTR8_JOURNAL_RETENTION").ok().and_then(|text| text.parse::<Millis>().ok()) {
+        retention.age = Some(age.as_duration());
+    }
+    if let Some(count) = env::var("ORCHESTR8_JOURNAL_MAX_FINISHED").ok().and_then(|text| text.parse().ok()) {
+        retention.max_finished = count;
+    }
+    if let Err(error) = store.prune(&retention, engine.clock().now()).await {
+        tracing::warn!(error = &error as &dyn std::error::Error, "dropping old executions");
+    }
+}
+
+/// Finds the execution that a text names: an id, a unique beginning or end of one of at least 6 digits, or `@last`.
+pub(crate) async fn find_execution(engine: &Engine, text: &str) -> Result<ExecutionId, Error> {
+    const PAGE: usize = 1000;
+    if let Ok(id) = text.parse() {
+        return Ok(id);
+    }
+    let unreadable = |error| Error::internal("reading the store of executions").with_source(error);
+    let digits = text.to_ascii_lowercase();
+    let is_part = text.len() >= 6 && digits.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    if text != "@last" && !is_part {
+        return Err(Error::usage(format!("`{text}` is no execution id, nor 6 digits of one"))
+            .with_hint("orchestr8 resume @last"));
+    }
+    let mut found: Vec<ExecutionId> = Vec::new();
+    let mut query = Query::newest(if text == "@last" { 1 } else { PAGE });
+    loop {
+        let page = engine.executions(&query).await.map_err(unreadable)?;
+        let ids = page.executions.iter().map(|summary| summary.execution_id);
+        found.extend(ids.filter(|id| {
+            let id = id.to_string();
+            text == "@last" || id.starts_with(&digits) || id.ends_with(&digits)
+        }));
+        match page.executions.last() {
+            Some(last) if page.has_more && text != "@last" => query = query.before(last.execution_id),
+            _ => break,
+        }
+    }
+    match found[..] {
+        [id] => Ok(id),
+        [] => Err(Error::new(ErrorKind::Usage, format!("no execution is named by `{text}`"))),
+        _ => Err(Error::new(ErrorKind::Usage, format!("`{text}` names {} executions", found.len()))),
+    }
+}
