@@ -479,6 +479,31 @@ impl Snapshot {
         view::execution(&self.plan, &self.state)
     }
 
+    /// Renders what a list tells of the execution.
+    #[must_use]
+    pub fn summary(&self) -> api::ExecutionSummary {
+        view::summary(&self.plan, &self.state)
+    }
+
+    /// Renders all steps, without their inputs and outputs, in step-path order; each with the path of the composite that it stands
+    /// in, if it stands in one.
+    #[must_use]
+    pub fn steps(&self) -> Vec<(api::StepResult, Option<String>)> {
+        view::steps(&self.plan, &self.state)
+    }
+
+    /// Renders one step in full; absent if there is none of this path. Input and output are cut where they are over 512 KB.
+    #[must_use]
+    pub fn step(&self, step_path: &str) -> Option<api::StepDetail> {
+        view::step_detail(&self.plan, &self.state, &self.events, step_path)
+    }
+
+    /// Lists the approvals that the execution waits for, in step-path order.
+    #[must_use]
+    pub fn approvals(&self) -> Vec<api::Approval> {
+        view::approvals(&self.plan, &self.state)
+    }
+
     /// Renders the journal.
     #[must_use]
     pub fn journal(&self) -> Journal {
@@ -548,6 +573,18 @@ impl EventStream {
                 Delivery::Event(_) | Delivery::Dropped { .. } => self.behind = true,
             }
         }
+    }
+
+    /// Returns the plan of the execution.
+    #[must_use]
+    pub fn plan(&self) -> &Arc<Plan> {
+        self.execution.plan()
+    }
+
+    /// Returns the status that the events given out so far have led to.
+    #[must_use]
+    pub fn status(&self) -> ExecutionStatus {
+        view::status(&self.state)
     }
 
     /// Returns the step path that an event is about, of one that the stream has given out.

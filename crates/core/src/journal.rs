@@ -21,10 +21,11 @@ use serde_json::{Map, Value, json};
 use crate::{
     machine::{State, compensation::Fate, decide::composite::default_output, fold},
     plan::Plan,
-    view,
+    redact::{Annotations, Redactor},
+    truncate, view,
 };
 
-/// A whole journal, rendered.
+/// A whole journal, rendered: secrets are hidden, and long fields are cut.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Journal {
@@ -40,6 +41,7 @@ impl Journal {
     /// Renders a journal; `state` is what the events fold to.
     pub(crate) fn render(plan: &Plan, events: &[Event], state: &State) -> Self {
         let mut renderer = Renderer::new(plan);
+        renderer.learn(events, state);
         let entries: Vec<_> = events.iter().filter_map(|event| renderer.entry(event)).collect();
         let count = |level| entries.iter().filter(|entry| entry.level == level).count() as u32;
         let steps: HashSet<_> = entries.iter().filter_map(|entry| entry.step_path.as_deref()).collect();
@@ -55,7 +57,8 @@ impl Journal {
         Self { entries, summary, started_at: state.started_at(), completed_at: state.ended_at() }
     }
 
-    /// Renders the journal as one document; absent if it is empty, which no stored journal is.
+    /// Renders the journal as one document, which has at most 10 MB and 10 000 entries: where there are more, the oldest that are
+    /// not about the execution itself give way to one `journal.truncated`. Absent if it is empty, which no stored journal is.
     #[must_use]
     pub fn export(self) -> Option<JournalExport> {
         let first = self.entries.first()?;
@@ -70,13 +73,14 @@ impl Journal {
                 .started_at
                 .zip(self.completed_at)
                 .map(|(start, end)| u64::try_from(end.since(start).as_millis()).unwrap_or(u64::MAX)),
-            entries: self.entries,
+            entries: truncate::document(self.entries),
             summary: self.summary,
         })
     }
 }
 
-/// Renders events one after another, each against the state that the ones before it made.
+/// Renders events one after another, each against the state that the ones before it made. Secrets are hidden as far as the events
+/// so far tell of them, and long fields are cut.
 #[derive(Debug)]
 pub struct Renderer<'a> {
     plan: &'a Plan,
@@ -84,6 +88,8 @@ pub struct Renderer<'a> {
     queued_at: Timestamp,
     latest: Timestamp,
     cancelling_at: Option<Timestamp>,
+    annotations: Annotations<'a>,
+    redactor: Redactor,
 }
 
 impl<'a> Renderer<'a> {
@@ -96,6 +102,15 @@ impl<'a> Renderer<'a> {
             queued_at: Timestamp::default(),
             latest: Timestamp::default(),
             cancelling_at: None,
+            annotations: Annotations::of(plan),
+            redactor: Redactor::default(),
+        }
+    }
+
+    /// Learns of the secrets of a whole journal beforehand; `state` is what the events fold to.
+    fn learn(&mut self, events: &[Event], state: &State) {
+        for event in events {
+            self.annotations.learn_event(&mut self.redactor, state, event);
         }
     }
 
@@ -108,7 +123,11 @@ impl<'a> Renderer<'a> {
         if let EventBody::ExecutionCancelling(_) = event.body {
             self.cancelling_at.get_or_insert(event.at);
         }
-        let (message, data) = self.describe(event);
+        self.annotations.learn_event(&mut self.redactor, &self.state, event);
+        let (mut message, mut data) = self.describe(event);
+        self.annotations.hide(self.plan, &self.state, event, &mut data);
+        self.redactor.redact_map(&mut data);
+        self.redactor.redact_text(&mut message);
         fold(self.plan, &mut self.state, event);
         let queued = self.state.queued()?;
         let mut entry = Entry::new(
@@ -134,6 +153,10 @@ impl<'a> Renderer<'a> {
             entry.visit = Some(identity.visit);
         }
         entry.attempt = attempt(&event.body);
+        if let Some(path) = &mut entry.step_path {
+            self.redactor.redact_text(path);
+        }
+        truncate::entry(&mut entry);
         Some(entry)
     }
 

@@ -63,8 +63,10 @@ pub mod hook;
 pub mod journal;
 pub mod machine;
 pub mod plan;
+pub mod redact;
 pub mod store;
 pub mod telemetry;
+mod truncate;
 mod view;
 
 pub use orchestr8_agent_base as agent_base;

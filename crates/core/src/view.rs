@@ -5,21 +5,28 @@ use std::sync::Arc;
 use orchestr8_schema::{
     Failure, StepIndex, StepPath,
     api::{
-        BudgetState, Execution, ExecutionStatus, Progress, StepCompensation, StepResult, WaitingFor, WorkflowSummary,
+        Approval, AttemptRecord, BudgetState, Execution, ExecutionStatus, ExecutionSummary, Progress, StepCompensation,
+        StepDetail, StepResult, WaitingFor, WorkflowSummary,
     },
-    event::Activation,
+    event::{Activation, CallId, Event, EventBody},
     policy::OnError,
     usage::Usage,
     validate::{ValidKind, ValidWait},
+    workflow::OnTimeout,
 };
 use serde_json::Value;
 
 use crate::{
     execution::variables,
     machine::{
-        Phase, Rescue, State, Status, StepState, budget::Balance, compensation::Fate, decide::composite::outputs_by_id,
+        Phase, Rescue, State, Status, StepState,
+        budget::Balance,
+        compensation::Fate,
+        decide::composite::{default_output, outputs_by_id},
     },
     plan::Plan,
+    redact::{Annotations, Redactor},
+    truncate,
 };
 
 /// Steps that a body shows at most.
@@ -53,7 +60,7 @@ pub(crate) fn outputs(plan: &Plan, state: &State) -> Option<Value> {
     Some(outputs_by_id(plan, state, 0))
 }
 
-/// Renders an execution.
+/// Renders an execution, secrets hidden.
 pub(crate) fn execution(plan: &Plan, state: &State) -> Execution {
     let workflow = plan.workflow().workflow();
     let summary = WorkflowSummary {
@@ -69,13 +76,19 @@ pub(crate) fn execution(plan: &Plan, state: &State) -> Execution {
     body.started_at = state.started_at();
     body.completed_at = state.ended_at();
     body.duration = state.started_at().zip(state.ended_at()).map(|(start, end)| millis(end.since(start)));
+    let (annotations, redactor) = redactor(plan, state);
     body.outputs = outputs(plan, state);
+    if let (Some(outputs), None) = (&mut body.outputs, state.outputs()) {
+        annotations.hide_outputs(plan, outputs);
+    }
     if body.outputs.as_ref().is_some_and(|outputs| outputs.to_string().len() > MAX_OUTPUT_BYTES) {
         body.outputs = None;
         body.truncated = true;
     }
+    body.outputs.iter_mut().for_each(|outputs| redactor.redact(outputs));
     if state.status() == Status::Completed {
-        let variables = variables(plan, state);
+        let mut variables = variables(plan, state);
+        redactor.redact_map(&mut variables);
         body.variables = Some(variables).filter(|variables| !variables.is_empty());
     }
     body.usage = Some(state.usage()).filter(|usage| *usage != Usage::default());
@@ -86,11 +99,9 @@ pub(crate) fn execution(plan: &Plan, state: &State) -> Execution {
         })
         .collect();
     body.errors = errors(plan, state).map(|error| Failure::clone(error)).collect();
+    body.errors.iter_mut().for_each(|error| redactor.redact_failure(error));
 
-    let mut steps: Vec<_> = (0..state.steps().len() as u32)
-        .map(|index| (state.path_of(plan, Activation(index)), Activation(index)))
-        .collect();
-    steps.sort_unstable();
+    let steps = in_order(plan, state);
     body.steps_truncated = steps.len() > MAX_STEPS;
     for (path, activation) in &steps {
         let step = &state.steps()[activation.get()];
@@ -102,7 +113,154 @@ pub(crate) fn execution(plan: &Plan, state: &State) -> Execution {
     }
     let shown = steps.into_iter().take(MAX_STEPS);
     body.steps = shown.map(|(path, activation)| self::step(plan, state, activation, &path)).collect();
+    for step in &mut body.steps {
+        hide(&redactor, step);
+    }
+    for waiting in &mut body.waiting_for {
+        redactor.redact_text(&mut waiting.step_path);
+    }
     body
+}
+
+/// Renders what a list tells of an execution.
+pub(crate) fn summary(plan: &Plan, state: &State) -> ExecutionSummary {
+    let body = execution(plan, state);
+    ExecutionSummary {
+        execution_id: body.execution_id,
+        workflow: body.workflow,
+        status: body.status,
+        progress: body.progress,
+        correlation_id: body.correlation_id,
+        started_at: body.started_at,
+        completed_at: body.completed_at,
+        duration: body.duration,
+        error_count: body.errors.len() as u32,
+        waiting_count: state.steps().iter().filter(|step| waiting_for(plan, step).is_some()).count() as u32,
+    }
+}
+
+/// Renders all steps in step-path order, each with the path of the composite that it stands in.
+pub(crate) fn steps(plan: &Plan, state: &State) -> Vec<(StepResult, Option<String>)> {
+    let (_, redactor) = redactor(plan, state);
+    in_order(plan, state)
+        .into_iter()
+        .map(|(path, activation)| {
+            let mut step = self::step(plan, state, activation, &path);
+            hide(&redactor, &mut step);
+            let parent = state.parent_of(activation).map(|parent| state.path_of(plan, parent).to_string());
+            (step, parent)
+        })
+        .collect()
+}
+
+/// Renders one step in full; absent if there is none of this path.
+pub(crate) fn step_detail(plan: &Plan, state: &State, events: &[Event], path: &str) -> Option<StepDetail> {
+    let (place, activation) = in_order(plan, state).into_iter().find(|(place, _)| place.as_str() == path)?;
+    let (annotations, redactor) = redactor(plan, state);
+    let known = &state.steps()[activation.get()];
+    let mut step = self::step(plan, state, activation, &place);
+    hide(&redactor, &mut step);
+    let mut input = known.input.as_deref().cloned();
+    step.output = match known.phase {
+        Phase::Completed => {
+            Some(known.output.as_deref().cloned().unwrap_or_else(|| default_output(plan, state, activation)))
+        }
+        _ => None,
+    };
+    annotations.hide_step(known.step, input.as_mut(), step.output.as_mut());
+    let mut original_size = None;
+    for value in [input.as_mut(), step.output.as_mut()].into_iter().flatten() {
+        redactor.redact(value);
+        original_size = truncate::output(value).max(original_size);
+    }
+    let mut detail = StepDetail::new(step);
+    detail.input = input;
+    detail.resilience = attempts(events, activation);
+    for error in detail.resilience.iter_mut().filter_map(|attempt| attempt.error.as_mut()) {
+        redactor.redact_failure(error);
+    }
+    (detail.truncated, detail.original_size) = (original_size.is_some(), original_size);
+    Some(detail)
+}
+
+/// Lists the approvals that an execution waits for, in step-path order.
+pub(crate) fn approvals(plan: &Plan, state: &State) -> Vec<Approval> {
+    let Some(queued) = state.queued() else { return Vec::new() };
+    let (_, redactor) = redactor(plan, state);
+    let workflow = &plan.workflow().workflow().metadata;
+    let waiting = in_order(plan, state).into_iter().filter_map(|(path, activation)| {
+        let step = &state.steps()[activation.get()];
+        let ValidKind::Approval(approval) = &plan.valid_step(step.step).kind else { return None };
+        (step.phase == Phase::Waiting).then(|| {
+            let prompt = step.input.as_deref().and_then(|input| input["prompt"].as_str()).unwrap_or_default();
+            let mut prompt = prompt.to_owned();
+            redactor.redact_text(&mut prompt);
+            Approval {
+                execution_id: queued.execution_id,
+                workflow: WorkflowSummary { id: workflow.id.clone(), name: workflow.name.clone(), version: None },
+                step_path: path.to_string(),
+                prompt,
+                schema: approval.schema.as_ref().map(|schema| schema.schema().clone()),
+                requested_at: step.scheduled_at.unwrap_or_default(),
+                expires_at: step.due_at,
+                on_timeout: match approval.on_timeout {
+                    OnTimeout::Fail => "fail",
+                    OnTimeout::Reject => "reject",
+                    OnTimeout::Answer(_) => "answer",
+                }
+                .to_owned(),
+            }
+        })
+    });
+    waiting.collect()
+}
+
+/// What is known of an execution's secrets.
+fn redactor<'a>(plan: &'a Plan, state: &State) -> (Annotations<'a>, Redactor) {
+    let (annotations, mut redactor) = (Annotations::of(plan), Redactor::default());
+    annotations.learn_state(&mut redactor, state);
+    (annotations, redactor)
+}
+
+fn hide(redactor: &Redactor, step: &mut StepResult) {
+    redactor.redact_text(&mut step.step_path);
+    if let Some(error) = &mut step.error {
+        redactor.redact_failure(error);
+    }
+}
+
+/// All activations in step-path order.
+fn in_order(plan: &Plan, state: &State) -> Vec<(StepPath, Activation)> {
+    let mut steps: Vec<_> = (0..state.steps().len() as u32)
+        .map(|index| (state.path_of(plan, Activation(index)), Activation(index)))
+        .collect();
+    steps.sort_unstable();
+    steps
+}
+
+/// The attempts of a step, with the delays between them.
+fn attempts(events: &[Event], of: Activation) -> Vec<AttemptRecord> {
+    let mut attempts: Vec<AttemptRecord> = Vec::new();
+    for event in events {
+        match &event.body {
+            EventBody::AttemptStarted { call: CallId::Step(activation), attempt, .. } if *activation == of => {
+                attempts.push(AttemptRecord::started(*attempt, event.at));
+            }
+            EventBody::AttemptFinished { call: CallId::Step(activation), result, .. } if *activation == of => {
+                if let Some(last) = attempts.last_mut() {
+                    last.completed_at = Some(event.at);
+                    last.error = result.as_ref().err().map(|error| Failure::clone(error));
+                }
+            }
+            EventBody::RetryScheduled { call: CallId::Step(activation), delay, .. } if *activation == of => {
+                if let Some(last) = attempts.last_mut() {
+                    last.delay_ms = Some(millis(*delay));
+                }
+            }
+            _ => {}
+        }
+    }
+    attempts
 }
 
 /// What a step waits for, if it waits.

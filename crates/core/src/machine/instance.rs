@@ -123,6 +123,11 @@ impl State {
         &plan.units()[plan.scopes()[self.scopes[place as usize].scope.get()].unit]
     }
 
+    /// Returns the composite that an activation stands in; none for those of the workflow's own list.
+    pub(crate) fn parent_of(&self, activation: Activation) -> Option<Activation> {
+        self.scopes[self.steps[activation.get()].scope as usize].opened_by
+    }
+
     /// Renders an activation's place in the workflow.
     pub(crate) fn path_of(&self, plan: &Plan, activation: Activation) -> StepPath {
         let step = &self.steps[activation.get()];

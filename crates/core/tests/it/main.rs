@@ -16,6 +16,7 @@ mod queues;
 mod recovery;
 mod standstill;
 mod tools;
+mod views;
 mod watching;
 
 use serde_json::{Value, json};

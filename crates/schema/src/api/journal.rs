@@ -47,6 +47,21 @@ pub struct Entry {
     pub attempt: Option<u32>,
     /// Everything else that the event says.
     pub data: Map<String, Value>,
+    /// What was too long to be shown whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub truncated: Option<Truncated>,
+}
+
+/// What is not shown of an entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Truncated {
+    /// The bytes of message and data before.
+    pub original_size: u64,
+    /// The fields of `data` that were cut, and `message` if it was.
+    pub truncated_fields: Vec<String>,
+    /// SHA-256, in hex, of message and data before, as key-sorted JSON.
+    pub checksum: String,
 }
 
 impl Entry {
@@ -77,6 +92,7 @@ impl Entry {
             visit: None,
             attempt: None,
             data: Map::new(),
+            truncated: None,
         }
     }
 }

@@ -3,17 +3,21 @@
 //! JSON is camelCase; times are RFC 3339 UTC with milliseconds; `duration` and `…Ms` are integer milliseconds. Absent fields are
 //! left out.
 
+mod control;
 mod execution;
 mod journal;
+mod list;
 mod problem;
 mod request;
 
 pub use self::{
+    control::{ApprovalRequest, ApprovalResult, Decision, PauseAnswer, PauseRequest, SignalAnswer, SignalRequest},
     execution::{
         BudgetState, Compensation, Execution, ExecutionStatus, Progress, StepCompensation, StepResult, WaitingFor,
         WorkflowSummary,
     },
-    journal::{Entry, JournalExport, JournalPage, JournalSummary, Level, Pagination},
+    journal::{Entry, JournalExport, JournalPage, JournalSummary, Level, Pagination, Truncated},
+    list::{Approval, ApprovalList, AttemptRecord, ExecutionList, ExecutionSummary, StepDetail, StepList},
     problem::{Health, Problem},
     request::{Accepted, CancelAnswer, CancelRequest, ExecuteRequest, Links, RequestContext, SyncResult, Warning},
 };

@@ -59,14 +59,24 @@ impl PublishedSchema {
 /// What the REST interface takes and answers.
 #[derive(JsonSchema)]
 #[schemars(untagged)]
-#[expect(dead_code, reason = "only its schema is used")]
+#[expect(dead_code, clippy::large_enum_variant, reason = "only its schema is used")]
 enum ApiBodies {
     ExecuteRequest(api::ExecuteRequest),
     Accepted(api::Accepted),
     SyncResult(api::SyncResult),
     Execution(api::Execution),
+    ExecutionList(api::ExecutionList),
+    StepList(api::StepList),
+    StepDetail(api::StepDetail),
     CancelRequest(api::CancelRequest),
     CancelAnswer(api::CancelAnswer),
+    PauseRequest(api::PauseRequest),
+    PauseAnswer(api::PauseAnswer),
+    SignalRequest(api::SignalRequest),
+    SignalAnswer(api::SignalAnswer),
+    ApprovalList(api::ApprovalList),
+    ApprovalRequest(api::ApprovalRequest),
+    ApprovalResult(api::ApprovalResult),
     JournalPage(api::JournalPage),
     JournalExport(api::JournalExport),
     Entry(api::Entry),

@@ -4,6 +4,8 @@
 //! the oldest event is dropped and counted, and the subscriber's next read begins with [`Delivery::Dropped`]. What a subscriber
 //! missed stands in the journal, by sequence. With no subscriber nothing is built and nothing is copied.
 
+mod window;
+
 use std::{
     collections::VecDeque,
     sync::{
@@ -14,8 +16,9 @@ use std::{
 };
 
 use orchestr8_agent_base::context::ExecutionIdentity;
-use orchestr8_schema::{ExecutionId, event::Event};
+use orchestr8_schema::{ExecutionId, Timestamp, event::Event};
 
+use self::window::Window;
 use crate::plan::Plan;
 
 /// Publishes the events of an engine.
@@ -25,6 +28,34 @@ pub struct Bus {
     /// The number of subscribers, so that publishing to nobody takes no lock.
     count: AtomicUsize,
     dropped: AtomicU64,
+    /// The most events that ever waited in one queue.
+    high_water: AtomicUsize,
+    latest: Mutex<Latest>,
+}
+
+/// What is known of the latest events.
+#[derive(Debug, Default)]
+struct Latest {
+    window: Window,
+    last_drop: Option<Timestamp>,
+}
+
+/// How the bus does; see [`Bus::metrics`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct BusMetrics {
+    /// Those who listen.
+    pub subscribers: usize,
+    /// Events that wait in the longest queue.
+    pub depth: usize,
+    /// The most that ever waited in one.
+    pub high_water: usize,
+    /// Events that were dropped, over all subscribers.
+    pub dropped: u64,
+    /// When the last one was.
+    pub last_drop: Option<Timestamp>,
+    /// The share of events that were dropped in the last minute, 0 to 1.
+    pub recently_dropped: f64,
 }
 
 /// Where an event comes from, shared by all events of an execution.
@@ -98,6 +129,22 @@ impl Bus {
         self.dropped.load(Ordering::Relaxed)
     }
 
+    /// Tells how the bus does at this time.
+    #[must_use]
+    pub fn metrics(&self, now: Timestamp) -> BusMetrics {
+        let subscribers = self.subscribers();
+        let depth = subscribers.iter().map(|queue| queue.inner().events.len()).max().unwrap_or(0);
+        let latest = self.latest();
+        BusMetrics {
+            subscribers: subscribers.len(),
+            depth,
+            high_water: self.high_water.load(Ordering::Relaxed),
+            dropped: self.dropped(),
+            last_drop: latest.last_drop,
+            recently_dropped: latest.window.share(now),
+        }
+    }
+
     /// Whether there is anybody to publish to.
     pub(crate) fn has_subscribers(&self) -> bool {
         self.count.load(Ordering::Acquire) > 0
@@ -105,15 +152,37 @@ impl Bus {
 
     /// Publishes a batch of events; `first` is the sequence of the first of them.
     pub(crate) fn publish(&self, origin: &Arc<Origin>, first: u64, events: &[Event]) {
-        if events.is_empty() {
-            return;
-        }
+        let Some(last) = events.last() else { return };
+        let (mut published, mut dropped) = (0, 0);
         for queue in self.subscribers().iter() {
             if queue.execution.is_none_or(|wanted| wanted == origin.identity.execution_id) {
-                let dropped = queue.push(origin, first, events);
-                self.dropped.fetch_add(dropped, Ordering::Relaxed);
+                let pushed = queue.push(origin, first, events);
+                published += events.len() as u64;
+                dropped += pushed.dropped;
+                self.high_water.fetch_max(pushed.depth, Ordering::Relaxed);
             }
         }
+        if published > 0 {
+            self.count(last.at, published, dropped);
+        }
+    }
+
+    fn count(&self, at: Timestamp, published: u64, dropped: u64) {
+        self.dropped.fetch_add(dropped, Ordering::Relaxed);
+        let mut latest = self.latest();
+        if dropped > 0 {
+            latest.last_drop = Some(at);
+        }
+        if let Some(share) = latest.window.count(at, published, dropped) {
+            tracing::warn!(
+                percent = (share * 100.0).round(),
+                "subscribers are too slow: events of the last minute were dropped"
+            );
+        }
+    }
+
+    fn latest(&self) -> MutexGuard<'_, Latest> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn subscribers(&self) -> MutexGuard<'_, Vec<Arc<Queue>>> {
@@ -171,13 +240,20 @@ struct Inner {
     waker: Option<Waker>,
 }
 
+/// What adding events to a queue came to.
+struct Pushed {
+    dropped: u64,
+    /// Events that wait in the queue now.
+    depth: usize,
+}
+
 impl Queue {
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds events and returns how many had to go for them.
-    fn push(&self, origin: &Arc<Origin>, first: u64, events: &[Event]) -> u64 {
+    /// Adds events and tells how many had to go for them.
+    fn push(&self, origin: &Arc<Origin>, first: u64, events: &[Event]) -> Pushed {
         let mut inner = self.inner();
         let mut dropped = 0;
         for (sequence, event) in (first..).zip(events) {
@@ -193,7 +269,7 @@ impl Queue {
         if let Some(waker) = inner.waker.take() {
             waker.wake();
         }
-        dropped
+        Pushed { dropped, depth: inner.events.len() }
     }
 }
 

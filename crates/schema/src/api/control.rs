@@ -1,0 +1,94 @@
+//! What is told to a running execution, and what it answers.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::ExecutionStatus;
+use crate::{ExecutionId, StepPath};
+
+/// The body of a request to pause or to resume.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct PauseRequest {
+    /// Why, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// The answer to a request to pause or to resume: 202.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PauseAnswer {
+    /// The execution.
+    pub execution_id: ExecutionId,
+    /// Its status now.
+    pub status: ExecutionStatus,
+}
+
+/// The body of a signal.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SignalRequest {
+    /// What is told, at most 64 KB; default null.
+    pub payload: Value,
+    /// Tells repetitions: one that was received before is not told again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signal_id: Option<String>,
+    /// The only step that may take it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step_path: Option<StepPath>,
+}
+
+/// The answer to a signal: 202.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SignalAnswer {
+    /// The execution.
+    pub execution_id: ExecutionId,
+    /// The place of `signal.received` in the journal.
+    pub sequence: u64,
+    /// Whether a step has taken it; otherwise it is kept until one does.
+    pub delivered: bool,
+}
+
+/// The answer of a person to an approval.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ApprovalRequest {
+    /// `approve` or `reject`.
+    pub decision: Decision,
+    /// What the step's schema asks for.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub answer: Value,
+    /// A remark, at most 4000 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+    /// Who answers, as they say; at most 255 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}
+
+/// What a person decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Decision {
+    /// It may go on.
+    Approve,
+    /// It may not.
+    Reject,
+}
+
+/// What is said of an answer to an approval: 200.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ApprovalResult {
+    /// The execution.
+    pub execution_id: ExecutionId,
+    /// The step that waited.
+    pub step_path: String,
+    /// What was decided.
+    pub decision: Decision,
+    /// The place of `approval.answered` in the journal.
+    pub sequence: u64,
+}
