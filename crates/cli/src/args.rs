@@ -8,7 +8,9 @@ use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand};
 use crate::commands::server::ServerArgs;
 use crate::{
     commands::{
-        graph::GraphArgs, inspect::InspectArgs, lsp::LspArgs, resume::ResumeArgs, run::RunArgs, schema::SchemaArgs,
+        agents::AgentsArgs, approve::ApproveArgs, cancel::CancelArgs, completions::CompletionsArgs, graph::GraphArgs,
+        inspect::InspectArgs, list::ListArgs, logs::LogsArgs, lsp::LspArgs, man::ManArgs, pause::PauseArgs,
+        resume::ResumeArgs, run::RunArgs, schema::SchemaArgs, signal::SignalArgs, status::StatusArgs,
         validate::ValidateArgs, version::VersionArgs,
     },
     telemetry::Verbosity,
@@ -81,10 +83,20 @@ pub(crate) enum Command {
     Resume(ResumeArgs),
     Validate(ValidateArgs),
     Graph(GraphArgs),
+    List(ListArgs),
+    Status(StatusArgs),
     Inspect(InspectArgs),
+    Logs(LogsArgs),
+    Cancel(CancelArgs),
+    Pause(PauseArgs),
+    Approve(ApproveArgs),
+    Signal(SignalArgs),
+    Agents(AgentsArgs),
     Schema(SchemaArgs),
     Lsp(LspArgs),
     #[cfg(feature = "server")]
     Server(ServerArgs),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
     Version(VersionArgs),
 }

@@ -18,6 +18,7 @@ pub mod client;
 pub mod commands;
 pub mod data;
 pub mod error;
+mod execution_name;
 mod following;
 pub mod graph;
 pub mod interrupt;

@@ -49,11 +49,21 @@ impl Command {
             Self::Resume(args) => commands::resume::resume(ui, &args, &data()?),
             Self::Validate(args) => commands::validate::validate(ui, &args),
             Self::Graph(args) => commands::graph::graph(ui, &args),
+            Self::List(args) => commands::list::list(ui, &args),
+            Self::Status(args) => commands::status::status(ui, &args),
             Self::Inspect(args) => commands::inspect::inspect(ui, &args),
+            Self::Logs(args) => commands::logs::logs(ui, &args),
+            Self::Cancel(args) => commands::cancel::cancel(ui, &args),
+            Self::Pause(args) => commands::pause::pause(ui, &args),
+            Self::Approve(args) => commands::approve::approve(ui, &args),
+            Self::Signal(args) => commands::signal::signal(ui, &args),
+            Self::Agents(args) => commands::agents::agents(ui, &args),
             Self::Schema(args) => commands::schema::schema(ui, &args),
             Self::Lsp(args) => commands::lsp::lsp(ui, &args),
             #[cfg(feature = "server")]
             Self::Server(args) => commands::server::server(ui, &args, &data()?),
+            Self::Completions(args) => commands::completions::completions(ui, &args),
+            Self::Man(args) => commands::man::man(ui, &args),
             Self::Version(args) => commands::version::version(ui, &args),
         }
     }

@@ -21,10 +21,14 @@ pub(crate) struct ServerAddress {
 }
 
 impl ServerAddress {
+    /// Returns the address.
+    pub(crate) fn url(&self) -> String {
+        self.server.clone().unwrap_or_else(|| format!("http://127.0.0.1:{}", self.port))
+    }
+
     /// Begins to speak with the server, with the token of the environment if there is one.
     pub(crate) fn connect(&self) -> Result<Client, Error> {
-        let address = self.server.clone().unwrap_or_else(|| format!("http://127.0.0.1:{}", self.port));
         let token = std::env::var("ORCHESTR8_TOKEN").ok().filter(|token| !token.is_empty());
-        Client::connect(&address, token)
+        Client::connect(&self.url(), token)
     }
 }

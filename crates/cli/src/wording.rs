@@ -1,6 +1,6 @@
 //! How numbers, durations and foreign text are put into words for people.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 /// Puts milliseconds into words: `6ms`, `1.2s`, `41s`, `2m 5s`, `3h 10m`.
 #[must_use]
@@ -12,6 +12,27 @@ pub fn duration(millis: u64) -> String {
         10_000..60_000 => format!("{seconds}s"),
         60_000..3_600_000 => format!("{}m {}s", seconds / 60, seconds % 60),
         _ => format!("{}h {}m", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+/// Puts milliseconds into the largest unit that there is one of: `41s`, `2m`, `3h`, `5d`.
+#[must_use]
+pub fn rough(millis: u64) -> String {
+    let seconds = millis / 1000;
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m", seconds / 60),
+        3600..86_400 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+/// Says how long ago something was: `now`, `2m ago`.
+#[must_use]
+pub fn ago(since: Duration) -> String {
+    match u64::try_from(since.as_millis()).unwrap_or(u64::MAX) {
+        0..1000 => "now".to_owned(),
+        millis => format!("{} ago", rough(millis)),
     }
 }
 
@@ -58,7 +79,9 @@ pub fn shell_word(text: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{duration, shell_word, visible};
+    use std::time::Duration;
+
+    use super::{ago, duration, shell_word, visible};
 
     #[test]
     fn durations_grow_coarser() {
@@ -66,6 +89,14 @@ mod tests {
             [(0, "0ms"), (999, "999ms"), (1_234, "1.2s"), (41_000, "41s"), (125_000, "2m 5s"), (11_400_000, "3h 10m")];
         for (millis, text) in table {
             assert_eq!(duration(millis), text);
+        }
+    }
+
+    #[test]
+    fn the_past_is_told_roughly() {
+        let table = [(0, "now"), (41, "41s ago"), (150, "2m ago"), (7300, "2h ago"), (200_000, "2d ago")];
+        for (seconds, text) in table {
+            assert_eq!(ago(Duration::from_secs(seconds)), text);
         }
     }
 

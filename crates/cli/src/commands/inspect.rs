@@ -3,15 +3,13 @@
 use std::{fs, path::PathBuf};
 
 use clap::{Args, ValueEnum};
-use orchestr8_schema::{
-    ExecutionId,
-    api::{Entry, Execution, JournalExport, JournalPage, Level},
-};
+use orchestr8_schema::api::{Entry, Execution, JournalExport, JournalPage, Level};
 use serde_json::Value;
 
 use crate::{
     Error, Exit,
     client::JournalFilter,
+    execution_name::ExecutionName,
     server_address::ServerAddress,
     ui::{BAD, Ui},
     wording::{duration, visible},
@@ -24,9 +22,9 @@ use crate::{
 #[command(after_long_help = "Examples:\n  orchestr8 inspect 01932c07-5a1e-7c44-8e0f-6c1d0f5b9a10\n  \
                              orchestr8 inspect 01932c07-5a1e-7c44-8e0f-6c1d0f5b9a10 --level warn --step fetch")]
 pub struct InspectArgs {
-    /// The execution's id
+    /// The execution's id, 6 or more digits of its beginning or end, or `@last`
     #[arg(value_name = "ID")]
-    id: ExecutionId,
+    id: ExecutionName,
     /// Only this step
     #[arg(long, value_name = "STEP PATH")]
     step: Option<String>,
@@ -51,24 +49,36 @@ pub struct InspectArgs {
 
 /// How much an entry matters at least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum LevelName {
+pub(super) enum LevelName {
     Debug,
     Info,
     Warn,
     Error,
 }
 
+impl LevelName {
+    pub(super) fn level(self) -> Level {
+        match self {
+            Self::Debug => Level::Debug,
+            Self::Info => Level::Info,
+            Self::Warn => Level::Warn,
+            Self::Error => Level::Error,
+        }
+    }
+}
+
 pub(crate) fn inspect(ui: Ui, args: &InspectArgs) -> Result<Exit, Error> {
     let client = args.server.connect()?;
+    let id = client.find(&args.id)?;
     let filter = JournalFilter {
         step_path: args.step.clone(),
         types: args.types.clone(),
         level: args.level.and_then(|level| Some(level.to_possible_value()?.get_name().to_owned())),
         since: args.since.clone(),
     };
-    let journal = client.journal(args.id, &filter)?;
+    let journal = client.journal(id, &filter)?;
     if let Some(path) = &args.export {
-        let export = to_export(client.execution(args.id)?, journal);
+        let export = to_export(client.execution(id)?, journal);
         let text = serde_json::to_string_pretty(&export)
             .map_err(|error| Error::internal("writing JSON").with_source(error))?;
         fs::write(path, text + "\n")

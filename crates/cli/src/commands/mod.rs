@@ -1,12 +1,22 @@
 //! The commands: one file each, with its arguments and one function.
 
+pub mod agents;
+pub mod approve;
+pub mod cancel;
+pub mod completions;
 pub mod graph;
 pub mod inspect;
+pub mod list;
+pub mod logs;
 pub mod lsp;
+pub mod man;
+pub mod pause;
 pub mod resume;
 pub mod run;
 pub mod schema;
 #[cfg(feature = "server")]
 pub mod server;
+pub mod signal;
+pub mod status;
 pub mod validate;
 pub mod version;

@@ -12,7 +12,7 @@ use axum::{
 use orchestr8_core::{Cancellation, execution::CancelError};
 use orchestr8_schema::api::{CancelAnswer, CancelRequest, ExecutionStatus};
 
-use super::{Service, body::RequestBody, problem::Rejection, query::execution_id};
+use super::{Service, control::asked, problem::Rejection};
 
 /// Asks for the end of an execution: 202 while it is ending, 200 if it has ended or is failing.
 pub(super) async fn cancel(
@@ -21,17 +21,15 @@ pub(super) async fn cancel(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Rejection> {
-    let id = execution_id(&id)?;
-    let body = RequestBody::read(&headers, body).await?.json()?;
-    let request: CancelRequest = serde_json::from_value(body)
-        .map_err(|error| Rejection::bad_request(format!("the body does not have the form of a request: {error}")))?;
+    let (handle, request): (_, CancelRequest) = asked(&service, &id, &headers, body).await?;
+    let id = handle.id();
     let reason = request.reason.unwrap_or_else(|| "User requested cancellation".to_owned());
     let graceful = request.graceful.unwrap_or(true);
     let mut cancellation = Cancellation::new(reason);
     if !graceful {
         cancellation = cancellation.grace_period(Duration::ZERO);
     }
-    let (code, status, message) = match service.engine().cancel(id, cancellation).await {
+    let (code, status, message) = match handle.cancel(cancellation).await {
         Ok(()) => (StatusCode::ACCEPTED, ExecutionStatus::Cancelling, being_cancelled()),
         Err(CancelError::Ending(_) | CancelError::Ended) => match service.engine().snapshot(id).await?.status() {
             ExecutionStatus::Cancelling => (StatusCode::ACCEPTED, ExecutionStatus::Cancelling, being_cancelled()),

@@ -26,6 +26,21 @@ pub(super) fn is_known(headers: &HeaderMap, tag: &str) -> bool {
         .any(|known| known.trim() == "*" || opaque(known) == opaque(tag))
 }
 
+/// Whether the client speaks of one state only (`If-Match`).
+pub(super) fn is_conditional(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::IF_MATCH)
+}
+
+/// Whether a strong tag is one of those that the client speaks of (`If-Match`).
+pub(super) fn matches(headers: &HeaderMap, tag: &str) -> bool {
+    headers
+        .get_all(header::IF_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|known| known.trim() == "*" || known.trim() == tag)
+}
+
 /// Makes the headers of an answer that may be kept but must be asked for again.
 pub(super) fn headers(tag: &str) -> HeaderMap {
     let mut headers = HeaderMap::new();

@@ -1,6 +1,7 @@
 //! `GET /health` and `GET /ready`
 
 use axum::{Json, extract::State};
+use orchestr8_core::bus::Bus;
 use orchestr8_schema::api::Health;
 use serde_json::{Value, json};
 
@@ -12,7 +13,7 @@ pub(super) async fn health(State(service): State<Service>) -> Json<Health> {
     let uptime = service.now().since(started_at).as_millis();
     Json(Health {
         healthy: true,
-        status: if service.is_draining() { "draining" } else { "healthy" }.to_owned(),
+        status: status(&service).to_owned(),
         service: "@orchestr8".to_owned(),
         name: "orchestr8".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -20,6 +21,22 @@ pub(super) async fn health(State(service): State<Service>) -> Json<Health> {
         started_at,
         uptime: u64::try_from(uptime).unwrap_or(u64::MAX),
     })
+}
+
+/// Says how well the server keeps up with those who listen: over a twentieth of the last minute's events dropped is a warning, over a
+/// fifth is critical, and a queue that is nine tenths full is a warning.
+fn status(service: &Service) -> &'static str {
+    if service.is_draining() {
+        return "draining";
+    }
+    let metrics = service.engine().bus().metrics(service.now());
+    if metrics.recently_dropped > 0.2 {
+        "critical"
+    } else if metrics.recently_dropped > 0.05 || metrics.depth * 10 >= Bus::QUEUE * 9 {
+        "warning"
+    } else {
+        "healthy"
+    }
 }
 
 /// Says whether executions are taken.

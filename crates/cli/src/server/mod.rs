@@ -18,35 +18,47 @@
 //! |---|---|
 //! | `POST /v1/workflows/execute`, `POST /execute` | starts an execution |
 //! | `POST /v1/workflows/validate` | checks a workflow without starting it |
+//! | `GET /v1/executions` | executions, newest first |
 //! | `GET /v1/executions/{id}`, `GET /status/{id}` | status, progress, outputs |
+//! | `GET /v1/executions/{id}/steps`, `…/steps/{stepPath}` | its steps; one in full |
+//! | `GET /v1/executions/{id}/graph` | its graph |
 //! | `GET /v1/executions/{id}/journal` | the journal |
-//! | `POST /v1/executions/{id}/cancel` | asks for the end |
+//! | `GET /v1/executions/{id}/events` | the journal as it grows (server-sent events) |
+//! | `POST /v1/executions/{id}/cancel`, `…/pause`, `…/resume` | asks for the end, for a pause, for the end of a pause |
+//! | `POST /v1/executions/{id}/signals/{name}` | tells it something |
+//! | `GET /v1/approvals`, `POST /v1/executions/{id}/approvals/{stepPath}` | what waits for people; their answers |
+//! | `GET /v1/agents`, `/v1/agents/{scope}/{name}` | manifests |
+//! | `GET /v1/schemas/{name}.json` | published schemas |
 //! | `GET /health`, `GET /ready` | whether the process lives, whether it takes executions |
 //!
 //! All routes but the last row are served without `/v1` too. Handlers are thin: extract, call the engine, map to a body of
 //! [`orchestr8_schema::api`]. Every status of 400 or more is a problem of RFC 9457, made in one place.
 
 mod access;
+mod approvals;
 mod body;
 mod cancel;
+mod catalog;
+mod control;
+mod cursor;
 mod etag;
+mod events;
 mod exchange;
 mod execute;
 mod executions;
 mod graph;
 mod health;
 mod journal;
+mod list;
 mod prefer;
 mod problem;
 mod query;
 mod request;
 mod serve;
+mod steps;
 mod validate;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::Arc;
 
 use axum::{
     Router, middleware,
@@ -54,6 +66,7 @@ use axum::{
 };
 use orchestr8_core::Engine;
 use orchestr8_schema::Timestamp;
+use tokio_util::sync::CancellationToken;
 
 pub use self::{
     access::{Access, InvalidToken, Token},
@@ -74,7 +87,7 @@ struct Inner {
     engine: Engine,
     access: Access,
     started_at: Timestamp,
-    draining: AtomicBool,
+    draining: CancellationToken,
 }
 
 impl Service {
@@ -82,7 +95,7 @@ impl Service {
     #[must_use]
     pub fn new(engine: Engine, access: Access) -> Self {
         let started_at = engine.clock().now();
-        Self(Arc::new(Inner { engine, access, started_at, draining: AtomicBool::new(false) }))
+        Self(Arc::new(Inner { engine, access, started_at, draining: CancellationToken::new() }))
     }
 
     /// Makes the router, to be mounted at the root.
@@ -90,10 +103,22 @@ impl Service {
         let api = Router::new()
             .route("/workflows/execute", post(execute::execute))
             .route("/workflows/validate", post(validate::validate))
+            .route("/executions", get(list::read))
             .route("/executions/{id}", get(executions::read))
+            .route("/executions/{id}/steps", get(steps::list))
+            .route("/executions/{id}/steps/{stepPath}", get(steps::read))
+            .route("/executions/{id}/events", get(events::stream_one))
             .route("/executions/{id}/graph", get(graph::read))
             .route("/executions/{id}/journal", get(journal::read))
-            .route("/executions/{id}/cancel", post(cancel::cancel));
+            .route("/executions/{id}/cancel", post(cancel::cancel))
+            .route("/executions/{id}/pause", post(control::pause))
+            .route("/executions/{id}/resume", post(control::resume))
+            .route("/executions/{id}/signals/{name}", post(control::signal))
+            .route("/executions/{id}/approvals/{stepPath}", post(approvals::answer))
+            .route("/approvals", get(approvals::list))
+            .route("/agents", get(catalog::agents))
+            .route("/agents/{scope}/{name}", get(catalog::agent))
+            .route("/schemas/{name}", get(catalog::schema));
         Router::new()
             .nest("/v1", api.clone())
             .merge(api)
@@ -108,13 +133,18 @@ impl Service {
             .with_state(self.clone())
     }
 
-    /// Takes no more executions from now on; everything else is still answered.
+    /// Takes no more executions from now on and ends the streams of events; everything else is still answered.
     pub fn drain(&self) {
-        self.0.draining.store(true, Ordering::Release);
+        self.0.draining.cancel();
     }
 
     fn is_draining(&self) -> bool {
-        self.0.draining.load(Ordering::Acquire)
+        self.0.draining.is_cancelled()
+    }
+
+    /// Waits until no more executions are taken.
+    async fn drained(&self) {
+        self.0.draining.cancelled().await;
     }
 
     fn engine(&self) -> &Engine {

@@ -6,7 +6,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use orchestr8_core::{StartError, execution::CancelError, store::StoreError};
+use orchestr8_core::{RequestError, StartError, execution::CancelError, machine::RefusalKind, store::StoreError};
 use orchestr8_schema::{Code, Diagnostic, ExecutionId, api, json_schema::Violation};
 use serde_json::Value;
 
@@ -22,10 +22,14 @@ pub(super) enum ProblemCode {
     MethodNotAllowed,
     BodyTimeout,
     IdempotencyKeyConflict,
+    Conflict,
+    PreconditionFailed,
     PayloadTooLarge,
     UnsupportedMediaType,
+    RateLimited,
     Internal,
     ShuttingDown,
+    ResourceExhausted,
     WaitTimeout,
 }
 
@@ -51,15 +55,26 @@ impl ProblemCode {
                 "The idempotency key stands for another request",
                 false,
             ),
+            Self::Conflict => ("CONFLICT", StatusCode::CONFLICT, "The state does not allow it", false),
+            Self::PreconditionFailed => (
+                "PRECONDITION_FAILED",
+                StatusCode::PRECONDITION_FAILED,
+                "The execution is no longer in the state that is spoken of",
+                false,
+            ),
             Self::PayloadTooLarge => {
                 ("PAYLOAD_TOO_LARGE", StatusCode::PAYLOAD_TOO_LARGE, "The body is too large", false)
             }
             Self::UnsupportedMediaType => {
                 ("UNSUPPORTED_MEDIA_TYPE", StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body has another type", false)
             }
+            Self::RateLimited => ("RATE_LIMITED", StatusCode::TOO_MANY_REQUESTS, "There is too much of it", true),
             Self::Internal => ("INTERNAL", StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong here", true),
             Self::ShuttingDown => {
                 ("SHUTTING_DOWN", StatusCode::SERVICE_UNAVAILABLE, "The server is shutting down", true)
+            }
+            Self::ResourceExhausted => {
+                ("RESOURCE_EXHAUSTED", StatusCode::SERVICE_UNAVAILABLE, "There is no room for it now", true)
             }
             Self::WaitTimeout => ("TIMEOUT", StatusCode::GATEWAY_TIMEOUT, "The execution has not ended in time", true),
         }
@@ -99,6 +114,10 @@ impl Rejection {
 
     pub(super) fn shutting_down() -> Self {
         Self::new(ProblemCode::ShuttingDown, "no further executions are taken").retry_after(5)
+    }
+
+    pub(super) fn changed_meanwhile() -> Self {
+        Self::new(ProblemCode::PreconditionFailed, "the execution has changed; read it again")
     }
 
     pub(super) fn unknown_execution(id: ExecutionId) -> Self {
@@ -153,6 +172,22 @@ impl From<CancelError> for Rejection {
             CancelError::Store(error) => error.into(),
             error => Self::internal(&error),
         }
+    }
+}
+
+impl From<RequestError> for Rejection {
+    fn from(error: RequestError) -> Self {
+        let code = match &error {
+            RequestError::Refused(refusal) => match refusal.kind {
+                RefusalKind::Invalid => ProblemCode::Validation,
+                RefusalKind::Full => ProblemCode::RateLimited,
+                _ => ProblemCode::Conflict,
+            },
+            RequestError::TooLarge { .. } => ProblemCode::PayloadTooLarge,
+            _ => ProblemCode::Conflict,
+        };
+        let rejection = Self::new(code, error.to_string());
+        if code == ProblemCode::RateLimited { rejection.retry_after(5) } else { rejection }
     }
 }
 

@@ -305,3 +305,41 @@ async fn release_approval() {
         assert_eq!(status(&run, "publish"), "skipped workflow-failed");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn order_saga() {
+    let workflow = load("order-saga.yaml");
+    let order =
+        |address: &str, amount: u32| json!({ "sku": "mug", "quantity": 2, "amount": amount, "address": address });
+    let compensated = |run: &Run| {
+        let body = run.outcome().to_body();
+        serde_json::to_value(body.compensation).expect("JSON").as_str().map(str::to_owned).unwrap_or_default()
+    };
+    let shipped = run(&workflow, order("x", 25)).await;
+    assert_completed!(shipped);
+    assert_eq!(shipped.output("ship"), &json!({ "trackingId": "trk-x" }));
+    assert_eq!(compensated(&shipped), "none");
+
+    let undone = run(&workflow, order("", 25)).await;
+    let error = assert_failed!(undone, ErrorKind::Validation);
+    assert!(error.message.contains("`address` is empty"), "{}", error.message);
+    assert_eq!(compensated(&undone), "complete");
+    let ends = |run: &Run| -> Vec<String> {
+        let lines = run.journal_lines();
+        lines.into_iter().filter(|line| line.starts_with("compensation.") && !line.contains("started")).collect()
+    };
+    let ended = ends(&undone);
+    let place = |step: &str| ended.iter().position(|line| line.contains(step));
+    assert!(place("charge") < place("reserve") && place("charge").is_some(), "{ended:?}");
+
+    let stuck = run(&workflow, order("", 13)).await;
+    let error = assert_failed!(stuck, ErrorKind::Validation);
+    assert!(error.message.contains("`address` is empty"), "{}", error.message);
+    assert_eq!(compensated(&stuck), "incomplete");
+    let ended = ends(&stuck);
+    assert!(ended.iter().any(|line| line.contains("failed") && line.contains("charge")), "{ended:?}");
+    assert!(ended.iter().any(|line| line.contains("completed") && line.contains("reserve")), "{ended:?}");
+
+    let outputs = outputs_of_the_program("order-saga.yaml", &["sku=mug", "quantity=2", "amount=25", "address=x"]);
+    assert_eq!(outputs["ship"]["trackingId"], "trk-x");
+}

@@ -11,6 +11,8 @@ mod inspect;
 mod interrupt;
 mod lsp;
 mod mistakes;
+#[cfg(feature = "server")]
+mod remote;
 mod run;
 #[cfg(feature = "server")]
 mod server;

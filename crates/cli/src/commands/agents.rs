@@ -1,0 +1,115 @@
+//! `orchestr8 agents`
+
+use clap::{Args, Subcommand};
+use orchestr8_agent_base::AgentManifest;
+use orchestr8_schema::{AgentId, workflow::VersionRange};
+use serde_json::{Value, json};
+
+use crate::{Error, Exit, agents::built_in, ui::Ui};
+
+/// Shows the agents that workflow files may name.
+#[derive(Debug, Args)]
+pub struct AgentsArgs {
+    #[command(subcommand)]
+    command: AgentsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum AgentsCommand {
+    /// Lists them, by id
+    List,
+    /// Shows what one takes, gives and promises
+    Inspect(InspectArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:\n  orchestr8 agents inspect @orchestr8/echo\n  \
+                             orchestr8 agents inspect @orchestr8/hello-world --json")]
+struct InspectArgs {
+    /// The agent's id: `@scope/name`
+    #[arg(value_name = "ID")]
+    id: AgentId,
+    /// A version, or a range of versions
+    #[arg(long, value_name = "RANGE", default_value = "latest")]
+    version: VersionRange,
+}
+
+pub(crate) fn agents(ui: Ui, args: &AgentsArgs) -> Result<Exit, Error> {
+    match &args.command {
+        AgentsCommand::List => list(ui),
+        AgentsCommand::Inspect(args) => inspect(ui, args),
+    }
+}
+
+fn list(ui: Ui) -> Result<Exit, Error> {
+    let registry = built_in()?;
+    let manifests: Vec<_> = registry.list().map(|agent| agent.manifest()).collect();
+    if ui.is_json() {
+        ui.print_json(&json!({ "agents": manifests }))?;
+        return Ok(Exit::Success);
+    }
+    let width = manifests.iter().map(|manifest| manifest.id.to_string().len()).max().unwrap_or(0);
+    for manifest in manifests {
+        let (id, version) = (manifest.id.to_string(), manifest.version.to_string());
+        ui.print(&format!("{id:width$}  {version}  {}", manifest.description))?;
+    }
+    Ok(Exit::Success)
+}
+
+fn inspect(ui: Ui, args: &InspectArgs) -> Result<Exit, Error> {
+    let registry = built_in()?;
+    let Some(agent) = registry.get(&args.id, &args.version) else {
+        let versions: Vec<_> = registry.versions(&args.id).map(ToString::to_string).collect();
+        let message = if versions.is_empty() {
+            format!("there is no agent {}", args.id)
+        } else {
+            format!("{} has no version {}; there are {}", args.id, args.version, versions.join(", "))
+        };
+        return Err(Error::usage(message).with_hint("orchestr8 agents list"));
+    };
+    let manifest = agent.manifest();
+    if ui.is_json() {
+        ui.print_json(manifest)?;
+        return Ok(Exit::Success);
+    }
+    ui.print(&summary(manifest))?;
+    ui.print(&manifest.description)?;
+    for (name, schema) in
+        [("input", &manifest.input_schema), ("output", &manifest.output_schema), ("config", &manifest.config_schema)]
+    {
+        if let Some(schema) = schema {
+            ui.print(&format!("\n{name}\n{schema:#}"))?;
+        }
+    }
+    Ok(Exit::Success)
+}
+
+/// `@orchestr8/echo 1.0.0 · input: any · output: any · idempotent`
+fn summary(manifest: &AgentManifest) -> String {
+    let promises = [
+        (manifest.idempotent, "idempotent"),
+        (manifest.irreversible, "irreversible"),
+        (!manifest.retryable, "never retried"),
+        (manifest.dedicated_task, "in a task of its own"),
+    ];
+    let mut parts = vec![
+        format!("{} {}", manifest.id, manifest.version),
+        format!("input: {}", shape(manifest.input_schema.as_ref())),
+        format!("output: {}", shape(manifest.output_schema.as_ref())),
+    ];
+    parts.extend(manifest.timeout.map(|timeout| format!("timeout: {timeout}")));
+    parts.extend(promises.into_iter().filter(|(is_made, _)| *is_made).map(|(_, promise)| promise.to_owned()));
+    parts.join(" · ")
+}
+
+/// Says in a few words what a schema takes: `{data, expression}`, with `?` after what may be absent.
+fn shape(schema: Option<&Value>) -> String {
+    let Some(schema) = schema else { return "any".to_owned() };
+    let Some(properties) = schema.get("properties").and_then(Value::as_object) else {
+        return schema.get("type").and_then(Value::as_str).unwrap_or("any").to_owned();
+    };
+    let required = schema.get("required").and_then(Value::as_array);
+    let is_required = |name: &str| required.is_some_and(|names| names.iter().any(|known| known == name));
+    let names = properties.keys().map(|name| if is_required(name) { name.clone() } else { format!("{name}?") });
+    format!("{{{}}}", names.collect::<Vec<_>>().join(", "))
+}

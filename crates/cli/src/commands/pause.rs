@@ -1,0 +1,35 @@
+//! `orchestr8 pause`
+
+use clap::Args;
+use orchestr8_schema::api::PauseRequest;
+
+use crate::{Error, Exit, execution_name::ExecutionName, server_address::ServerAddress, ui::Ui, wording::count};
+
+/// Has an execution start nothing more; attempts in progress come to their end.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:\n  orchestr8 pause @last --reason \"the search service is down\"")]
+pub struct PauseArgs {
+    /// The execution's id, 6 or more digits of its beginning or end, or `@last`
+    #[arg(value_name = "ID")]
+    id: ExecutionName,
+    /// Why, for the journal
+    #[arg(long)]
+    reason: Option<String>,
+    #[command(flatten)]
+    server: ServerAddress,
+}
+
+pub(crate) fn pause(ui: Ui, args: &PauseArgs) -> Result<Exit, Error> {
+    let client = args.server.connect()?;
+    let id = client.find(&args.id)?;
+    let answer = client.pause(id, &PauseRequest { reason: args.reason.clone() })?;
+    if ui.is_json() {
+        ui.print_json(&answer)?;
+        return Ok(Exit::Success);
+    }
+    let steps = client.execution(id)?.steps;
+    let finishing = steps.iter().filter(|step| step.status == "running" && step.agent_id.is_some()).count();
+    let verb = if finishing == 1 { "is" } else { "are" };
+    ui.print(&format!("Paused {} · {} {verb} finishing", id.short(), count(finishing, "attempt")))?;
+    Ok(Exit::Success)
+}

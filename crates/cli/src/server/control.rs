@@ -1,0 +1,114 @@
+//! `POST /v1/executions/{id}/pause`, `…/resume` and `…/signals/{name}`
+
+use axum::{
+    Json,
+    body::Body,
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse as _, Response},
+};
+use orchestr8_core::{ExecutionHandle, RequestError, Snapshot};
+use orchestr8_schema::{
+    ExecutionId,
+    api::{PauseAnswer, PauseRequest, SignalAnswer, SignalRequest},
+    event::{EventBody, Signal},
+    id::SignalName,
+};
+
+use super::{
+    Service,
+    body::RequestBody,
+    etag,
+    problem::Rejection,
+    query::{execution_id, request},
+};
+
+/// Has nothing start until the execution is resumed; again while it is paused.
+pub(super) async fn pause(
+    State(service): State<Service>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Rejection> {
+    let (handle, PauseRequest { reason }) = asked(&service, &id, &headers, body).await?;
+    handle.pause(reason.as_deref()).await.map_err(|error| refused(handle.id(), error))?;
+    answered(&service, handle.id()).await
+}
+
+/// Lets a paused execution go on.
+pub(super) async fn resume(
+    State(service): State<Service>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Rejection> {
+    let (handle, PauseRequest { reason }) = asked(&service, &id, &headers, body).await?;
+    handle.resume(reason.as_deref()).await.map_err(|error| refused(handle.id(), error))?;
+    answered(&service, handle.id()).await
+}
+
+/// Tells an execution something.
+pub(super) async fn signal(
+    State(service): State<Service>,
+    Path((id, name)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Rejection> {
+    let name: SignalName =
+        name.parse().map_err(|error| Rejection::bad_request(format!("the name of a signal: {error}")))?;
+    let (handle, SignalRequest { payload, signal_id, step_path }) = asked(&service, &id, &headers, body).await?;
+    let signal = Signal { name: name.as_str().into(), payload, signal_id: signal_id.map(Into::into), step_path };
+    handle.signal(signal.clone()).await.map_err(|error| refused(handle.id(), error))?;
+    let snapshot = service.engine().snapshot(handle.id()).await?;
+    let (sequence, delivered) = received(&snapshot, &signal);
+    Ok((StatusCode::ACCEPTED, Json(SignalAnswer { execution_id: handle.id(), sequence, delivered })).into_response())
+}
+
+/// Where the journal tells of a signal, and whether a step has taken it.
+fn received(snapshot: &Snapshot, signal: &Signal) -> (u64, bool) {
+    let is_it = |known: &Signal| match (&known.signal_id, &signal.signal_id) {
+        (None, None) => known == signal,
+        (known_id, id) => known_id == id,
+    };
+    let mut sequence = 0;
+    for (number, event) in (1..).zip(snapshot.events()) {
+        if matches!(&event.body, EventBody::SignalReceived(known) if is_it(known)) {
+            sequence = number;
+        }
+    }
+    let is_delivery = |body: &EventBody| matches!(body, EventBody::SignalDelivered { signal_sequence, .. } if *signal_sequence == sequence);
+    (sequence, snapshot.events().iter().any(|event| is_delivery(&event.body)))
+}
+
+async fn answered(service: &Service, id: ExecutionId) -> Result<Response, Rejection> {
+    let status = service.engine().snapshot(id).await?.status();
+    Ok((StatusCode::ACCEPTED, Json(PauseAnswer { execution_id: id, status })).into_response())
+}
+
+/// Reads what every request to an execution has: its id, `If-Match`, and the body.
+pub(super) async fn asked<T: serde::de::DeserializeOwned>(
+    service: &Service,
+    id: &str,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(ExecutionHandle, T), Rejection> {
+    let id = execution_id(id)?;
+    let body = request(&RequestBody::read(headers, body).await?)?;
+    let handle = service.engine().execution(id).await?;
+    matches(service, id, headers).await?;
+    Ok((handle, body))
+}
+
+/// Refuses where the client has asked for a state that the execution is no longer in (`If-Match`).
+pub(super) async fn matches(service: &Service, id: ExecutionId, headers: &HeaderMap) -> Result<(), Rejection> {
+    if !etag::is_conditional(headers) {
+        return Ok(());
+    }
+    let tag = etag::strong(&service.engine().snapshot(id).await?.to_body()).unwrap_or_default();
+    if etag::matches(headers, &tag) { Ok(()) } else { Err(Rejection::changed_meanwhile().about(id)) }
+}
+
+/// Makes a problem of what an execution refuses.
+pub(super) fn refused(id: ExecutionId, error: RequestError) -> Rejection {
+    Rejection::from(error).about(id)
+}

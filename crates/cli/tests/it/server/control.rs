@@ -1,0 +1,259 @@
+//! What is told to running executions, and what waits for people.
+
+use std::{fs, io::Read as _};
+
+use orchestr8_schema::api::PauseAnswer;
+use serde_json::{Value, json};
+
+use crate::support::{
+    assert_steady, example, orchestr8,
+    running_server::{RunningServer, transcript},
+};
+
+const NOBODY: &str = "01932c07-5a1e-7c44-8e0f-6c1d0f5b9a10";
+
+fn start(server: &RunningServer, workflow: &Value, input: &Value) -> String {
+    let request = server.post("/v1/workflows/execute").json(&json!({ "workflow": workflow, "input": input }));
+    let answer: Value = request.send().expect("the server answers").json().expect("JSON");
+    answer["executionId"].as_str().expect("an id").to_owned()
+}
+
+fn approval() -> Value {
+    let text = fs::read(example("release-approval.yaml")).expect("the example is there");
+    orchestr8_schema::source::parse(text, &orchestr8_schema::source::Options::new().file_name("a.yaml")).expect("YAML")
+}
+
+fn of_steps(steps: &Value) -> Value {
+    json!({ "version": "1.0.0", "metadata": { "id": "w", "name": "W" }, "steps": steps })
+}
+
+/// Follows an execution until it is as wanted.
+fn until(server: &RunningServer, id: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
+    let mut tag = String::new();
+    loop {
+        let request = server.get(&format!("/v1/executions/{id}?wait=20")).header("if-none-match", &tag);
+        let answer = request.send().expect("the server answers");
+        tag = answer.headers()["etag"].to_str().expect("a tag is ASCII").to_owned();
+        let body: Value = answer.json().expect("it changes within 20 s");
+        if is_wanted(&body) {
+            return body;
+        }
+    }
+}
+
+fn waits_for(kind: &'static str) -> impl Fn(&Value) -> bool {
+    move |body| body["waitingFor"][0]["kind"] == kind
+}
+
+#[test]
+fn approvals_wait_for_people_and_the_first_answer_wins() {
+    let server = RunningServer::start(&mut orchestr8());
+    let id = start(&server, &approval(), &json!({ "tag": "v1.2" }));
+    until(&server, &id, waits_for("approval"));
+    let path = format!("/v1/executions/{id}/approvals/sign-off");
+    let answer = |body: Value| server.post(&path).json(&body);
+    let approve = json!({ "decision": "approve", "answer": { "note": "ok" }, "by": "ada" });
+    let mut text = vec![
+        transcript("the inbox", server.get("/v1/approvals")),
+        transcript("of an execution", server.get(&format!("/v1/approvals?executionId={id}&limit=1"))),
+        transcript("an answer that does not fit", answer(json!({ "decision": "approve", "answer": { "note": 1 } }))),
+        transcript("no decision", answer(json!({ "answer": 1 }))),
+        transcript("a remark that is too long", answer(json!({ "decision": "approve", "comment": "x".repeat(4001) }))),
+        transcript("no such step", server.post(&path.replace("sign-off", "build")).json(&approve)),
+        transcript("no such execution", server.post(&path.replace(&id, NOBODY)).json(&approve)),
+        transcript("an answer", answer(approve.clone())),
+    ];
+    let ended = until(&server, &id, |body| body["status"] == "completed");
+    assert_eq!(ended["outputs"]["publish"]["text"], "Published v1.2: ok");
+    text.push(transcript("the same again", answer(approve)));
+    text.push(transcript("another", answer(json!({ "decision": "reject" }))));
+    text.push(transcript("nothing waits any more", server.get("/v1/approvals")));
+    assert_steady("server_approvals", &text.concat());
+}
+
+#[test]
+fn the_inbox_has_pages_oldest_first() {
+    let server = RunningServer::start(&mut orchestr8());
+    let steps: Vec<_> =
+        (0..5).map(|n| json!({ "id": format!("ask{n}"), "approval": { "prompt": format!("{n}?") } })).collect();
+    let id = start(&server, &of_steps(&json!(steps)), &json!({}));
+    until(&server, &id, |body| body["waitingFor"].as_array().is_some_and(|waiting| waiting.len() == 5));
+    let mut seen = Vec::new();
+    let mut path = "/v1/approvals?limit=2".to_owned();
+    loop {
+        let page: Value = server.get(&path).send().expect("the server answers").json().expect("JSON");
+        seen.extend(page["approvals"].as_array().expect("a list").iter().map(|one| one["prompt"].to_string()));
+        let Some(cursor) = page["nextCursor"].as_str() else { break };
+        assert_eq!(page["hasMore"], true);
+        path = format!("/v1/approvals?limit=2&cursor={cursor}");
+    }
+    assert_eq!(seen, [r#""0?""#, r#""1?""#, r#""2?""#, r#""3?""#, r#""4?""#]);
+    let broken = server.get("/v1/approvals?cursor=nonsense").send().expect("the server answers");
+    assert_eq!(broken.status().as_u16(), 400);
+}
+
+#[test]
+fn signals_are_taken_kept_and_refused() {
+    let server = RunningServer::start(&mut orchestr8());
+    let steps = json!([{ "id": "paid", "wait": { "signal": "payment" } }]);
+    let id = start(&server, &of_steps(&steps), &json!({}));
+    until(&server, &id, waits_for("signal"));
+    let signal = |name: &str, body: Value| server.post(&format!("/v1/executions/{id}/signals/{name}")).json(&body);
+    let mut text = vec![
+        transcript("one that nobody waits for is kept", signal("other", json!({ "signalId": "a" }))),
+        transcript("told again it is the same", signal("other", json!({ "signalId": "a" }))),
+        transcript("a name that is none", signal("no%20name", json!({}))),
+        transcript("too much", signal("payment", json!({ "payload": "x".repeat(70_000) }))),
+        transcript("one that is waited for", signal("payment", json!({ "payload": { "amount": 12 } }))),
+    ];
+    let ended = until(&server, &id, |body| body["status"] == "completed");
+    assert_eq!(ended["outputs"]["paid"]["payload"]["amount"], 12);
+    text.push(transcript("too late", signal("payment", json!({}))));
+    assert_steady("server_signals", &text.concat());
+}
+
+#[test]
+fn executions_are_paused_and_go_on() {
+    let server = RunningServer::start(&mut orchestr8());
+    let steps = json!([
+        { "id": "gate", "wait": { "signal": "go" } },
+        { "id": "after", "agent": { "id": "@orchestr8/noop" }, "dependencies": ["gate"] }
+    ]);
+    let id = start(&server, &of_steps(&steps), &json!({}));
+    until(&server, &id, waits_for("signal"));
+    let post = |what: &str| server.post(&format!("/v1/executions/{id}/{what}"));
+    let status = |request: reqwest::blocking::RequestBuilder| {
+        let answer = request.send().expect("the server answers");
+        (answer.status().as_u16(), answer.json::<PauseAnswer>().map(|body| body.status.to_string()).unwrap_or_default())
+    };
+    assert_eq!(status(post("resume")), (409, String::new()), "it is not paused");
+    assert_eq!(status(post("pause").header("if-match", "\"0000000000000000\"")), (412, String::new()));
+    assert_eq!(status(post("pause").json(&json!({ "reason": "later" }))), (202, "paused".to_owned()));
+    assert_eq!(status(post("pause")), (202, "paused".to_owned()), "again changes nothing");
+    assert!(post("signals/go").send().expect("the server answers").status().is_success());
+    let paused: Value =
+        server.get(&format!("/v1/executions/{id}")).send().expect("the server answers").json().expect("JSON");
+    assert_eq!(
+        (&paused["status"], &paused["progress"]["completed"]),
+        (&json!("paused"), &json!(0)),
+        "the signal is kept"
+    );
+    assert_eq!(status(post("resume")).0, 202);
+    until(&server, &id, |body| body["status"] == "completed");
+    assert_eq!(status(post("pause")).0, 409);
+}
+
+#[test]
+fn executions_and_steps_are_listed_in_pages() {
+    let server = RunningServer::start(&mut orchestr8());
+    let greet = of_steps(&json!([{ "id": "a", "agent": { "id": "@orchestr8/noop" } }]));
+    let fail = of_steps(&json!([{ "id": "a", "agent": { "id": "@orchestr8/fail" }, "input": { "code": "DENIED" } }]));
+    let ids: Vec<_> = [&greet, &fail, &greet].map(|workflow| start(&server, workflow, &json!({}))).into();
+    for id in &ids {
+        until(&server, id, |body| ["completed", "failed"].contains(&body["status"].as_str().unwrap_or_default()));
+    }
+    let list = |query: &str| -> Value {
+        server.get(&format!("/v1/executions{query}")).send().expect("the server answers").json().expect("JSON")
+    };
+    let of = |list: &Value| -> Vec<String> {
+        let all = list["executions"].as_array().expect("a list").iter();
+        all.map(|one| one["executionId"].as_str().expect("an id").to_owned()).collect()
+    };
+    let mut newest_first = ids.clone();
+    newest_first.reverse();
+    assert_eq!(of(&list("")), newest_first);
+    assert_eq!(of(&list("?status=failed,cancelled")), [ids[1].clone()]);
+    assert_eq!(of(&list("?workflowId=other")), Vec::<String>::new());
+    let first = list("?limit=2&status=completed,failed");
+    assert_eq!((of(&first), &first["hasMore"]), (newest_first[..2].to_vec(), &json!(true)));
+    let request = server.get("/v1/executions?limit=2").send().expect("the server answers");
+    let link = request.headers()["link"].to_str().expect("ASCII").to_owned();
+    let next = link.trim_start_matches('<').split('>').next().expect("an address").to_owned();
+    let second: Value = server.get(&next).send().expect("the server answers").json().expect("JSON");
+    assert_eq!((of(&second), &second["hasMore"]), (newest_first[2..].to_vec(), &json!(false)));
+    for wrong in ["?status=finished", "?cursor=zz", "?limit=x"] {
+        let answer = server.get(&format!("/v1/executions{wrong}")).send().expect("the server answers");
+        assert_eq!(answer.status().as_u16(), 400, "{wrong}");
+    }
+
+    let nested = of_steps(&json!([{ "id": "m", "map": {
+        "items": [1, 2], "steps": [{ "id": "s", "agent": { "id": "@orchestr8/flaky" },
+            "input": { "failTimes": "${index}", "code": "NETWORK", "value": "${item}" },
+            "policies": { "retry": { "baseDelayMs": 100 } } }]
+    }}]));
+    let id = start(&server, &nested, &json!({}));
+    until(&server, &id, |body| body["status"] == "completed");
+    let path = format!("/v1/executions/{id}/steps");
+    let paths = |query: &str| -> Vec<String> {
+        let list: Value = server.get(&format!("{path}{query}")).send().expect("an answer").json().expect("JSON");
+        let steps = list["steps"].as_array().expect("a list").iter();
+        steps.map(|one| one["stepPath"].as_str().expect("a path").to_owned()).collect()
+    };
+    assert_eq!(paths(""), ["m", "m[0].s", "m[1].s"]);
+    assert_eq!(paths("?parent=m"), ["m[0].s", "m[1].s"]);
+    assert_eq!(paths("?status=failed"), Vec::<String>::new());
+    let page: Value = server.get(&format!("{path}?limit=1")).send().expect("an answer").json().expect("JSON");
+    let cursor = page["nextCursor"].as_str().expect("there is more");
+    assert_eq!(paths(&format!("?cursor={cursor}")), ["m[0].s", "m[1].s"]);
+    let step: Value = server.get(&format!("{path}/m%5B1%5D.s")).send().expect("an answer").json().expect("JSON");
+    assert_eq!((&step["output"], &step["input"]["failTimes"]), (&json!(2), &json!(1)));
+    let attempts: Vec<_> =
+        step["resilience"].as_array().expect("attempts").iter().map(|one| &one["error"]["code"]).collect();
+    assert_eq!(attempts, [&json!("NETWORK"), &Value::Null]);
+    assert_eq!(server.get(&format!("{path}/m.s")).send().expect("an answer").status().as_u16(), 404);
+}
+
+#[test]
+fn a_stream_tells_what_was_and_what_comes_and_then_ends() {
+    let server = RunningServer::start(&mut orchestr8());
+    let steps = json!([{ "id": "gate", "wait": { "signal": "go" } }]);
+    let id = start(&server, &of_steps(&steps), &json!({}));
+    until(&server, &id, waits_for("signal"));
+    let path = format!("/v1/executions/{id}/events");
+    let stream = server.get(&path).send().expect("the server answers");
+    assert_eq!(stream.headers()["content-type"], "text/event-stream");
+    assert_eq!(server.post(&format!("/v1/executions/{id}/signals/go")).send().expect("told").status().as_u16(), 202);
+    let read = |mut stream: reqwest::blocking::Response| {
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("it ends");
+        text
+    };
+    let text = read(stream);
+    assert!(text.starts_with("retry: 1000\n"), "{text}");
+    let field = |text: &str, name: &str| -> Vec<String> {
+        text.lines().filter_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned()).collect()
+    };
+    let ids: Vec<u64> = field(&text, "id:").iter().map(|id| id.parse().expect("a sequence")).collect();
+    assert_eq!(ids, (1..=ids.len() as u64).collect::<Vec<_>>(), "no gap, no repetition");
+    let names = field(&text, "event:");
+    assert_eq!(names.last().map(String::as_str), Some("end"));
+    assert!(names.contains(&"signal.delivered".to_owned()) && names.contains(&"execution.completed".to_owned()));
+    assert_eq!(field(&text, "data:").last().map(String::as_str), Some(r#"{"status":"completed"}"#));
+
+    let later = read(server.get(&path).header("last-event-id", "3").send().expect("the server answers"));
+    assert_eq!(field(&later, "id:").first().map(String::as_str), Some("4"));
+    let after = read(server.get(&format!("{path}?after=3")).send().expect("the server answers"));
+    assert_eq!(field(&after, "id:"), field(&later, "id:"));
+    let all = ids.len().to_string();
+    let nothing = server.get(&path).header("last-event-id", all).send().expect("the server answers");
+    assert_eq!(nothing.status().as_u16(), 204, "which stops an EventSource");
+    let wrong = server.get(&path).header("last-event-id", "x").send().expect("the server answers");
+    assert_eq!(wrong.status().as_u16(), 400);
+}
+
+#[test]
+fn agents_and_schemas_are_shown() {
+    let server = RunningServer::start(&mut orchestr8());
+    let get = |path: &str| server.get(path).send().expect("the server answers");
+    let all: Value = get("/v1/agents").json().expect("JSON");
+    let ids: Vec<_> = all["agents"].as_array().expect("a list").iter().map(|agent| agent["id"].as_str()).collect();
+    assert!(ids.is_sorted() && ids.contains(&Some("@orchestr8/echo")));
+    let one: Value = get("/v1/agents/orchestr8/hello-world?version=^1.0.0").json().expect("JSON");
+    assert_eq!((&one["version"], &one["description"]), (&json!("1.0.0"), &json!("Greets a person")));
+    assert_eq!(get("/v1/agents/orchestr8/hello-world?version=^2.0.0").status().as_u16(), 404);
+    assert_eq!(get("/v1/agents/orchestr8/nobody").status().as_u16(), 404);
+    assert_eq!(get("/v1/agents/orchestr8/hello-world?version=x").status().as_u16(), 400);
+    let schema: Value = get("/v1/schemas/workflow.json").json().expect("JSON");
+    assert!(schema["properties"]["steps"].is_object());
+    assert_eq!(get("/v1/schemas/nothing.json").status().as_u16(), 404);
+}
