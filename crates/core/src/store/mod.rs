@@ -1,6 +1,6 @@
 //! Where journals are kept, and who may write to them.
 //!
-//! The contract, which every store fulfils (`orchestr8_testing::store_conformance!` tests it):
+//! The contract, which every store fulfils (`store_conformance!` of `orchestr8-testing` tests it):
 //!
 //! - A journal begins with its `execution.queued` event, stored by [`Store::create`] together with the first lease and, if there
 //!   is one, the idempotency record: all of it or nothing.
