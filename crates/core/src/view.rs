@@ -125,6 +125,8 @@ pub(crate) fn execution(plan: &Plan, state: &State) -> Execution {
 /// Renders what a list tells of an execution.
 pub(crate) fn summary(plan: &Plan, state: &State) -> ExecutionSummary {
     let body = execution(plan, state);
+    let activations = (0..state.steps().len() as u32).map(Activation);
+    let waiting = activations.filter(|activation| waiting_for(plan, state, *activation).is_some());
     ExecutionSummary {
         execution_id: body.execution_id,
         workflow: body.workflow,
@@ -135,7 +137,7 @@ pub(crate) fn summary(plan: &Plan, state: &State) -> ExecutionSummary {
         completed_at: body.completed_at,
         duration: body.duration,
         error_count: body.errors.len() as u32,
-        waiting_count: state.steps().iter().filter(|step| waiting_for(plan, step).is_some()).count() as u32,
+        waiting_count: waiting.count() as u32,
     }
 }
 

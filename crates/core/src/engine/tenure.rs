@@ -59,7 +59,7 @@ impl EngineShared {
             if let Some(text) = self.store.kept(RESILIENCE).await? {
                 match serde_json::from_str::<Snapshot>(&text) {
                     Ok(snapshot) => {
-                        snapshot.restore(self.wall_time(), &self.registries.circuits, &self.registries.buckets)
+                        snapshot.restore(self.wall_time(), &self.registries.circuits, &self.registries.buckets);
                     }
                     Err(error) => tracing::warn!(%error, "reading what circuits knew"),
                 }

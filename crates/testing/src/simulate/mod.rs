@@ -1,0 +1,322 @@
+//! A workflow's executions under chance and faults, thousands of them, in virtual time.
+//!
+//! A [`Simulation`] runs the real engine, unchanged: plan, machine, driver, resilience layers. What is around it is simulated: time jumps
+//! from one event to the next; agents are stand-ins that answer what their schemas allow, after any time; people answer approvals
+//! early, late, twice or never; and the store, the process and the clock fail as [`Fault`]s say. A referee follows the journal and
+//! every call, and checks [`Invariant`]s after each.
+//!
+//! Everything follows from the seed: the same seed gives the same journal in every process and on any number of threads. When
+//! an invariant is violated, the faults are taken away one by one as long as it still is, so that what is left is what it takes.
+//!
+//! ```
+//! use orchestr8_agent_base::{AgentRegistry, HelloWorld};
+//! use orchestr8_schema::ValidWorkflow;
+//! use orchestr8_testing::simulate::Simulation;
+//! use serde_json::json;
+//!
+//! let workflow = ValidWorkflow::from_value(&json!({
+//!     "version": "1.0.0",
+//!     "metadata": { "id": "greeting", "name": "Greeting" },
+//!     "steps": [{ "id": "greet", "agent": { "id": "@orchestr8/hello-world" } }]
+//! }))?;
+//! let mut agents = AgentRegistry::new();
+//! agents.register(HelloWorld::default())?;
+//!
+//! let report = Simulation::new(workflow, &agents)?.explore(0..50);
+//! assert!(report.violations.is_empty());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod chance;
+mod explore;
+mod fault;
+mod invariant;
+mod life;
+mod referee;
+mod report;
+mod stand_in;
+mod unknown;
+mod value;
+mod world;
+
+use std::{sync::Arc, time::Duration};
+
+use orchestr8_agent_base::{
+    AgentRegistry, manifest::InvalidManifest, registry::RegisterError, tool::RegisterToolError,
+};
+use orchestr8_core::plan::{Plan, PlanError};
+use orchestr8_schema::{ValidWorkflow, canonical::sha256_hex, event::Event};
+use serde_json::{Value, json};
+
+use self::{
+    chance::Chance,
+    life::{Subject, Verdict, live_through},
+    stand_in::Stage,
+    value::value_of,
+    world::World,
+};
+pub use self::{
+    fault::{Fault, InvalidFault, Place},
+    invariant::{Invariant, Violation},
+    report::{Counterexample, Coverage, Report},
+};
+
+/// A workflow to be simulated.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Simulation {
+    workflow: ValidWorkflow,
+    agents: AgentRegistry,
+    unknown: Vec<String>,
+    input: Option<Value>,
+    horizon: Duration,
+    slots: u32,
+    threads: usize,
+}
+
+/// Why a workflow cannot be simulated.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotSimulable {
+    /// The engine cannot run it.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// An agent has no stand-in.
+    #[error(transparent)]
+    Agent(#[from] RegisterError),
+    /// An agent has an id or a version that no agent can have.
+    #[error(transparent)]
+    Manifest(#[from] InvalidManifest),
+    /// A tool has no stand-in.
+    #[error(transparent)]
+    Tool(#[from] RegisterToolError),
+    /// No value was found that an agent's output schema allows.
+    #[error("no output of {agent} was found that its schema allows, so nothing can stand in for it")]
+    Output {
+        /// Which agent.
+        agent: String,
+    },
+    /// No value was found that the workflow's `inputs` allow.
+    #[error("no input was found that the workflow's `inputs` allow; give one")]
+    Input,
+}
+
+/// One simulated execution.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Trial {
+    /// What decided about everything.
+    pub seed: u64,
+    /// What went wrong in it.
+    pub faults: Vec<Fault>,
+    /// How it ended.
+    pub end: TrialEnd,
+    /// The promises that were broken, in the order in which that was seen.
+    pub violations: Vec<Violation>,
+    /// The journal.
+    pub journal: Vec<Event>,
+    /// How much time passed in it.
+    pub elapsed: Duration,
+    /// How often the store was written to.
+    pub writes: u64,
+    /// How often agents were called.
+    pub calls: usize,
+    /// Of each step: its path, how it ended, and its output. Sorted by path.
+    pub(crate) results: Vec<(String, &'static str, Option<Arc<Value>>)>,
+    /// Whether a limit of time was hit, so that interruptions may change the result.
+    pub(crate) was_late: bool,
+}
+
+/// How a simulated execution ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TrialEnd {
+    /// Well.
+    Completed,
+    /// By a failure.
+    Failed,
+    /// On request.
+    Cancelled,
+    /// Not at all: the horizon came, and it waits for something that has a name.
+    Waiting,
+    /// Not at all, and it cannot say what it waits for.
+    Stuck,
+}
+
+impl Simulation {
+    /// How far an execution is followed unless told otherwise: 30 days.
+    pub const HORIZON: Duration = Duration::from_secs(30 * 86_400);
+
+    /// Prepares a workflow, whose agents only lend their manifests and schemas: none of them is called, and those that are not registered
+    /// need not be.
+    ///
+    /// # Errors
+    ///
+    /// [`NotSimulable`] if the engine cannot run the workflow with these agents, or one of them cannot be stood in for.
+    pub fn new(workflow: ValidWorkflow, agents: &AgentRegistry) -> Result<Self, NotSimulable> {
+        let (agents, unknown) = unknown::complete(&workflow, agents)?;
+        let plan = Plan::compile(&workflow, &agents)?;
+        for leaf in plan.steps().iter().filter_map(|step| step.leaf.as_ref()) {
+            let schema = leaf.callee.output_schema();
+            if schema.is_some_and(|schema| value_of(schema, &mut Chance::of(0, "is there one")).is_none()) {
+                return Err(NotSimulable::Output { agent: leaf.callee.name().to_string() });
+            }
+        }
+        let slots = 10;
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Ok(Self { workflow, agents, unknown, input: None, horizon: Self::HORIZON, slots, threads })
+    }
+
+    /// Returns the agents that nobody has registered: their answers are made of what the workflow reads of them.
+    #[must_use]
+    pub fn unknown_agents(&self) -> &[String] {
+        &self.unknown
+    }
+
+    /// Sets the input of all executions. Without one, the workflow's `inputs` decide what is tried.
+    pub fn input(mut self, input: Value) -> Self {
+        self.input = Some(input);
+        self
+    }
+
+    /// Sets how far executions are followed.
+    pub fn horizon(mut self, horizon: Duration) -> Self {
+        self.horizon = horizon;
+        self
+    }
+
+    /// Sets the engine's slots, 10 unless told otherwise.
+    pub fn slots(mut self, slots: u32) -> Self {
+        self.slots = slots;
+        self
+    }
+
+    /// Sets how many threads explore, one for each core unless told otherwise. It changes no result.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads.max(1);
+        self
+    }
+
+    /// Runs one execution.
+    ///
+    /// # Errors
+    ///
+    /// [`NotSimulable`] if the workflow cannot be prepared for it.
+    pub fn run(&self, seed: u64, faults: &[Fault]) -> Result<Trial, NotSimulable> {
+        self.stand()?.run(seed, 0, faults)
+    }
+
+    /// Makes what one thread needs to run executions one after the other.
+    fn stand(&self) -> Result<Stand<'_>, NotSimulable> {
+        let stage = Arc::new(Stage::default());
+        let agents = stand_in::all_of(&self.agents, &stage)?;
+        let plan = Arc::new(Plan::compile(&self.workflow, &agents)?);
+        Ok(Stand { simulation: self, stage, agents, plan })
+    }
+
+    fn input_of(&self, seed: u64) -> Result<Value, NotSimulable> {
+        match (&self.input, self.workflow.inputs()) {
+            (Some(input), _) => Ok(input.clone()),
+            (None, None) => Ok(json!({})),
+            (None, Some(schema)) => value_of(schema, &mut Chance::of(seed, "input")).ok_or(NotSimulable::Input),
+        }
+    }
+}
+
+/// What one thread needs to run executions one after the other.
+struct Stand<'a> {
+    simulation: &'a Simulation,
+    stage: Arc<Stage>,
+    agents: AgentRegistry,
+    plan: Arc<Plan>,
+}
+
+impl Stand<'_> {
+    /// Runs one execution; `order` varies how long everything takes, and nothing else.
+    fn run(&self, seed: u64, order: u64, faults: &[Fault]) -> Result<Trial, NotSimulable> {
+        let simulation = self.simulation;
+        let input = simulation.input_of(seed)?;
+        let order = Chance::of(seed, &format!("order {order}")).next();
+        let world = Arc::new(World::new(seed, order, faults, Arc::clone(&self.plan), simulation.slots));
+        self.stage.set(&world);
+        let subject = Subject {
+            workflow: &simulation.workflow,
+            agents: &self.agents,
+            input: &input,
+            horizon: simulation.horizon,
+            slots: simulation.slots,
+        };
+        let verdict = live_through(subject, &world, seed);
+        Ok(world.with_referee(|referee| Trial::of(seed, faults, &verdict, referee, &self.plan)))
+    }
+}
+
+impl Trial {
+    fn of(seed: u64, faults: &[Fault], verdict: &Verdict, referee: &referee::Referee, plan: &Plan) -> Self {
+        use orchestr8_core::machine::Status;
+        use orchestr8_schema::{ErrorKind, event::Activation};
+
+        let end = match verdict {
+            Verdict::Ended(Status::Completed) => TrialEnd::Completed,
+            Verdict::Ended(Status::Cancelled) => TrialEnd::Cancelled,
+            Verdict::Ended(_) => TrialEnd::Failed,
+            Verdict::Waits => TrialEnd::Waiting,
+            Verdict::Stuck => TrialEnd::Stuck,
+        };
+        let state = referee.state();
+        let steps = state.steps().iter().enumerate();
+        let mut results: Vec<_> = steps
+            .filter_map(|(index, step)| {
+                let path = state.step_path(plan, Activation(index as u32))?.as_str().to_owned();
+                Some((path, step.phase.status(), step.output.clone()))
+            })
+            .collect();
+        results.sort_by(|one, other| one.0.cmp(&other.0));
+        let was_late =
+            state.steps().iter().any(|step| step.error.as_ref().is_some_and(|error| error.code == ErrorKind::Timeout))
+                || state.error().is_some_and(|error| error.code == ErrorKind::Timeout);
+        let journal = referee.journal().to_vec();
+        let elapsed = match (journal.first(), journal.last()) {
+            (Some(first), Some(last)) => last.at.since(first.at),
+            _ => Duration::ZERO,
+        };
+        Self {
+            seed,
+            faults: faults.to_vec(),
+            end,
+            violations: referee.violations().to_vec(),
+            elapsed,
+            writes: referee.count_of_batches(),
+            calls: referee.count_of_calls(),
+            journal,
+            results,
+            was_late,
+        }
+    }
+
+    /// Returns the SHA-256 of the journal, in hex: the same for the same seed and faults, in any process.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        // The first event holds the whole workflow, which is the same for all.
+        let text: Vec<_> = self.journal.iter().skip(1).map(|event| format!("{event:?}")).collect();
+        sha256_hex(text.join("\n"))
+    }
+
+    /// Renders the journal, a line for each event: its sequence, the time since the beginning, its type, and its step.
+    #[must_use]
+    pub fn journal_lines(&self, plan: &Plan) -> Vec<String> {
+        let mut state = orchestr8_core::machine::State::new(plan);
+        let began = self.journal.first().map(|event| event.at);
+        let mut lines = Vec::with_capacity(self.journal.len());
+        for (index, event) in self.journal.iter().enumerate() {
+            orchestr8_core::machine::fold(plan, &mut state, event);
+            let passed = began.map_or(Duration::ZERO, |began| event.at.since(began));
+            let mut line = format!("{:>4} +{}ms {}", index + 1, passed.as_millis(), event.body.name());
+            if let Some(path) = event.body.activation().and_then(|activation| state.step_path(plan, activation)) {
+                line = format!("{line} {}", path.as_str());
+            }
+            lines.push(line);
+        }
+        lines
+    }
+}

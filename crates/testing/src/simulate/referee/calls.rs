@@ -1,0 +1,254 @@
+//! What the calls of agents must look like beside the journal.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    time::Duration,
+};
+
+use orchestr8_core::{
+    machine::State,
+    plan::{CircuitKey, Plan},
+};
+use orchestr8_schema::{
+    ErrorKind, Timestamp,
+    event::{Activation, CallId, CircuitStateName, Event, EventBody},
+};
+
+use serde_json::Value;
+
+use super::{steps::Steps, undoing::Undoing};
+use crate::simulate::invariant::Invariant;
+
+/// A call of an agent that begins.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Begun<'a> {
+    pub(crate) path: &'a str,
+    pub(crate) attempt: u32,
+    pub(crate) key: &'a str,
+    /// What the agent names as what the call depends on.
+    pub(crate) target: Option<&'a str>,
+    /// Its effect can neither be undone nor repeated without a second one.
+    pub(crate) acts_once: bool,
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CallEnd {
+    Succeeded,
+    /// With the time that the agent asks to be left alone for.
+    Failed(ErrorKind, Option<Duration>),
+    /// The future was dropped: by a timeout, by force, or with its process.
+    Dropped,
+}
+
+impl CallEnd {
+    /// Whether the agent may have acted on the world.
+    fn may_have_acted(self) -> bool {
+        match self {
+            Self::Succeeded | Self::Dropped => true,
+            // These say that the agent did nothing.
+            Self::Failed(kind, _) => !matches!(
+                kind,
+                ErrorKind::Validation
+                    | ErrorKind::Denied
+                    | ErrorKind::NotFound
+                    | ErrorKind::RateLimited
+                    | ErrorKind::CircuitOpen
+                    | ErrorKind::BudgetExceeded
+            ),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Made {
+    activation: Option<Activation>,
+    circuit: Option<String>,
+    /// What was answered, of a call that succeeded.
+    answer: Option<Value>,
+    /// Absent while it is in progress.
+    end: Option<CallEnd>,
+}
+
+/// What was seen of the calls of one execution.
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    made: Vec<Made>,
+    keys: HashMap<Activation, String>,
+    owners: HashMap<String, Activation>,
+    /// Whose result is stored.
+    committed: HashSet<Activation>,
+    /// The keys under which steps are undone.
+    undo_keys: HashMap<Activation, String>,
+    /// Before which time an activation's next attempt must not begin.
+    not_before: BTreeMap<Activation, Timestamp>,
+    /// Circuits that are not closed: until when no call may be made, or that one probe is being made.
+    circuits: HashMap<String, Gate>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Gate {
+    Open(Option<Timestamp>),
+    /// The number of the first call that was made since.
+    HalfOpen(usize),
+}
+
+impl Calls {
+    pub(super) fn count(&self) -> usize {
+        self.made.len()
+    }
+
+    /// Looks at an event that was stored just now.
+    pub(super) fn take(&mut self, plan: &Plan, state: &State, event: &Event) -> Option<(Invariant, String)> {
+        match &event.body {
+            EventBody::AttemptRejected { call: CallId::Step(activation), error, .. }
+                if error.code == ErrorKind::CircuitOpen =>
+            {
+                return self.check_rejection(plan, state, *activation, event.at);
+            }
+            EventBody::AttemptFinished { call: CallId::Step(activation), result: Ok(_), .. } => {
+                self.committed.insert(*activation);
+            }
+            EventBody::CircuitChanged(change) => {
+                let gate = match change.state {
+                    CircuitStateName::Closed => None,
+                    CircuitStateName::Open => Some(Gate::Open(change.reopens_at)),
+                    CircuitStateName::HalfOpen => Some(Gate::HalfOpen(self.made.len())),
+                };
+                match gate {
+                    Some(gate) => self.circuits.insert(change.key.clone(), gate),
+                    None => self.circuits.remove(&change.key),
+                };
+            }
+            _ => {}
+        }
+        None
+    }
+
+    /// A circuit may reject until its time has come, and while a probe is being made.
+    fn check_rejection(
+        &self,
+        plan: &Plan,
+        state: &State,
+        activation: Activation,
+        at: Timestamp,
+    ) -> Option<(Invariant, String)> {
+        let leaf = plan.steps()[state.activation(activation)?.step.get()].leaf.as_ref()?;
+        let CircuitKey::Fixed(key) = &leaf.policy.circuit_breaker.as_ref()?.key else { return None };
+        let in_progress = self.made.iter().any(|made| made.end.is_none() && made.circuit.as_ref() == Some(key));
+        let is_over = match self.circuits.get(key)? {
+            Gate::Open(until) => until.is_some_and(|until| until < at),
+            Gate::HalfOpen(_) => true,
+        };
+        (is_over && !in_progress)
+            .then(|| (Invariant::CircuitHolds, format!("{key} rejects though its time is over and nobody probes it")))
+    }
+
+    pub(super) fn begin(
+        &mut self,
+        plan: &Plan,
+        state: &State,
+        (steps, undoing): (&Steps, &Undoing),
+        call: Begun<'_>,
+        at: Timestamp,
+    ) -> (usize, Vec<(Invariant, String)>) {
+        let mut blames = Vec::new();
+        let mut blame = |invariant, message: String| blames.push((invariant, message));
+        let activation = steps.at(call.path);
+        if let Some((undone, attempt)) = undoing.current().filter(|(undone, _)| Some(*undone) == activation) {
+            if attempt != call.attempt {
+                let message = format!("{} is undone before the journal knows of it", call.path);
+                blame(Invariant::AppendThenAct, message);
+            }
+            let key = self.undo_keys.entry(undone).or_insert_with(|| call.key.to_owned());
+            if *key != call.key || self.keys.get(&undone).is_some_and(|own| own == call.key) {
+                blame(Invariant::KeysHold, format!("{} is undone with another idempotency key", call.path));
+            }
+            self.made.push(Made { activation: None, circuit: None, answer: None, end: None });
+            return (self.made.len() - 1, blames);
+        }
+        let known = activation.and_then(|activation| state.activation(activation));
+        match known {
+            Some(known) if known.phase.is_in_flight() && known.attempts == call.attempt => {}
+            _ => blame(
+                Invariant::AppendThenAct,
+                format!("attempt {} of {} reached the agent before the journal knew of it", call.attempt, call.path),
+            ),
+        }
+        let mut circuit = None;
+        if let (Some(activation), Some(known)) = (activation, known) {
+            let leaf = plan.steps()[known.step.get()].leaf.as_ref();
+            if steps.has_ended(activation) || self.committed.contains(&activation) {
+                blame(Invariant::CommittedOnce, format!("{} was called again after its result was stored", call.path));
+            }
+            if self.of(activation).any(|end| end.is_none()) {
+                blame(Invariant::EndsOnce, format!("{} is called while a call of it is in progress", call.path));
+            }
+            if call.acts_once && self.of(activation).flatten().any(CallEnd::may_have_acted) {
+                blame(Invariant::EffectOnce, format!("{} may have acted twice", call.path));
+            }
+            let key = self.keys.entry(activation).or_insert_with(|| call.key.to_owned());
+            if *key != call.key {
+                blame(Invariant::KeysHold, format!("{} was called with another idempotency key", call.path));
+            }
+            // A key of the workflow's own making may be shared on purpose.
+            let owner = *self.owners.entry(call.key.to_owned()).or_insert(activation);
+            if owner != activation && known.idempotency_key.is_none() {
+                let message = format!("{} has the idempotency key of {}", call.path, steps.path(owner));
+                blame(Invariant::KeysHold, message);
+            }
+            if self.not_before.remove(&activation).is_some_and(|earliest| at < earliest) {
+                blame(Invariant::RetryAfter, format!("{} was called before it was allowed to", call.path));
+            }
+            if steps.paused && !known.phase.is_in_flight() {
+                blame(Invariant::PauseHolds, format!("{} was called", call.path));
+            }
+            circuit = leaf.and_then(|leaf| leaf.policy.circuit_breaker.as_ref()).map(|policy| match &policy.key {
+                CircuitKey::Fixed(_) => policy.key.of(None),
+                CircuitKey::PerTarget(_) => policy.key.of(call.target),
+            });
+        }
+        if let Some(key) = &circuit {
+            match self.circuits.get(key) {
+                Some(Gate::Open(Some(until))) if at < *until => {
+                    blame(Invariant::CircuitHolds, format!("{} was called through the open circuit {key}", call.path));
+                }
+                Some(Gate::HalfOpen(first))
+                    if self.made[*first..]
+                        .iter()
+                        .any(|made| made.end.is_none() && made.circuit.as_ref() == Some(key)) =>
+                {
+                    blame(Invariant::CircuitHolds, format!("{} is a second probe of {key}", call.path));
+                }
+                _ => {}
+            }
+        }
+        self.made.push(Made { activation, circuit, answer: None, end: None });
+        (self.made.len() - 1, blames)
+    }
+
+    pub(super) fn end(&mut self, call: usize, end: CallEnd, answer: Option<Value>, at: Timestamp) {
+        let Some(made) = self.made.get_mut(call).filter(|made| made.end.is_none()) else { return };
+        (made.end, made.answer) = (Some(end), answer);
+        if let (CallEnd::Failed(_, Some(delay)), Some(activation)) = (end, made.activation) {
+            self.not_before.insert(activation, at.plus(delay));
+        }
+    }
+
+    /// What the agent of a step has answered; absent if none of its calls succeeded.
+    pub(super) fn answer(&self, activation: Activation) -> Option<&Value> {
+        self.made.iter().rev().find(|made| made.activation == Some(activation)).and_then(|made| made.answer.as_ref())
+    }
+
+    /// What was in progress is gone with its process, and so is what circuits knew since they were last kept.
+    pub(super) fn crashed(&mut self) {
+        for made in &mut self.made {
+            made.end.get_or_insert(CallEnd::Dropped);
+        }
+        self.circuits.clear();
+    }
+
+    fn of(&self, activation: Activation) -> impl Iterator<Item = Option<CallEnd>> {
+        self.made.iter().filter(move |made| made.activation == Some(activation)).map(|made| made.end)
+    }
+}

@@ -1,0 +1,197 @@
+//! Watches one simulated execution: every event that is stored, and every call of an agent.
+//!
+//! It believes nobody. It folds the journal by itself and asks the machine for each derived event anew; what the journal must look like it
+//! knows from the specification, by rules that are written a second time here and share nothing with the machine's own.
+
+mod calls;
+mod effects;
+mod scopes;
+mod steps;
+mod undoing;
+
+use std::{collections::VecDeque, sync::Arc};
+
+use orchestr8_core::{
+    machine::{Command, Commands, State, step},
+    plan::Plan,
+};
+use orchestr8_schema::{
+    Timestamp,
+    event::{Event, EventSort},
+};
+use serde_json::Value;
+
+pub(crate) use self::calls::{Begun, CallEnd};
+use self::{calls::Calls, effects::Effects, scopes::Scopes, steps::Steps, undoing::Undoing};
+use super::invariant::{Invariant, Violation};
+
+/// The most violations that are kept of one execution; the first tells most.
+const MAX_VIOLATIONS: usize = 20;
+
+#[derive(Debug)]
+pub(crate) struct Referee {
+    plan: Arc<Plan>,
+    /// The fold of what is stored.
+    state: State,
+    journal: Vec<Event>,
+    batches: u64,
+    effects: Effects,
+    steps: Steps,
+    scopes: Scopes,
+    undoing: Undoing,
+    calls: Calls,
+    violations: Vec<Violation>,
+}
+
+impl Referee {
+    pub(crate) fn new(plan: Arc<Plan>, slots: u32) -> Self {
+        Self {
+            state: State::new(&plan),
+            journal: Vec::new(),
+            batches: 0,
+            effects: Effects::default(),
+            steps: Steps::new(slots),
+            scopes: Scopes::default(),
+            undoing: Undoing::default(),
+            calls: Calls::default(),
+            violations: Vec::new(),
+            plan,
+        }
+    }
+
+    pub(crate) fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    pub(crate) fn state(&self) -> &State {
+        &self.state
+    }
+
+    pub(crate) fn journal(&self) -> &[Event] {
+        &self.journal
+    }
+
+    pub(crate) fn violations(&self) -> &[Violation] {
+        &self.violations
+    }
+
+    pub(crate) fn blame(&mut self, invariant: Invariant, message: impl Into<String>) {
+        if self.violations.len() < MAX_VIOLATIONS {
+            let sequence = self.journal.len() as u64;
+            self.violations.push(Violation { invariant, message: message.into(), sequence });
+        }
+    }
+
+    /// Takes a batch that was stored just now.
+    pub(crate) fn stored(&mut self, batch: &[Event]) {
+        self.batches += 1;
+        let mut expected: VecDeque<Event> = VecDeque::new();
+        let mut opened = Commands::new();
+        for event in batch {
+            self.check_time(event);
+            match expected.pop_front() {
+                Some(next) if next == *event => {}
+                Some(next) => {
+                    let message = format!("the journal has {}, the machine decides {}", told(event), told(&next));
+                    self.blame(Invariant::DecisionsRepeat, message);
+                }
+                None if event.body.sort() == EventSort::Derived => {
+                    self.blame(Invariant::DecisionsRepeat, format!("nothing leads to {}", told(event)));
+                }
+                None => {}
+            }
+            let mut commands = Commands::new();
+            step(&self.plan, &mut self.state, event, &mut commands);
+            if let Some(Command::Refuse(refusal)) = commands.first() {
+                let message = format!("{} was stored, which does not fit: {}", told(event), refusal.message);
+                self.blame(Invariant::FoldIsState, message);
+                continue;
+            }
+            // In the order of the commands: what an event lets go of may be taken up again by what follows from it.
+            self.effects.carry_out(std::mem::take(&mut opened));
+            self.effects.let_go(&event.body);
+            self.journal.push(event.clone());
+            for command in commands {
+                match command {
+                    Command::Record(next) => expected.push_back(next),
+                    effect => opened.push(effect),
+                }
+            }
+            let mut blames = self.steps.take(&self.plan, &self.state, event, &self.calls);
+            self.scopes.take(&self.plan, &self.state, event, &self.steps, &mut blames);
+            self.undoing.take(event, &self.steps, &mut blames);
+            blames.extend(self.calls.take(&self.plan, &self.state, event));
+            for (invariant, message) in blames {
+                self.blame(invariant, message);
+            }
+        }
+        if let Some(next) = expected.pop_front() {
+            let message = format!("the batch ends before {}, which follows from it", told(&next));
+            self.blame(Invariant::DecisionsRepeat, message);
+        }
+        self.effects.carry_out(opened);
+        if let Some(message) = self.effects.differ(&self.plan, &self.state) {
+            self.blame(Invariant::OutstandingIsOpen, message);
+        }
+    }
+
+    /// The process is gone, and what it held with it.
+    pub(crate) fn crashed(&mut self) {
+        self.effects.forget(&self.plan, &self.state);
+        self.steps.crashed();
+        self.calls.crashed();
+    }
+
+    /// The store makes the engine wait.
+    pub(crate) fn disturbed(&mut self) {
+        self.steps.disturbed();
+    }
+
+    /// An agent is called: what the journal says must allow it. Returns the number of the call, for [`Self::answered`].
+    pub(crate) fn called(&mut self, call: Begun<'_>, at: Timestamp) -> usize {
+        let (number, blames) = self.calls.begin(&self.plan, &self.state, (&self.steps, &self.undoing), call, at);
+        for (invariant, message) in blames {
+            self.blame(invariant, message);
+        }
+        number
+    }
+
+    /// An agent has answered, or its future was dropped.
+    pub(crate) fn answered(&mut self, call: usize, end: CallEnd, answer: Option<Value>, at: Timestamp) {
+        self.calls.end(call, end, answer, at);
+    }
+
+    /// How many batches were stored.
+    pub(crate) fn count_of_batches(&self) -> u64 {
+        self.batches
+    }
+
+    /// How often agents were called.
+    pub(crate) fn count_of_calls(&self) -> usize {
+        self.calls.count()
+    }
+
+    /// The execution is over: `live` is the state that the engine itself ended with.
+    pub(crate) fn ended(&mut self, live: &State) {
+        if *live != self.state {
+            self.blame(Invariant::FoldIsState, "the journal does not fold to the state that the engine has");
+        }
+        for (invariant, message) in self.steps.end(&self.plan, &self.state, &self.journal) {
+            self.blame(invariant, message);
+        }
+    }
+
+    fn check_time(&mut self, event: &Event) {
+        if self.journal.last().is_some_and(|last| last.at > event.at) {
+            self.blame(Invariant::TimeGoesOn, format!("{} is earlier than the event before", told(event)));
+        }
+    }
+}
+
+/// Names an event for people.
+fn told(event: &Event) -> String {
+    match event.body.activation() {
+        Some(activation) => format!("{} of activation {}", event.body.name(), activation.0),
+        None => event.body.name().to_owned(),
+    }
+}

@@ -1,0 +1,81 @@
+//! What the journal must look like while what was done is undone.
+
+use std::collections::HashMap;
+
+use orchestr8_schema::event::{Activation, CallId, Event, EventBody};
+
+use super::steps::{Blames, Steps};
+use crate::simulate::invariant::Invariant;
+
+/// What was seen of an execution's compensation.
+#[derive(Debug, Default)]
+pub(super) struct Undoing {
+    /// When each activation ended, by number of events.
+    ended: HashMap<Activation, u64>,
+    sequence: u64,
+    order: Vec<Activation>,
+    /// How many of them have had their turn.
+    turns: usize,
+    current: Option<Activation>,
+    /// The latest attempt of the current one.
+    attempt: u32,
+    is_over: bool,
+}
+
+impl Undoing {
+    /// The step that is being undone, and the attempt at it.
+    pub(super) fn current(&self) -> Option<(Activation, u32)> {
+        self.current.map(|activation| (activation, self.attempt))
+    }
+
+    /// Looks at an event that was folded into the state just now.
+    pub(super) fn take(&mut self, event: &Event, steps: &Steps, blames: &mut Blames) {
+        self.sequence += 1;
+        let mut blame = |message: String| blames.push((Invariant::CompensationOnce, message));
+        match &event.body {
+            EventBody::StepCompleted { activation, .. }
+            | EventBody::StepFailed { activation, .. }
+            | EventBody::StepCancelled { activation, .. } => {
+                self.ended.insert(*activation, self.sequence);
+            }
+            EventBody::CompensationStarted { order } => {
+                if !steps.is_ending() || !self.order.is_empty() {
+                    blame("compensation began twice, or in an execution that goes on".to_owned());
+                }
+                self.order = order.to_vec();
+                let newest_first =
+                    self.order.windows(2).all(|pair| self.ended.get(&pair[0]) > self.ended.get(&pair[1]));
+                if !newest_first || self.order.iter().any(|activation| !self.ended.contains_key(activation)) {
+                    blame("steps are not undone in the order of their ends, the newest first".to_owned());
+                }
+            }
+            EventBody::CompensationStepStarted { activation, .. } => {
+                if self.current.is_some() || self.order.get(self.turns) != Some(activation) {
+                    blame(format!("it is not the turn of {} to be undone", steps.path(*activation)));
+                }
+                (self.current, self.attempt) = (Some(*activation), 0);
+                self.turns += 1;
+            }
+            EventBody::CompensationStepCompleted { activation }
+            | EventBody::CompensationStepFailed { activation, .. } => {
+                // One whose input cannot be evaluated fails without having begun.
+                let fits = match self.current.take() {
+                    Some(current) => current == *activation,
+                    None => self.order.get(self.turns) == Some(activation),
+                };
+                if !fits {
+                    blame(format!("{} is not being undone", steps.path(*activation)));
+                }
+            }
+            EventBody::CompensationFinished { .. } if self.is_over => blame("compensation ended twice".to_owned()),
+            EventBody::CompensationFinished { .. } => self.is_over = true,
+            EventBody::AttemptStarted { call: CallId::Compensation(activation), attempt, .. } => {
+                if self.current != Some(*activation) {
+                    blame(format!("{} is undone out of turn", steps.path(*activation)));
+                }
+                self.attempt = *attempt;
+            }
+            _ => {}
+        }
+    }
+}

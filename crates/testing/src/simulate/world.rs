@@ -1,0 +1,439 @@
+//! The world around one simulated execution: its time, its store's troubles, its people, and what its agents do.
+//!
+//! It outlives the engines that drive the execution one after the other. Everything in it follows from the seed, the faults, and what
+//! the journal says.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use orchestr8_agent_base::{AgentContext, Clock};
+use orchestr8_core::{clock::mix, plan::Plan};
+use orchestr8_schema::{
+    ErrorKind, Timestamp,
+    event::{Activation, ApprovalAnswer, ApprovalDecision, Event, EventBody, Signal},
+    json_schema::JsonValidator,
+    validate::{ValidKind, ValidWait},
+};
+use serde_json::{Value, json};
+use tokio::{sync::Notify, time::Instant};
+
+use super::{
+    chance::Chance,
+    fault::{Fault, Place},
+    referee::{Begun, CallEnd, Referee},
+    stand_in::Real,
+    value::value_of,
+};
+use crate::{Interference, StoreFault};
+
+/// 2025-01-17T00:00:00Z in microseconds from the Unix epoch.
+const START: i64 = 1_737_072_000_000_000;
+
+#[derive(Debug)]
+pub(super) struct World {
+    /// Decides what agents and people do.
+    seed: u64,
+    /// Decides how long everything takes, and so the order in which it ends.
+    order: u64,
+    faults: Vec<Fault>,
+    /// Wakes whoever runs errands when there are new ones.
+    pub(super) news: Notify,
+    /// Wakes whoever runs the process when it is to be gone.
+    pub(super) gone: Notify,
+    scene: Mutex<Scene>,
+}
+
+#[derive(Debug)]
+struct Scene {
+    referee: Referee,
+    /// When this life of the process began, on its runtime's clock, and how long before it the simulation began.
+    life: Option<(Instant, Duration)>,
+    /// How far the wall clock is off, in microseconds.
+    jump: i64,
+    drawn: u64,
+    crash_when_stored: bool,
+    writes: u64,
+    errands: BTreeMap<(Duration, u64), Errand>,
+    errand_count: u64,
+    /// Signals that were sent before anybody waited for them.
+    early: HashMap<Arc<str>, u32>,
+}
+
+/// What somebody outside does with the execution.
+#[derive(Clone, Debug)]
+pub(super) enum Errand {
+    Answer(String, ApprovalAnswer),
+    Signal(Signal),
+    Cancel,
+    Pause,
+    Resume,
+}
+
+/// What an agent does in one call.
+#[derive(Debug)]
+pub(super) struct Act {
+    /// The number of the call.
+    pub(super) call: usize,
+    pub(super) delay: Duration,
+    pub(super) ending: Ending,
+}
+
+/// How an agent's call ends unless somebody ends it first.
+#[derive(Debug)]
+pub(super) enum Ending {
+    Answer(Value),
+    Fail(ErrorKind, Option<Duration>),
+    /// Not before its token fires.
+    WhenTold,
+    Never,
+}
+
+impl World {
+    pub(super) fn new(seed: u64, order: u64, faults: &[Fault], plan: Arc<Plan>, slots: u32) -> Self {
+        let world = Self {
+            seed,
+            order,
+            faults: faults.to_vec(),
+            news: Notify::new(),
+            gone: Notify::new(),
+            scene: Mutex::new(Scene {
+                referee: Referee::new(plan, slots),
+                life: None,
+                jump: 0,
+                drawn: 0,
+                crash_when_stored: false,
+                writes: 0,
+                errands: BTreeMap::new(),
+                errand_count: 0,
+                early: HashMap::new(),
+            }),
+        };
+        world.send_early_signals();
+        world
+    }
+
+    fn scene(&self) -> MutexGuard<'_, Scene> {
+        self.scene.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn with_referee<T>(&self, act: impl FnOnce(&mut Referee) -> T) -> T {
+        act(&mut self.scene().referee)
+    }
+
+    /// A process begins, this long after the beginning of all.
+    pub(super) fn begin_life(&self, after: Duration) {
+        let mut scene = self.scene();
+        scene.life = Some((Instant::now(), after));
+    }
+
+    /// The process is gone. Returns how long after the beginning of all, and the number of writes so far.
+    pub(super) fn end_life(&self) -> (Duration, u64) {
+        let mut scene = self.scene();
+        let elapsed = scene.elapsed();
+        scene.referee.crashed();
+        (elapsed, scene.writes)
+    }
+
+    /// How much time has passed since the beginning of all, whatever the wall clock says.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.scene().elapsed()
+    }
+
+    // === errands ===
+
+    /// Returns the first errand whose time has come. It stays until it is [done](Self::done): whoever hears nothing, because the
+    /// process is gone, asks again.
+    pub(super) fn errand_due(&self) -> Option<((Duration, u64), Errand)> {
+        let scene = self.scene();
+        let (at, errand) = scene.errands.first_key_value()?;
+        (at.0 <= scene.elapsed()).then(|| (*at, errand.clone()))
+    }
+
+    /// An errand is done.
+    pub(super) fn done(&self, at: (Duration, u64)) {
+        let mut scene = self.scene();
+        if let Some(Errand::Pause) = scene.errands.remove(&at) {
+            let mut chance = Chance::of(self.seed, &format!("pause {}", at.1));
+            let length = chance.duration(Duration::from_secs(1), Duration::from_secs(6 * 3600));
+            scene.errand(length, Errand::Resume);
+        }
+    }
+
+    /// How long until the next errand.
+    pub(super) fn next_errand(&self) -> Option<Duration> {
+        let scene = self.scene();
+        let ((due, _), _) = scene.errands.first_key_value()?;
+        Some(due.saturating_sub(scene.elapsed()))
+    }
+
+    /// Some signals come before anybody waits for them.
+    fn send_early_signals(&self) {
+        let mut scene = self.scene();
+        let plan = Arc::clone(scene.referee.plan());
+        for step in 0..plan.steps().len() as u32 {
+            let step = orchestr8_schema::StepIndex(step);
+            let ValidKind::Wait(ValidWait::Signal { name, .. }) = &plan.valid_step(step).kind else { continue };
+            let mut chance = Chance::of(self.seed, &format!("early signal {}", step.0));
+            if chance.one_in(4) {
+                let name: Arc<str> = name.as_str().into();
+                *scene.early.entry(Arc::clone(&name)).or_default() += 1;
+                let delay = chance.duration(Duration::from_millis(1), Duration::from_secs(2));
+                scene.errand(delay, Errand::Signal(signal(&name, &format!("early-{}", step.0))));
+            }
+        }
+    }
+
+    // === agents ===
+
+    /// An agent is called.
+    pub(super) fn called(&self, real: &Real, input: &Value, cx: &AgentContext) -> Act {
+        let path = cx.step_path().as_str();
+        let place = Place { path: path.to_owned(), attempt: cx.attempt() };
+        let target = real.target(input);
+        let begun = Begun {
+            path,
+            attempt: cx.attempt(),
+            key: cx.idempotency_key(),
+            target: target.as_deref(),
+            acts_once: real.acts_once(),
+        };
+        let call = {
+            let mut scene = self.scene();
+            let now = scene.wall();
+            scene.referee.called(begun, now)
+        };
+        let mut order = Chance::of(self.order, &format!("delay of {path} {}", cx.attempt()));
+        let delay = match order.below(4) {
+            0 => Duration::ZERO,
+            _ => {
+                let now = cx.now();
+                let most = cx.deadline().map_or(Duration::from_secs(20), |deadline| deadline.since(now).mul_f64(0.9));
+                order.duration(Duration::from_millis(1), Duration::from_secs(20)).min(most)
+            }
+        };
+        let mut chance = Chance::of(self.seed, &format!("end of {path} {}", cx.attempt()));
+        let fault = self.faults.iter().find_map(|fault| match fault {
+            Fault::Timeout(at) if *at == place => Some(Ending::WhenTold),
+            Fault::Hang(at) if *at == place => Some(Ending::Never),
+            Fault::Fail(at) if *at == place => {
+                Some(Ending::Fail(*chance.pick(&FAILURES).unwrap_or(&ErrorKind::Retryable), None))
+            }
+            Fault::RateLimit(at) if *at == place => {
+                let told = chance.one_in(2);
+                let delay = chance.duration(Duration::from_millis(100), Duration::from_secs(60));
+                Some(Ending::Fail(ErrorKind::RateLimited, told.then_some(delay)))
+            }
+            _ => None,
+        });
+        let ending = fault.unwrap_or_else(|| {
+            let mut chance = Chance::of(self.seed, &format!("value of {path}"));
+            // A real agent's answer is always one that its schema allows; a simulation checks beforehand that there is one.
+            let value = real.output_schema().and_then(|schema| value_of(schema, &mut chance));
+            Ending::Answer(value.unwrap_or_else(|| json!({ "result": "ok" })))
+        });
+        Act { call, delay, ending }
+    }
+
+    /// Whether an agent that is told to end does so at once, rather than go on to what it would have answered.
+    pub(super) fn heeds(&self, call: usize) -> bool {
+        !Chance::of(self.seed, &format!("heeds {call}")).one_in(3)
+    }
+
+    pub(super) fn answered(&self, call: usize, end: CallEnd, answer: Option<Value>) {
+        let mut scene = self.scene();
+        let now = scene.wall();
+        scene.referee.answered(call, end, answer, now);
+    }
+
+    /// Whether anybody outside will still do something.
+    pub(super) fn has_errands(&self) -> bool {
+        !self.scene().errands.is_empty()
+    }
+
+    // === what follows from events ===
+
+    fn follow(&self, scene: &mut Scene, event: &Event) {
+        match &event.body {
+            EventBody::ApprovalRequested { activation, expires_at } => {
+                let plan = Arc::clone(scene.referee.plan());
+                let Some(step) = scene.referee.state().activation(*activation).map(|known| known.step) else { return };
+                if let ValidKind::Approval(approval) = &plan.valid_step(step).kind {
+                    self.ask_a_person(scene, *activation, approval.schema.as_ref(), event.at, *expires_at);
+                }
+            }
+            EventBody::StepWaiting { activation, .. } => {
+                let plan = Arc::clone(scene.referee.plan());
+                let Some(step) = scene.referee.state().activation(*activation).map(|known| known.step) else { return };
+                if let ValidKind::Wait(ValidWait::Signal { name, timeout }) = &plan.valid_step(step).kind {
+                    self.send_a_signal(scene, *activation, name.as_str(), timeout.is_some());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn ask_a_person(
+        &self,
+        scene: &mut Scene,
+        activation: Activation,
+        schema: Option<&JsonValidator>,
+        asked: Timestamp,
+        expires: Option<Timestamp>,
+    ) {
+        let plan = Arc::clone(scene.referee.plan());
+        let Some(path) = scene.referee.state().step_path(&plan, activation) else { return };
+        let path = path.as_str();
+        let mut chance = Chance::of(self.seed, &format!("person at {path}"));
+        let slow = self.faults.contains(&Fault::SlowHuman);
+        let (shortest, longest) = match slow {
+            true => (Duration::from_secs(600), Duration::from_secs(21 * 86_400)),
+            false => (Duration::from_secs(1), Duration::from_secs(2 * 3600)),
+        };
+        let mut delay = chance.duration(shortest, longest);
+        if let Some(expires) = expires {
+            let left = expires.since(asked);
+            match chance.below(8) {
+                // Never.
+                0 => return,
+                // At the very instant.
+                1 if slow => delay = left,
+                _ if slow => {}
+                _ => delay = delay.min(left.mul_f64(0.9)),
+            }
+        }
+        let decision = if chance.one_in(6) { ApprovalDecision::Reject } else { ApprovalDecision::Approve };
+        let answer = match schema {
+            Some(schema) => value_of(schema, &mut chance).unwrap_or_default(),
+            None => json!({}),
+        };
+        let approval = ApprovalAnswer { decision, answer, comment: None, by: Some("somebody".into()) };
+        scene.errand(delay, Errand::Answer(path.to_owned(), approval.clone()));
+        match chance.below(6) {
+            // The same again, and the opposite after it.
+            0 => scene.errand(delay + Duration::from_secs(1), Errand::Answer(path.to_owned(), approval)),
+            1 => {
+                let decision = match decision {
+                    ApprovalDecision::Approve => ApprovalDecision::Reject,
+                    ApprovalDecision::Reject => ApprovalDecision::Approve,
+                };
+                let approval = ApprovalAnswer { decision, ..approval };
+                scene.errand(delay + Duration::from_secs(1), Errand::Answer(path.to_owned(), approval));
+            }
+            _ => {}
+        }
+        self.news.notify_one();
+    }
+
+    fn send_a_signal(&self, scene: &mut Scene, activation: Activation, name: &str, may_fail: bool) {
+        if let Some(early) = scene.early.get_mut(name).filter(|early| **early > 0) {
+            *early -= 1;
+            return;
+        }
+        let plan = Arc::clone(scene.referee.plan());
+        let Some(path) = scene.referee.state().step_path(&plan, activation) else { return };
+        let mut chance = Chance::of(self.seed, &format!("signal to {}", path.as_str()));
+        if may_fail && chance.one_in(6) {
+            return;
+        }
+        let delay = chance.duration(Duration::from_millis(10), Duration::from_secs(3600));
+        let signal = signal(name, path.as_str());
+        scene.errand(delay, Errand::Signal(signal.clone()));
+        if chance.one_in(4) {
+            scene.errand(delay + Duration::from_millis(5), Errand::Signal(signal));
+        }
+        self.news.notify_one();
+    }
+}
+
+/// How an attempt fails that is told to fail: some ways are retried, some are not.
+const FAILURES: [ErrorKind; 6] = [
+    ErrorKind::Retryable,
+    ErrorKind::Network,
+    ErrorKind::Timeout,
+    ErrorKind::Internal,
+    ErrorKind::Validation,
+    ErrorKind::Denied,
+];
+
+fn signal(name: &str, id: &str) -> Signal {
+    Signal { name: name.into(), payload: json!({ "from": "simulation" }), signal_id: Some(id.into()), step_path: None }
+}
+
+impl Scene {
+    fn elapsed(&self) -> Duration {
+        self.life.map_or(Duration::ZERO, |(began, before)| before + began.elapsed())
+    }
+
+    fn wall(&self) -> Timestamp {
+        Timestamp::from_micros(START.saturating_add(self.jump)).plus(self.elapsed())
+    }
+
+    fn errand(&mut self, delay: Duration, errand: Errand) {
+        self.errand_count += 1;
+        let due = self.elapsed() + delay;
+        self.errands.insert((due, self.errand_count), errand);
+    }
+}
+
+/// The wall clock and the dice of the simulated process.
+impl Clock for World {
+    fn now(&self) -> Timestamp {
+        self.scene().wall()
+    }
+
+    fn random(&self) -> u64 {
+        let mut scene = self.scene();
+        scene.drawn += 1;
+        mix(self.seed ^ scene.drawn.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+}
+
+impl Interference for World {
+    fn on_write(&self, write: u64) -> Option<StoreFault> {
+        let mut scene = self.scene();
+        scene.writes = write;
+        let hit = self.faults.iter().find_map(|fault| match *fault {
+            Fault::Crash(at) if at == write => Some(StoreFault::VanishAfter),
+            Fault::CrashBefore(at) | Fault::Torn(at) if at == write => Some(StoreFault::VanishBefore),
+            Fault::Conflict(at) if at == write => Some(StoreFault::Conflict),
+            Fault::DiskFull(at) if (at..at + 1 + at % 3).contains(&write) => Some(StoreFault::Refuse),
+            _ => None,
+        });
+        match hit {
+            Some(StoreFault::VanishAfter) => scene.crash_when_stored = true,
+            Some(StoreFault::VanishBefore) => self.gone.notify_one(),
+            Some(StoreFault::Refuse) => scene.referee.disturbed(),
+            _ => {}
+        }
+        hit
+    }
+
+    fn stored(&self, events: &[Event]) {
+        let mut scene = self.scene();
+        let before = scene.referee.journal().len() as u64;
+        scene.referee.stored(events);
+        let after = before + events.len() as u64;
+        for event in events {
+            self.follow(&mut scene, event);
+        }
+        for fault in &self.faults {
+            match *fault {
+                Fault::Cancel(at) if (before + 1..=after).contains(&at) => scene.errand(Duration::ZERO, Errand::Cancel),
+                Fault::Pause(at) if (before + 1..=after).contains(&at) => scene.errand(Duration::ZERO, Errand::Pause),
+                Fault::ClockJump(at) if (before + 1..=after).contains(&at) => {
+                    let mut chance = Chance::of(self.seed, &format!("clock {at}"));
+                    let by = chance.duration(Duration::from_secs(1), Duration::from_secs(86_400)).as_micros() as i64;
+                    scene.jump += if chance.one_in(2) { by } else { -by };
+                }
+                _ => continue,
+            }
+            self.news.notify_one();
+        }
+        if std::mem::take(&mut scene.crash_when_stored) {
+            self.gone.notify_one();
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The simulator: what it finds, and that it finds nothing where there is nothing.
+
+use orchestr8_agent_base::{Agent, AgentContext, AgentError, AgentManifest, AgentRegistry};
+use orchestr8_schema::ValidWorkflow;
+use orchestr8_testing::simulate::{Fault, Invariant, Simulation, TrialEnd};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+/// An agent that only lends its manifest.
+struct Lent(AgentManifest);
+
+#[async_trait::async_trait]
+impl Agent for Lent {
+    fn manifest(&self) -> AgentManifest {
+        self.0.clone()
+    }
+
+    async fn execute(&self, _: &Value, _: &AgentContext, _: CancellationToken) -> Result<Value, AgentError> {
+        Err(AgentError::internal("a simulation calls no real agent"))
+    }
+}
+
+fn agents() -> AgentRegistry {
+    let manifest =
+        |name: &str| AgentManifest::new(&format!("@test/{name}"), "1.0.0", "Lends its manifest").expect("well formed");
+    let mut agents = AgentRegistry::new();
+    let number = json!({ "type": "object", "required": ["score"], "properties": { "score": { "type": "integer", "minimum": 0, "maximum": 9 } } });
+    agents.register(Lent(manifest("score").output_schema(number).idempotent())).expect("new");
+    agents.register(Lent(manifest("any"))).expect("new");
+    agents.register(Lent(manifest("charge").irreversible())).expect("new");
+    agents
+}
+
+fn workflow(steps: &Value) -> ValidWorkflow {
+    let document = json!({ "version": "1.0.0", "metadata": { "id": "simulated", "name": "Simulated" }, "context": { "variables": { "items": [1, 2, 3] } }, "steps": steps });
+    ValidWorkflow::from_value(&document).expect("valid")
+}
+
+/// All kinds of steps, timers and people.
+fn everything() -> ValidWorkflow {
+    let score = |id: &str, more: Value| {
+        let mut step = json!({ "id": id, "agent": { "id": "@test/score" } });
+        for (key, value) in more.as_object().into_iter().flatten() {
+            step[key] = value.clone();
+        }
+        step
+    };
+    workflow(&json!([
+        score("first", json!({})),
+        score("other", json!({ "onError": "fallback", "fallbackStepId": "instead" })),
+        score("instead", json!({})),
+        { "id": "both", "dependencies": ["first"], "parallel": { "steps": [score("left", json!({})), score("right", json!({ "onError": "continue" }))] } },
+        { "id": "each", "dependencies": ["first"], "map": { "items": "${variables.items}", "concurrency": 2, "onItemError": "skip", "steps": [score("one", json!({}))] } },
+        { "id": "again", "dependencies": ["first"], "loop": { "until": "loop.index >= `1`", "init": 0, "maxIterations": 4, "steps": [score("round", json!({}))] } },
+        { "id": "way", "dependencies": ["first"], "branch": { "cases": [{ "name": "high", "when": "steps.first.output.score > `5`", "steps": [score("high", json!({}))] }], "default": { "steps": [score("low", json!({}))] } } },
+        { "id": "pause", "dependencies": ["other"], "wait": { "duration": "48h" } },
+        { "id": "go", "wait": { "signal": "go", "timeout": "168h" }, "onError": "continue" },
+        { "id": "ask", "dependencies": ["pause"], "approval": { "prompt": "Go on?", "timeout": "240h", "onTimeout": "reject" }, "onError": "continue" },
+        score("last", json!({ "dependencies": ["both", "each", "again", "way"] }))
+    ]))
+}
+
+#[test]
+fn nothing_is_found_where_there_is_nothing() {
+    let report = Simulation::new(everything(), &agents()).unwrap().explore(0..seeds(260));
+    for violation in &report.violations {
+        let end = violation.sequence as usize;
+        let lines = &violation.journal[end.saturating_sub(16)..end.min(violation.journal.len())];
+        eprintln!(
+            "{} {} {} {:?}\n{}",
+            violation.seed,
+            violation.invariant,
+            violation.message,
+            violation.faults,
+            lines.join("\n")
+        );
+    }
+    assert!(report.violations.is_empty());
+    assert_eq!(report.coverage.steps_never_reached, Vec::<String>::new());
+    assert!(report.completed > 0 && report.failed > 0 && report.cancelled > 0, "{report:?}");
+}
+
+/// How many seeds are tried; `ORCHESTR8_SEEDS` sets another number for a longer run.
+fn seeds(usual: u64) -> u64 {
+    std::env::var("ORCHESTR8_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(usual)
+}
+
+#[test]
+fn a_seed_gives_the_same_journal_again() {
+    let simulation = Simulation::new(everything(), &agents()).unwrap();
+    let faults = [Fault::SlowHuman, "fail@first".parse().unwrap()];
+    let (one, other) = (simulation.run(7, &faults).unwrap(), simulation.run(7, &faults).unwrap());
+    assert_eq!(one.digest(), other.digest());
+    assert_ne!(one.digest(), simulation.run(8, &faults).unwrap().digest());
+    let (alone, together) = (simulation.clone().threads(1).explore(0..40), simulation.threads(4).explore(0..40));
+    assert_eq!(serde_json::to_value(alone).unwrap(), serde_json::to_value(together).unwrap());
+}
+
+#[test]
+fn an_effect_that_may_happen_twice_is_found_with_what_it_takes() {
+    let twice = workflow(&json!([
+        { "id": "look", "agent": { "id": "@test/score" } },
+        { "id": "charge", "dependencies": ["look"], "agent": { "id": "@test/charge" } }
+    ]));
+    let report = Simulation::new(twice, &agents()).unwrap().explore(0..200);
+    let found: Vec<_> = report.violations.iter().map(|found| found.invariant).collect();
+    eprintln!("{:#?}", report.violations);
+    assert_eq!(found, [Invariant::EffectOnce]);
+    assert_eq!(report.violations[0].faults.len(), 1, "{:?}", report.violations[0].faults);
+
+    let never_again = workflow(&json!([
+        { "id": "look", "agent": { "id": "@test/score" } },
+        { "id": "wait", "dependencies": ["look"], "wait": { "duration": "1h" } }
+    ]));
+    let calm = Simulation::new(never_again, &agents()).unwrap();
+    assert_eq!(calm.run(1, &[]).unwrap().end, TrialEnd::Completed);
+    assert!(calm.explore(0..100).violations.is_empty());
+}
