@@ -33,6 +33,8 @@
 //! | agents that do as they are told | [`scripted`] |
 //! | wall time and chance under control | [`TestClock`] |
 //! | what every store promises | [`store_conformance!`] |
+//! | many executions under chance and faults | [`simulate`] |
+//! | a store that fails when told to | [`FaultStore`] |
 //! | what to say about an execution | [`assert_completed!`], [`assert_failed!`], [`assert_events!`], [`assert_attempts!`] |
 
 #![expect(clippy::panic, reason = "a test that goes wrong says so by a panic")]
@@ -40,12 +42,15 @@
 mod agents;
 mod assert;
 mod clock;
+mod fault_store;
 mod harness;
+pub mod simulate;
 pub mod store_suite;
 
 pub use self::{
     agents::{Record, Records, Scripted, scripted},
     assert::find_gap,
     clock::TestClock,
+    fault_store::{FaultStore, Interference, StoreFault},
     harness::{Harness, IntoWorkflow, Run},
 };

@@ -7,7 +7,7 @@ use std::{
 
 use orchestr8_core::{
     machine::State,
-    plan::{CircuitKey, Plan},
+    plan::{Plan, SharedKey},
 };
 use orchestr8_schema::{
     ErrorKind, Timestamp,
@@ -134,7 +134,8 @@ impl Calls {
         at: Timestamp,
     ) -> Option<(Invariant, String)> {
         let leaf = plan.steps()[state.activation(activation)?.step.get()].leaf.as_ref()?;
-        let CircuitKey::Fixed(key) = &leaf.policy.circuit_breaker.as_ref()?.key else { return None };
+        leaf.policy.circuit_breaker.as_ref()?;
+        let SharedKey::Fixed(key) = &leaf.policy.key else { return None };
         let in_progress = self.made.iter().any(|made| made.end.is_none() && made.circuit.as_ref() == Some(key));
         let is_over = match self.circuits.get(key)? {
             Gate::Open(until) => until.is_some_and(|until| until < at),
@@ -155,6 +156,10 @@ impl Calls {
         let mut blames = Vec::new();
         let mut blame = |invariant, message: String| blames.push((invariant, message));
         let activation = steps.at(call.path);
+        if steps.is_hooked(activation) {
+            self.made.push(Made { activation: None, circuit: None, answer: None, end: None });
+            return (self.made.len() - 1, blames);
+        }
         if let Some((undone, attempt)) = undoing.current().filter(|(undone, _)| Some(*undone) == activation) {
             if attempt != call.attempt {
                 let message = format!("{} is undone before the journal knows of it", call.path);
@@ -203,9 +208,10 @@ impl Calls {
             if steps.paused && !known.phase.is_in_flight() {
                 blame(Invariant::PauseHolds, format!("{} was called", call.path));
             }
-            circuit = leaf.and_then(|leaf| leaf.policy.circuit_breaker.as_ref()).map(|policy| match &policy.key {
-                CircuitKey::Fixed(_) => policy.key.of(None),
-                CircuitKey::PerTarget(_) => policy.key.of(call.target),
+            let guarded = leaf.filter(|leaf| leaf.policy.circuit_breaker.is_some());
+            circuit = guarded.map(|leaf| match &leaf.policy.key {
+                SharedKey::Fixed(_) => leaf.policy.key.of(None),
+                SharedKey::PerTarget(_) => leaf.policy.key.of(call.target),
             });
         }
         if let Some(key) = &circuit {

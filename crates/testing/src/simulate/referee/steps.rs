@@ -42,6 +42,8 @@ pub(super) struct Steps {
     rescued: HashMap<Activation, bool>,
     called_for: BTreeSet<Activation>,
     scheduled: BTreeSet<Activation>,
+    /// What hooks that are being called are about.
+    hooked: BTreeSet<Activation>,
     running: BTreeSet<Activation>,
     pub(super) paused: bool,
     ending_since: Option<(Timestamp, &'static str)>,
@@ -66,6 +68,7 @@ impl Steps {
             rescued: HashMap::new(),
             called_for: BTreeSet::new(),
             scheduled: BTreeSet::new(),
+            hooked: BTreeSet::new(),
             running: BTreeSet::new(),
             paused: false,
             ending_since: None,
@@ -83,6 +86,11 @@ impl Steps {
 
     pub(super) fn at(&self, path: &str) -> Option<Activation> {
         self.by_path.get(path).copied()
+    }
+
+    /// Whether a hook about a step, or about the execution as a whole, is being called.
+    pub(super) fn is_hooked(&self, activation: Option<Activation>) -> bool {
+        self.hooked.contains(&activation.unwrap_or(Activation::EXECUTION))
     }
 
     pub(super) fn has_path_below(&self, prefix: &str) -> bool {
@@ -105,6 +113,12 @@ impl Steps {
         match &event.body {
             EventBody::ExecutionPaused { .. } => (self.paused, self.is_steady) = (true, false),
             EventBody::ExecutionResumed { .. } => self.paused = false,
+            EventBody::HookStarted { activation, .. } => {
+                self.hooked.insert(*activation);
+            }
+            EventBody::HookFinished { activation, .. } => {
+                self.hooked.remove(activation);
+            }
             EventBody::ExecutionCancelling(_) => {
                 self.ending_since.get_or_insert((event.at, "cancelling"));
             }
