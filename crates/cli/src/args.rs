@@ -10,7 +10,7 @@ use crate::{
     commands::{
         agents::AgentsArgs, approve::ApproveArgs, cancel::CancelArgs, completions::CompletionsArgs, graph::GraphArgs,
         inspect::InspectArgs, list::ListArgs, logs::LogsArgs, lsp::LspArgs, man::ManArgs, pause::PauseArgs,
-        resume::ResumeArgs, run::RunArgs, schema::SchemaArgs, signal::SignalArgs, status::StatusArgs,
+        resume::ResumeArgs, run::RunArgs, schema::SchemaArgs, signal::SignalArgs, sim::SimArgs, status::StatusArgs,
         validate::ValidateArgs, version::VersionArgs,
     },
     telemetry::Verbosity,
@@ -91,6 +91,7 @@ pub(crate) enum Command {
     Pause(PauseArgs),
     Approve(ApproveArgs),
     Signal(SignalArgs),
+    Sim(SimArgs),
     Agents(AgentsArgs),
     Schema(SchemaArgs),
     Lsp(LspArgs),

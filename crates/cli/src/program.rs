@@ -57,6 +57,7 @@ impl Command {
             Self::Pause(args) => commands::pause::pause(ui, &args),
             Self::Approve(args) => commands::approve::approve(ui, &args),
             Self::Signal(args) => commands::signal::signal(ui, &args),
+            Self::Sim(args) => commands::sim::sim(ui, &args),
             Self::Agents(args) => commands::agents::agents(ui, &args),
             Self::Schema(args) => commands::schema::schema(ui, &args),
             Self::Lsp(args) => commands::lsp::lsp(ui, &args),
@@ -74,6 +75,8 @@ impl Command {
         match self {
             #[cfg(feature = "server")]
             Self::Server(_) => Verbosity::Info,
+            // What fails in a simulation is meant to.
+            Self::Sim(_) => Verbosity::Silent,
             _ => Verbosity::Errors,
         }
     }

@@ -17,6 +17,7 @@ pub mod schema;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod signal;
+pub mod sim;
 pub mod status;
 pub mod validate;
 pub mod version;

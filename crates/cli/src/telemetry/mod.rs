@@ -23,6 +23,8 @@ use crate::ui::Color;
 /// How much is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verbosity {
+    /// Nothing.
+    Silent,
     /// What failed.
     Errors,
     /// Also what an operator acts on, and what may be wrong.
@@ -36,6 +38,7 @@ pub enum Verbosity {
 impl Verbosity {
     fn directives(self) -> &'static str {
         match self {
+            Self::Silent => "off",
             Self::Errors => "error",
             Self::Info => "warn,orchestr8=info",
             Self::Debug => "warn,orchestr8=debug",

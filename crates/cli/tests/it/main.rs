@@ -16,6 +16,7 @@ mod remote;
 mod run;
 #[cfg(feature = "server")]
 mod server;
+mod sim;
 mod support;
 #[cfg(feature = "otel")]
 mod trace;
