@@ -2,7 +2,7 @@
 
 use orchestr8_agent_base::{Agent, AgentContext, AgentError, AgentManifest, AgentRegistry};
 use orchestr8_schema::ValidWorkflow;
-use orchestr8_testing::simulate::{Fault, Invariant, Simulation, TrialEnd};
+use orchestr8_testing::simulate::{Fault, Invariant, Report, Simulation, TrialEnd};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -60,24 +60,34 @@ fn everything() -> ValidWorkflow {
     ]))
 }
 
+/// Says what was found, with the end of the journal, so that a failing test can be understood.
+fn assert_clean(report: &Report) {
+    let told = report.violations.iter().map(|found| {
+        let end = found.journal.len().min(found.sequence as usize);
+        let lines = found.journal[end.saturating_sub(16)..end].join("\n");
+        format!("{}: {} (seed {}, {:?})\n{lines}", found.invariant, found.message, found.seed, found.faults)
+    });
+    let told: Vec<_> = told.collect();
+    assert!(told.is_empty(), "{}", told.join("\n\n"));
+}
+
 #[test]
 fn nothing_is_found_where_there_is_nothing() {
     let report = Simulation::new(everything(), &agents()).unwrap().explore(0..seeds(260));
-    for violation in &report.violations {
-        let end = violation.sequence as usize;
-        let lines = &violation.journal[end.saturating_sub(16)..end.min(violation.journal.len())];
-        eprintln!(
-            "{} {} {} {:?}\n{}",
-            violation.seed,
-            violation.invariant,
-            violation.message,
-            violation.faults,
-            lines.join("\n")
-        );
-    }
-    assert!(report.violations.is_empty());
-    assert_eq!(report.coverage.steps_never_reached, Vec::<String>::new());
+    assert_clean(&report);
     assert!(report.completed > 0 && report.failed > 0 && report.cancelled > 0, "{report:?}");
+}
+
+#[test]
+fn what_is_never_reached_is_told() {
+    let simulation = Simulation::new(everything(), &agents()).unwrap();
+    let calm = simulation.explore_with(0..20, Some(&[]));
+    assert_clean(&calm);
+    assert_eq!(calm.coverage.steps_never_reached, ["instead"]);
+    let faults = ["fail@other", "fail@other:2", "fail@other:3"].map(|fault| fault.parse().unwrap());
+    let report = simulation.explore_with(0..20, Some(&faults));
+    assert_clean(&report);
+    assert_eq!(report.coverage.steps_never_reached, Vec::<String>::new());
 }
 
 /// How many seeds are tried; `ORCHESTR8_SEEDS` sets another number for a longer run.
@@ -104,7 +114,6 @@ fn an_effect_that_may_happen_twice_is_found_with_what_it_takes() {
     ]));
     let report = Simulation::new(twice, &agents()).unwrap().explore(0..200);
     let found: Vec<_> = report.violations.iter().map(|found| found.invariant).collect();
-    eprintln!("{:#?}", report.violations);
     assert_eq!(found, [Invariant::EffectOnce]);
     assert_eq!(report.violations[0].faults.len(), 1, "{:?}", report.violations[0].faults);
 

@@ -35,7 +35,7 @@ fn agents_that_nobody_knows_are_made_of_what_is_read_of_them() {
         "{}",
         said.stderr
     );
-    assert!(said.stdout.contains("\n  5 completed, 0 failed, "), "{}", said.stdout);
+    assert!(said.stdout.contains("\n  10 completed, 0 failed, "), "{}", said.stdout);
 }
 
 #[test]
