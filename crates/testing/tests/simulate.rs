@@ -46,9 +46,9 @@ fn everything() -> ValidWorkflow {
         step
     };
     workflow(&json!([
-        score("first", json!({})),
+        score("first", json!({ "compensate": { "agent": { "id": "@test/score" } } })),
         score("other", json!({ "onError": "fallback", "fallbackStepId": "instead" })),
-        score("instead", json!({})),
+        score("instead", json!({ "compensate": { "agent": { "id": "@test/score" } } })),
         { "id": "both", "dependencies": ["first"], "parallel": { "steps": [score("left", json!({})), score("right", json!({ "onError": "continue" }))] } },
         { "id": "each", "dependencies": ["first"], "map": { "items": "${variables.items}", "concurrency": 2, "onItemError": "skip", "steps": [score("one", json!({}))] } },
         { "id": "again", "dependencies": ["first"], "loop": { "until": "loop.index >= `1`", "init": 0, "maxIterations": 4, "steps": [score("round", json!({}))] } },
@@ -56,6 +56,9 @@ fn everything() -> ValidWorkflow {
         { "id": "pause", "dependencies": ["other"], "wait": { "duration": "48h" } },
         { "id": "go", "wait": { "signal": "go", "timeout": "168h" }, "onError": "continue" },
         { "id": "ask", "dependencies": ["pause"], "approval": { "prompt": "Go on?", "timeout": "240h", "onTimeout": "reject" }, "onError": "continue" },
+        { "id": "more", "dependencies": ["go"], "wait": { "signal": "go" } },
+        score("heard", json!({ "dependencies": ["go"] })),
+        { "id": "short", "loop": { "until": "loop.index >= `9`", "init": 0, "maxIterations": 2, "onLimit": "accept", "steps": [score("brief", json!({ "compensate": { "agent": { "id": "@test/score" } } }))] } },
         score("last", json!({ "dependencies": ["both", "each", "again", "way"] }))
     ]))
 }

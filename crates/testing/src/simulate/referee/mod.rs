@@ -17,7 +17,7 @@ use orchestr8_core::{
 };
 use orchestr8_schema::{
     Timestamp,
-    event::{Event, EventSort},
+    event::{Event, EventBody, EventSort},
 };
 use serde_json::Value;
 
@@ -130,6 +130,10 @@ impl Referee {
             self.blame(Invariant::DecisionsRepeat, message);
         }
         self.effects.carry_out(opened);
+        // Whoever takes an execution up carries out what is outstanding then, and nothing else.
+        if batch.iter().any(|event| matches!(event.body, EventBody::ExecutionRecovered { .. })) {
+            self.effects.forget(&self.plan, &self.state);
+        }
         if let Some(message) = self.effects.differ(&self.plan, &self.state) {
             self.blame(Invariant::OutstandingIsOpen, message);
         }
@@ -137,7 +141,6 @@ impl Referee {
 
     /// The process is gone, and what it held with it.
     pub(crate) fn crashed(&mut self) {
-        self.effects.forget(&self.plan, &self.state);
         self.steps.crashed();
         self.calls.crashed();
     }
