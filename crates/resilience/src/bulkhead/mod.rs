@@ -112,7 +112,7 @@ impl<F> BulkheadLayer<Keyed<(CompartmentRegistry, BulkheadPolicy), F>> {
 
 impl<C, G, O> BulkheadLayer<C, G, O> {
     /// Sets the circuit that nobody waits for who would be rejected by it: what the circuit breaker further in was given, a
-    /// [`Circuit`](crate::Circuit), a reference to one, or the [`Keyed`](crate::keyed::Keyed) of circuits.
+    /// [`Circuit`](crate::Circuit), a reference to one, or the [`Keyed`] of circuits.
     #[must_use]
     pub fn unless_open<D>(self, circuits: D) -> BulkheadLayer<C, UnlessOpen<D>, O> {
         let Self { compartments, policy, observer, .. } = self;

@@ -132,7 +132,7 @@ impl<B, W, G, O> RateLimitLayer<B, W, G, O> {
     }
 
     /// Sets the circuit that nobody waits for who would be rejected by it: what the circuit breaker further in was given, a
-    /// [`Circuit`](crate::Circuit), a reference to one, or the [`Keyed`](crate::keyed::Keyed) of circuits.
+    /// [`Circuit`](crate::Circuit), a reference to one, or the [`Keyed`] of circuits.
     #[must_use]
     pub fn unless_open<C>(self, circuits: C) -> RateLimitLayer<B, W, UnlessOpen<C>, O> {
         let Self { buckets, policy, deadline, weigh, observer, .. } = self;
