@@ -252,6 +252,12 @@ impl AgentContext {
         sum.get_or_insert_default().add(&usage);
     }
 
+    /// Returns what was said to be used up since it was taken for the last time.
+    #[must_use]
+    pub fn reported_usage(&self) -> Option<Usage> {
+        *self.call.usage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Takes what was said to be used up since the last time; whoever makes calls asks at the end of each attempt.
     #[must_use]
     pub fn take_usage(&self) -> Option<Usage> {

@@ -164,6 +164,11 @@ impl CallState {
         self.cx.take_usage().map(Arc::new)
     }
 
+    /// Returns what the agent has said so far that this attempt used up.
+    pub(super) fn reported_usage(&self) -> Option<Usage> {
+        self.cx.reported_usage()
+    }
+
     pub(super) fn span(&self) -> &Span {
         &self.span
     }

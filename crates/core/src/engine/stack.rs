@@ -25,9 +25,10 @@ use orchestr8_resilience::{
 use orchestr8_schema::{
     ErrorKind,
     json_schema::{JsonValidator, Violations},
+    usage::Estimate,
 };
 use pin_project_lite::pin_project;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::time::Instant;
 use tower_layer::{Layer, layer_fn};
 use tower_service::Service;
@@ -85,10 +86,26 @@ pub(super) struct Places {
 /// Where attempts of a call may have to wait before they take a slot.
 #[derive(Debug)]
 pub(super) struct Queues {
-    rate_limit: Option<(Bucket, RateLimitPolicy)>,
+    rate_limit: Option<RateLimited>,
     bulkhead: Option<(Compartment, BulkheadPolicy)>,
     /// That of the call, or without a circuit breaker one that never opens.
     circuit: Circuit,
+}
+
+/// The rate that a call keeps to.
+#[derive(Clone, Debug)]
+struct RateLimited {
+    bucket: Bucket,
+    policy: RateLimitPolicy,
+    /// Tokens that the agent expects an attempt to use; 0 where nobody counts them.
+    estimate: u64,
+}
+
+impl Queues {
+    /// What is to learn how many tokens attempts use up.
+    fn meter(&self) -> Option<&RateLimited> {
+        self.rate_limit.as_ref().filter(|limited| limited.policy.rates().weight().is_some())
+    }
 }
 
 /// What belongs to one call rather than to its step.
@@ -141,7 +158,12 @@ impl LeafStack {
     }
 
     /// Finds what a call with this input shares with others.
-    pub(super) fn places(&self, input: &Value, registries: &Registries) -> Places {
+    pub(super) fn places<'a>(
+        &self,
+        input: &Value,
+        config: impl FnOnce() -> Option<&'a Map<String, Value>>,
+        registries: &Registries,
+    ) -> Places {
         let target = match self.key {
             SharedKey::Fixed(_) => None,
             SharedKey::PerTarget(_) => self.target(input),
@@ -158,11 +180,14 @@ impl LeafStack {
         if self.rate_limit.is_none() && self.bulkhead.is_none() {
             return Places { circuit, queues: None, counts };
         }
-        let rate_limit = self.rate_limit.as_ref();
         let bulkhead = self.bulkhead.as_ref();
         let queues = Queues {
-            rate_limit: rate_limit
-                .map(|(policy, key)| (registries.buckets.bucket(&key_of(key), policy.rates()), *policy)),
+            rate_limit: self.rate_limit.as_ref().map(|(policy, key)| {
+                let bucket = registries.buckets.bucket(&key_of(key), policy.rates());
+                let asked = policy.rates().weight().and_then(|_| config());
+                let estimate = asked.map_or(0, |config| estimate(&self.callee, input, config).tokens);
+                RateLimited { bucket, policy: *policy, estimate }
+            }),
             bulkhead: bulkhead
                 .map(|(policy, key)| (registries.compartments.compartment(&key_of(key), policy), *policy)),
             circuit: circuit.clone().unwrap_or_else(|| Circuit::new("")),
@@ -175,6 +200,12 @@ impl LeafStack {
         // An agent that panics here will do so again when it is called, where it is caught and told.
         catch_unwind(AssertUnwindSafe(|| self.callee.target(input))).unwrap_or_default()
     }
+}
+
+/// Asks an agent what an attempt with this input may use up.
+pub(super) fn estimate(callee: &Callee, input: &Value, config: &Map<String, Value>) -> Estimate {
+    // An agent that panics here will do so again when it is called, where it is caught and told.
+    catch_unwind(AssertUnwindSafe(|| callee.estimate(input, config))).unwrap_or_default()
 }
 
 /// Puts the layers of this number around one call. Nothing happens before the future is polled.
@@ -207,13 +238,18 @@ pub(super) fn call(
             .circuit_breaker(breaker)
             .announce(layer_fn(|inner| Announce { inner, state }))
             .timeout(TimeoutLayer::new(leaf.timeout).observer(observer));
-        let attempts = Attempts(|| attempt(state, leaf));
-        let Some(queues) = places.queues else {
+        let queues = places.queues.as_deref();
+        let meter = queues.and_then(Queues::meter);
+        let attempts = Attempts(|| attempt(state, leaf, meter));
+        let Some(Queues { rate_limit, bulkhead, circuit }) = queues else {
             return stack.layer(attempts).oneshot(()).await;
         };
-        let Queues { rate_limit, bulkhead, circuit } = &*queues;
-        let rate_limit = rate_limit.clone().map(|(bucket, policy)| {
-            RateLimitLayer::new(bucket, policy).deadline(limits.deadline).unless_open(circuit).observer(observer)
+        let rate_limit = rate_limit.clone().map(|RateLimited { bucket, policy, estimate }| {
+            RateLimitLayer::new(bucket, policy)
+                .weigh(estimate)
+                .deadline(limits.deadline)
+                .unless_open(circuit)
+                .observer(observer)
         });
         let bulkhead = bulkhead.clone().map(|(compartment, policy)| {
             BulkheadLayer::new(compartment, policy).unless_open(circuit).observer(observer)
@@ -245,7 +281,7 @@ fn circuit_policy(policy: &CircuitPolicy) -> Result<CircuitBreakerPolicy, Invali
 }
 
 fn rate_limit_policy(policy: &plan::RateLimit) -> Result<(RateLimitPolicy, SharedKey), InvalidPolicy> {
-    let rates = Rates::try_new(Some(policy.requests_per_minute), None)?;
+    let rates = Rates::try_new(policy.requests_per_minute, policy.tokens_per_minute)?;
     Ok((RateLimitPolicy::new(rates).max_wait(policy.max_wait)?, policy.key.clone()))
 }
 
@@ -357,9 +393,13 @@ where
 }
 
 /// Calls the agent once, with a context and a token of the attempt's own.
-async fn attempt(state: &CallState, leaf: &LeafStack) -> Result<Value, AgentError> {
+async fn attempt(state: &CallState, leaf: &LeafStack, meter: Option<&RateLimited>) -> Result<Value, AgentError> {
+    let mut meter = meter.map(|limited| Meter { limited, state, has_answered: false });
     let (cx, token, span) = state.begin_attempt(leaf.timeout);
     let mut result = service::call(&leaf.callee, cx.input(), &cx, token).instrument(span.clone()).await;
+    if let Some(meter) = &mut meter {
+        meter.has_answered = true;
+    }
     if let (Ok(output), Some(schema)) = (&result, &leaf.output_schema)
         && let Err(violations) = schema.validate(output)
     {
@@ -368,4 +408,21 @@ async fn attempt(state: &CallState, leaf: &LeafStack) -> Result<Value, AgentErro
     }
     state.end_attempt(&span, &result);
     result
+}
+
+/// Puts what an attempt has reported in the place of what it was expected to use, when it ends.
+struct Meter<'a> {
+    limited: &'a RateLimited,
+    state: &'a CallState,
+    has_answered: bool,
+}
+
+impl Drop for Meter<'_> {
+    fn drop(&mut self) {
+        let Some(usage) = self.state.reported_usage() else { return };
+        let RateLimited { bucket, estimate, .. } = self.limited;
+        // What is dropped may have used more than it has said so far.
+        let least = if self.has_answered { 0 } else { *estimate };
+        bucket.correct(*estimate, usage.tokens().max(least));
+    }
 }

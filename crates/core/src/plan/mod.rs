@@ -159,14 +159,6 @@ pub enum PlanError {
         /// What is wrong.
         message: String,
     },
-    /// The workflow asks for something that this version of the engine does not do.
-    #[error("{place} uses `{what}`, which this version does not run")]
-    Unsupported {
-        /// The step, or `policies`.
-        place: String,
-        /// What it uses.
-        what: &'static str,
-    },
 }
 
 impl Plan {
@@ -177,8 +169,7 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// [`PlanError`] if an agent is missing, its configuration does not fit, or the workflow asks for something that this
-    /// version does not do.
+    /// [`PlanError`] if an agent is missing, or its configuration does not fit.
     pub fn compile(workflow: &ValidWorkflow, agents: &AgentRegistry) -> Result<Self, PlanError> {
         let mut units = Unit::all_of(workflow);
         let graph = Graph::new(&units);

@@ -13,8 +13,6 @@ use orchestr8_schema::{
     workflow::Step,
 };
 
-use super::PlanError;
-
 /// How the calls of one leaf step are made; every field is decided.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -57,8 +55,10 @@ pub struct CircuitPolicy {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct RateLimit {
-    /// Attempts per minute.
-    pub requests_per_minute: u32,
+    /// Attempts per minute, if they are limited.
+    pub requests_per_minute: Option<u32>,
+    /// Tokens per minute, if they are limited: what the agent estimates, then what it reports.
+    pub tokens_per_minute: Option<u32>,
     /// The longest wait for a permit.
     pub max_wait: Duration,
     /// Who shares the permits.
@@ -115,7 +115,7 @@ impl<'a> Asked<'a> {
 }
 
 impl LeafPolicy {
-    pub(super) fn resolve(asked: &Asked<'_>, workflow: &ValidWorkflow, callee: &Callee) -> Result<Self, PlanError> {
+    pub(super) fn resolve(asked: &Asked<'_>, workflow: &ValidWorkflow, callee: &Callee) -> Self {
         let workflow_policies = &workflow.workflow().policies;
         let (own, outer) = (asked.own, &workflow_policies.resilience);
         let per_step = workflow_policies.timeout.as_ref().and_then(|timeout| timeout.per_step);
@@ -146,7 +146,7 @@ impl LeafPolicy {
         let bulkhead = own.resilience.bulkhead.as_ref().or(outer.bulkhead.as_ref());
         let base_delay = retry.base_delay_ms.unwrap_or(RetryPolicy::DEFAULT_BASE_DELAY).as_duration();
 
-        Ok(Self {
+        Self {
             timeout,
             max_attempts: if callee.is_retryable() {
                 retry.max_attempts.unwrap_or(RetryPolicy::DEFAULT_MAX_ATTEMPTS)
@@ -157,11 +157,11 @@ impl LeafPolicy {
             max_delay: retry.max_delay_ms.unwrap_or(default_cap).as_duration().max(base_delay),
             jitter: retry.jitter.unwrap_or(true),
             retryable,
-            rate_limit: rate_limit.map(|policy| RateLimit::resolve(policy, &key, asked.step)).transpose()?,
+            rate_limit: rate_limit.map(|policy| RateLimit::resolve(policy, &key)),
             bulkhead: bulkhead.map(|policy| Bulkhead::resolve(policy, &key)),
             circuit_breaker: CircuitPolicy::resolve(&breaker),
             key,
-        })
+        }
     }
 }
 
@@ -201,16 +201,13 @@ impl CircuitPolicy {
 }
 
 impl RateLimit {
-    fn resolve(policy: &RateLimitPolicy, key: &SharedKey, step: &StepId) -> Result<Self, PlanError> {
-        let (Some(requests_per_minute), None) = (policy.requests_per_minute, policy.tokens_per_minute) else {
-            let place = format!("step `{step}`");
-            return Err(PlanError::Unsupported { place, what: "rateLimit.tokensPerMinute" });
-        };
-        Ok(Self {
-            requests_per_minute,
+    fn resolve(policy: &RateLimitPolicy, key: &SharedKey) -> Self {
+        Self {
+            requests_per_minute: policy.requests_per_minute,
+            tokens_per_minute: policy.tokens_per_minute,
             max_wait: policy.max_wait.unwrap_or(RateLimitPolicy::DEFAULT_MAX_WAIT).as_duration(),
             key: key.or_explicit(policy.key.as_deref()),
-        })
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use crate::{step, workflow_with};
 
 /// Uses up what its input says, and says before what it may use at most.
-struct Spender;
+pub(crate) struct Spender;
 
 #[async_trait]
 impl Agent for Spender {
@@ -26,9 +26,9 @@ impl Agent for Spender {
 
     async fn execute(&self, input: &Value, cx: &AgentContext, _: CancellationToken) -> Result<Value, AgentError> {
         let number = |key: &str| input[key].as_u64().unwrap_or(0);
-        tokio::time::sleep(Duration::from_millis(number("ms"))).await;
         // In two parts, as an agent with several turns does.
         cx.usage(Usage::new(number("uses") / 2, 0, 0.0));
+        tokio::time::sleep(Duration::from_millis(number("ms"))).await;
         cx.usage(Usage::new(0, number("uses") - number("uses") / 2, input["usd"].as_f64().unwrap_or(0.0)));
         match cx.attempt() <= number("fails") as u32 {
             true => Err(AgentError::network("down")),

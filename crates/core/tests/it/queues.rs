@@ -7,7 +7,7 @@ use orchestr8_schema::{ErrorKind, ValidWorkflow};
 use orchestr8_testing::{Harness, Run, assert_attempts, assert_completed, assert_events, assert_failed, scripted};
 use serde_json::{Value, json};
 
-use crate::{step, workflow, workflow_with};
+use crate::{budgets::Spender, step, workflow, workflow_with};
 
 /// Steps `s0`, `s1`, … that all call the same agent.
 fn steps(count: usize, agent: &str) -> Value {
@@ -200,4 +200,99 @@ async fn a_cancelled_wait_leaves_the_queue() {
     assert_eq!(third.outcome().to_body().duration, Some(18_000), "at its turn, right after the first");
     let idle: Vec<_> = engine.bulkheads().into_iter().map(|(_, state)| (state.running, state.waiting)).collect();
     assert_eq!(idle, [(0, 0)]);
+}
+
+/// Steps that use tokens, of which there are 6000 per minute.
+fn spending(inputs: &[Value]) -> Value {
+    let step_of = |(index, input): (usize, &Value)| {
+        let mut step = step(&format!("s{index}"), "spender", &[]);
+        step["input"] = input.clone();
+        step["policies"] = json!({
+            "rateLimit": { "tokensPerMinute": 6000, "maxWait": "2m", "key": "model" },
+            "retry": { "maxAttempts": 1 }
+        });
+        step
+    };
+    let steps = inputs.iter().enumerate().map(step_of).collect();
+    workflow_with(steps, json!({ "onFailure": "continue" }))
+}
+
+#[tokio::test(start_paused = true)]
+async fn tokens_are_waited_for_by_their_estimate_and_corrected_by_what_is_reported() {
+    let run =
+        Harness::new().agent(Spender).run(spending(&vec![json!({ "most": 4000, "uses": 4000 }); 2]), json!({})).await;
+    assert_completed!(run);
+    assert_eq!(starts(&run), at(&[("s0", 0), ("s1", 20)]));
+
+    let run =
+        Harness::new().agent(Spender).run(spending(&vec![json!({ "most": 4000, "uses": 1000 }); 2]), json!({})).await;
+    assert_completed!(run);
+    assert_eq!(starts(&run), at(&[("s0", 0), ("s1", 0)]));
+
+    // Both may begin, but the first one uses more than there is, and leaves a debt.
+    let greedy = json!({ "most": 1000, "uses": 9000, "ms": 1000 });
+    let later = json!({ "most": 6000, "uses": 6000 });
+    let run = Harness::new().agent(Spender).run(spending(&[greedy, later]), json!({})).await;
+    assert_completed!(run);
+    assert_eq!(starts(&run), at(&[("s0", 0), ("s1", 90)]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn tokens_are_counted_however_an_attempt_ends() {
+    let left = async |input: Value| {
+        let harness = Harness::new().agent(Spender);
+        let engine = harness.engine();
+        let mut document = spending(&[input]);
+        document["steps"][0]["policies"]["timeout"] = json!("2s");
+        let workflow = ValidWorkflow::from_value(&document).expect("valid");
+        let _ = Run::of(&engine.start(&workflow, json!({})).await.expect("started")).await;
+        let (_, state) = engine.rate_limits().pop().expect("one is in use");
+        (state.requests, state.weight)
+    };
+    assert_eq!(left(json!({ "most": 4000, "uses": 1000, "fails": 1 })).await, (None, Some(5000)), "failed");
+    assert_eq!(
+        left(json!({ "most": 4000, "uses": 1000, "ms": 9000 })).await,
+        (None, Some(2200)),
+        "gave no answer in time"
+    );
+    assert_eq!(
+        left(json!({ "most": 100, "uses": 4200, "ms": 9000 })).await,
+        (None, Some(4000)),
+        "and used more before"
+    );
+    assert_eq!(left(json!({ "most": 4000 })).await, (None, Some(6000)), "used nothing, and said so");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_estimate_that_never_fits_or_not_in_time_fails_at_once() {
+    let mut document =
+        spending(&[json!({ "most": 6000, "uses": 6000 }), json!({ "most": 3000 }), json!({ "most": 7000 })]);
+    document["steps"][1]["policies"]["deadline"] = json!("20s");
+    let run = Harness::new().agent(Spender).run(document, json!({})).await;
+    assert_eq!(starts(&run), at(&[("s0", 0)]));
+    let body = run.outcome().to_body();
+    let ends: Vec<_> =
+        body.steps.iter().filter_map(|step| step.error.as_ref()).map(|error| (error.code, error.attempts)).collect();
+    assert_eq!(ends, [(ErrorKind::Timeout, 0), (ErrorKind::Validation, 0)]);
+    assert_eq!(body.duration, Some(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_tokens_holds_no_slot_and_leaves_when_cancelled() {
+    let mut document = spending(&[json!({ "most": 6000, "uses": 6000 }), json!({ "most": 6000, "uses": 6000 })]);
+    document["steps"].as_array_mut().expect("a list").push(step("other", "other", &["s0"]));
+    let engine = Harness::new()
+        .engine_with(|engine| engine.max_concurrent_steps(1))
+        .agent(Spender)
+        .agent(scripted("other").delays(Duration::from_secs(5)))
+        .engine();
+    let workflow = ValidWorkflow::from_value(&document).expect("valid");
+    let execution = engine.start(&workflow, json!({})).await.expect("started");
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    execution.cancel(Cancellation::new("no longer wanted")).await.expect("cancelled");
+    let run = Run::of(&execution).await;
+    assert_eq!(run.outcome().to_body().duration, Some(6000));
+    let (_, state) = engine.rate_limits().pop().expect("one is in use");
+    assert_eq!((state.waiting, state.weight), (0, Some(600)), "what six seconds have refilled");
+    assert_events!(run, ["step.completed other"]);
 }

@@ -166,7 +166,7 @@ impl<S, B: Clone, W: Clone, G: Clone, O: Clone> Layer<S> for RateLimitLayer<B, W
 
 /// Says what requests weigh, in units of [`Rates::weight`].
 ///
-/// `()` is for requests without weight.
+/// `()` is for requests without weight, a number for those that all weigh as much.
 pub trait Weigh<R, T> {
     /// Returns what this request will weigh, to the best of one's knowledge.
     fn estimate(&self, request: &R) -> u64;
@@ -182,6 +182,12 @@ pub trait Weigh<R, T> {
 impl<R, T> Weigh<R, T> for () {
     fn estimate(&self, _request: &R) -> u64 {
         0
+    }
+}
+
+impl<R, T> Weigh<R, T> for u64 {
+    fn estimate(&self, _request: &R) -> u64 {
+        *self
     }
 }
 

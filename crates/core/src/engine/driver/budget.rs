@@ -1,9 +1,6 @@
 //! Attempts and budgets: what is reserved for one, and those that wait for what others have reserved.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use orchestr8_schema::{
     Failure,
@@ -12,7 +9,7 @@ use orchestr8_schema::{
 };
 
 use super::Driver;
-use crate::machine::budget::Shortage;
+use crate::{engine::stack, machine::budget::Shortage};
 
 impl Driver {
     /// What the agent of a step says that an attempt may use up; absent where there is no budget.
@@ -22,9 +19,7 @@ impl Driver {
         let step = self.state.activation(activation)?;
         let leaf = plan.steps()[step.step.get()].leaf.as_ref()?;
         let input = step.input.as_deref()?;
-        // An agent that panics here will do so again when it is called, where it is caught and told.
-        let estimate = catch_unwind(AssertUnwindSafe(|| leaf.callee.estimate(input, &leaf.config)));
-        Some(Arc::new(estimate.unwrap_or_default()))
+        Some(Arc::new(stack::estimate(&leaf.callee, input, &leaf.config)))
     }
 
     /// Lets an attempt wait, without a slot, until others have given back what they reserved.

@@ -16,7 +16,7 @@ use orchestr8_schema::{
     Failure, Timestamp,
     event::{Activation, CallId, CircuitChange, CircuitStateName, EventBody, PermitWait, TimeoutScope},
 };
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tracing::Span;
 
 use super::{Driver, NO_CALL, TURN, waiting::Waiter};
@@ -177,6 +177,17 @@ impl Driver {
         self.program.stack(self.program.stack_of(step, call)?)
     }
 
+    /// The configuration of what a step, or a compensation, calls.
+    fn config(&self, call: CallId) -> Option<&Map<String, Value>> {
+        let planned = &self.program.plan.steps()[self.state.activation(call.activation()?)?.step.get()];
+        let leaf = match call {
+            CallId::Step(_) => planned.leaf.as_ref()?,
+            CallId::Compensation(_) => planned.compensation.as_deref()?,
+            CallId::Hook(_) => return None,
+        };
+        Some(&leaf.config)
+    }
+
     /// Finds what a call shares with others.
     pub(super) fn places_of(&self, call: CallId) -> Places {
         let places = || {
@@ -185,7 +196,7 @@ impl Driver {
                 CallId::Compensation(activation) => &self.state.undoing(activation)?.input,
                 CallId::Hook(activation) => self.state.hook_in_progress(&self.program.plan, activation)?.input?,
             };
-            Some(self.stack(call)?.places(input, &self.engine.registries))
+            Some(self.stack(call)?.places(input, || self.config(call), &self.engine.registries))
         };
         places().unwrap_or_default()
     }
