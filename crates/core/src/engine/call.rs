@@ -179,6 +179,10 @@ impl CallState {
         self.has_slot.set(true);
     }
 
+    pub(super) fn take_slot_back(&self) {
+        self.has_slot.set(false);
+    }
+
     /// Lets an attempt go on whose beginning is stored with this time.
     pub(super) fn grant_start(&self, at: Timestamp) {
         self.began_at.store(at.as_micros(), Relaxed);

@@ -102,6 +102,13 @@ struct RateLimited {
 }
 
 impl Queues {
+    /// Puts back what an attempt took that is taken back before it begins.
+    pub(super) fn give_back(&self) {
+        if let Some(RateLimited { bucket, estimate, .. }) = &self.rate_limit {
+            bucket.give_back(*estimate);
+        }
+    }
+
     /// What is to learn how many tokens attempts use up.
     fn meter(&self) -> Option<&RateLimited> {
         self.rate_limit.as_ref().filter(|limited| limited.policy.rates().weight().is_some())

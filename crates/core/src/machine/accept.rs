@@ -9,7 +9,9 @@ use orchestr8_schema::{
 };
 
 use super::{
-    Phase, Rescue, State, Status, StepState, compensation,
+    Phase, Rescue, State, Status, StepState,
+    budget::Amount,
+    compensation,
     composite::Progress,
     fold::{approval_result, timer_due},
 };
@@ -247,7 +249,7 @@ pub fn accept(plan: &Plan, state: &State, body: &EventBody) -> Result<(), Refusa
         }
         EventBody::AttemptStarted { call: CallId::Step(activation), reserved, .. }
             if !is(state, *activation, Phase::is_in_flight)
-                && state.shortage(plan, *activation, reserved.as_deref()).is_some() =>
+                && state.shortage(plan, *activation, reserved.as_deref(), Amount::default()).is_some() =>
         {
             return Err(Refusal::new("the budget does not allow it"));
         }

@@ -37,7 +37,7 @@ pub(super) struct Ledger {
 
 /// What budgets count: tokens, and billionths of a dollar, which add up exactly.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Amount {
+pub(crate) struct Amount {
     tokens: u64,
     cost: u64,
 }
@@ -70,7 +70,7 @@ fn dollars(nanos: u64) -> f64 {
 }
 
 impl Amount {
-    fn of(estimate: &Estimate) -> Self {
+    pub(crate) fn of(estimate: &Estimate) -> Self {
         Self { tokens: estimate.tokens, cost: nanos(estimate.cost_usd) }
     }
 
@@ -78,22 +78,24 @@ impl Amount {
         Self { tokens: usage.tokens(), cost: nanos(usage.cost_usd) }
     }
 
-    fn plus(self, other: Self) -> Self {
+    pub(crate) fn plus(self, other: Self) -> Self {
         Self { tokens: self.tokens.saturating_add(other.tokens), cost: self.cost.saturating_add(other.cost) }
     }
 
-    fn minus(self, other: Self) -> Self {
+    pub(crate) fn minus(self, other: Self) -> Self {
         Self { tokens: self.tokens.saturating_sub(other.tokens), cost: self.cost.saturating_sub(other.cost) }
     }
 }
 
 impl State {
-    /// Tells what keeps an attempt of a step from beginning; absent if nothing does.
+    /// Tells what keeps an attempt of a step from beginning, beside others that are about to begin and will reserve this much;
+    /// absent if nothing does.
     pub(crate) fn shortage(
         &self,
         plan: &Plan,
         activation: Activation,
         reserved: Option<&Estimate>,
+        claimed: Amount,
     ) -> Option<Shortage> {
         let limits = plan.limits().budget?;
         let ledger = &self.ledger;
@@ -103,7 +105,7 @@ impl State {
         }
         let asked = reserved.map(Amount::of).unwrap_or_default();
         let own = ledger.reserved.get(&CallId::Step(activation)).copied().unwrap_or_default();
-        let held = ledger.held.minus(own);
+        let held = ledger.held.minus(own).plus(claimed);
         let tokens = (BudgetKind::Tokens, limits.tokens, ledger.spent.tokens, held.tokens, asked.tokens);
         let cost = (BudgetKind::Cost, limits.cost, ledger.spent.cost, held.cost, asked.cost);
         let mut taken = false;

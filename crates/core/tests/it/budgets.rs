@@ -139,6 +139,46 @@ async fn what_waits_for_the_budget_is_shown_and_can_be_cancelled() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_waits_for_the_budget_holds_neither_permits_nor_the_probe_of_its_circuit() {
+    let policies = json!({
+        "circuitBreaker": { "key": "model", "failureThreshold": 1, "resetTimeoutMs": 1000 },
+        "rateLimit": { "key": "model", "requestsPerMinute": 3, "maxWait": 0 },
+        "bulkhead": { "key": "model", "maxConcurrent": 1 },
+        "retry": { "maxAttempts": 1 },
+    });
+    let guarded = |id: &str, input: Value| {
+        let mut step = spender(id, input);
+        step["policies"] = policies.clone();
+        step
+    };
+    let mut steps = json!([
+        spender("holder", json!({ "most": 80, "ms": 5000 })),
+        spender("later", json!({ "ms": 2000 })),
+        guarded("breaks", json!({ "fails": 1 })),
+        guarded("waits", json!({ "most": 80, "ms": 1000 })),
+        guarded("passes", json!({ "ms": 1000 })),
+    ]);
+    for step in 3..5 {
+        steps[step]["dependencies"] = json!(["later"]);
+    }
+    let run = run(steps, json!({ "maxTokens": 100 }), 10).await;
+    assert_completed!(run);
+    assert_events!(
+        run,
+        [
+            "circuit.opened breaks",
+            "circuit.half-opened waits",
+            "attempt.deferred waits",
+            "circuit.closed passes",
+            "step.completed passes",
+            "step.completed holder",
+            "step.completed waits",
+        ]
+    );
+    assert_eq!(run.journal().last().expect("not empty").elapsed_ms, 6000, "nobody has waited for a permit");
+}
+
+#[tokio::test(start_paused = true)]
 async fn steps_and_time_are_budgets_too() {
     let steps = json!([step("a", "echo", &[]), step("b", "echo", &["a"]), step("c", "echo", &["b"])]);
     let run = self::run(steps, json!({ "maxSteps": 2 }), 10).await;

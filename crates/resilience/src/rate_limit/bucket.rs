@@ -76,6 +76,14 @@ impl Bucket {
         self.shared.with(|machine, now, wake| machine.correct(estimated, used, now, wake));
     }
 
+    /// Puts back what an attempt took that was not made after all: one request, and this weight.
+    ///
+    /// The [layer](super::RateLimitLayer) does this for attempts that are rejected further in. Here it is for those who take an
+    /// attempt back between its admission and the service.
+    pub fn give_back(&self, weight: u64) {
+        self.shared.with(|machine, now, wake| machine.give_back(Demand { weight }, now, wake));
+    }
+
     /// Takes over what was missing before a restart, if nothing is missing by now.
     pub(crate) fn restore(&self, missing: (u64, u64), passed: Duration) {
         self.shared.with(|machine, now, wake| machine.restore(missing, passed, now, wake));
@@ -207,8 +215,7 @@ impl Permit {
 
     /// Gives back what the attempt took, as if it had not been made.
     pub(super) fn give_back(&mut self) {
-        let demand = self.demand;
-        self.bucket.shared.with(|machine, now, wake| machine.give_back(demand, now, wake));
+        self.bucket.give_back(self.demand.weight);
     }
 }
 

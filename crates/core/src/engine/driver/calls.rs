@@ -28,7 +28,7 @@ use crate::{
     },
     machine::{
         Call, Phase,
-        budget::{Shortage, exceeded},
+        budget::{Amount, Shortage, exceeded},
         compensation::{Fate, Undoing},
     },
     telemetry,
@@ -39,6 +39,8 @@ pub(super) struct Entry {
     pub(super) id: CallId,
     /// The attempt that the call begins with, and how often processes that are gone had begun it.
     begins_with: (u32, u32),
+    /// With the tries made by now.
+    pub(super) limits: CallLimits,
     pub(super) state: Arc<CallState>,
     /// Absent while it is in flight.
     pub(super) future: Option<CallFuture>,
@@ -48,6 +50,8 @@ pub(super) struct Entry {
     pub(super) wants_slot: bool,
     /// It waits for what others have reserved of a budget.
     pub(super) deferred: bool,
+    /// What of a budget is kept for its next attempt, because it has waited for it.
+    pub(super) claim: Amount,
     pub(super) in_attempt: bool,
     /// Its token has fired, so its next answer is final.
     pub(super) told: bool,
@@ -88,12 +92,14 @@ impl Driver {
         let key = self.calls.insert(Entry {
             id: call.id,
             begins_with: (call.attempt, call.restart),
+            limits,
             state,
             future: Some(future),
             stack,
             has_slot: has_slot && needs_slot(call.id),
             wants_slot: false,
             deferred: false,
+            claim: Amount::default(),
             in_attempt: false,
             told: false,
         });
@@ -244,6 +250,9 @@ impl Driver {
     fn keep(&mut self, key: usize, future: CallFuture) {
         let waits_for_driver = self.hear(key);
         let Some(entry) = self.calls.get_mut(key) else { return };
+        if entry.deferred {
+            return;
+        }
         if waits_for_driver {
             entry.future = Some(future);
         } else {
@@ -276,7 +285,9 @@ impl Driver {
                     let entry = &mut self.calls[key];
                     let is_final = entry.told;
                     entry.in_attempt = false;
+                    entry.limits.tries_used += 1;
                     self.free_slot(key);
+                    self.drop_claim(key);
                     let next = if rejected {
                         self.tell(rejection(call, failure, attempt, is_final));
                         attempt
@@ -299,8 +310,8 @@ impl Driver {
             None => return false,
             Some(Need::Slot) => {
                 self.calls[key].wants_slot = true;
-                // A step whose backoff is over goes before those that have not begun.
-                if self.calls[key].state.attempt() > 1 {
+                // A step whose backoff is over, or that has waited already, goes before those that have not begun.
+                if self.calls[key].state.attempt() > 1 || self.calls[key].claim != Amount::default() {
                     self.waiting.push_front(Waiter::Parked(key));
                 } else {
                     self.waiting.push_back(Waiter::Parked(key));
@@ -331,7 +342,7 @@ impl Driver {
         if let CallId::Step(activation) = entry.id
             && !self.is_in_attempt(entry.id)
         {
-            match self.state.shortage(&self.program.plan, activation, reserved.as_deref()) {
+            match self.shortage(key, activation, reserved.as_deref()) {
                 None => {}
                 Some(Shortage::Taken) => return self.defer(key),
                 Some(Shortage::Spent(budget)) => return self.reject(key, exceeded(budget)),
@@ -346,6 +357,7 @@ impl Driver {
         // An execution that is ending refuses, and has aborted the call already.
         if self.feed(EventBody::AttemptStarted { call, attempt, restart, timeout, reserved }).is_ok() {
             self.calls[key].in_attempt = true;
+            self.drop_claim(key);
             self.starting.push(key);
         }
     }
@@ -417,6 +429,7 @@ impl Driver {
     /// Forgets a call and gives its slot back.
     pub(super) fn close(&mut self, key: usize) {
         self.free_slot(key);
+        self.drop_claim(key);
         let entry = self.calls.remove(key);
         match entry.id {
             CallId::Step(activation) => self.call_of[activation.get()] = NO_CALL,

@@ -44,7 +44,7 @@ use crate::{
     bus::Origin,
     clock::Timeline,
     execution::{Lost, Shared},
-    machine::{self, Command, Commands, Refusal, State, Status},
+    machine::{self, Command, Commands, Refusal, State, Status, budget::Amount},
     store::Lease,
 };
 
@@ -119,6 +119,8 @@ pub(super) struct Driver {
     hook_calls: HashMap<Activation, usize>,
     /// Keys of calls that wait for what others have reserved of a budget.
     deferred: VecDeque<usize>,
+    /// What calls that have waited so will reserve when they begin.
+    claimed: Amount,
     /// Who waits for a slot, first in, first out.
     waiting: VecDeque<Waiter>,
     /// The number of slots that the engine was asked for. One granted meanwhile may come on top, and is given back if nobody here
@@ -177,6 +179,7 @@ impl Driver {
             slots: Held { engine: Arc::clone(&engine), shared: Arc::clone(&shared), count: 0 },
             hook_calls: HashMap::new(),
             deferred: VecDeque::new(),
+            claimed: Amount::default(),
             call_of: Vec::new(),
             undoing: None,
             engine,
