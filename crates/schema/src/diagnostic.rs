@@ -89,41 +89,54 @@ pub struct InvalidWorkflow {
     diagnostics: Vec<Diagnostic>,
 }
 
-impl InvalidWorkflow {
-    pub(crate) fn new(diagnostics: Vec<Diagnostic>) -> Self {
-        Self { diagnostics }
-    }
-
-    /// Returns the problems in the order of the document, at least one of them an error; of a document with more than a
-    /// thousand, the first thousand that were found.
-    #[must_use]
-    pub fn diagnostics(&self) -> &[Diagnostic] {
-        &self.diagnostics
-    }
-
-    /// Returns the problems.
-    #[must_use]
-    pub fn into_diagnostics(self) -> Vec<Diagnostic> {
-        self.diagnostics
-    }
+/// The error of another document, such as a test file: everything that is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidDocument {
+    diagnostics: Vec<Diagnostic>,
 }
 
-impl fmt::Display for InvalidWorkflow {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut errors = self.diagnostics.iter().filter(|diagnostic| diagnostic.is_error());
-        match errors.next() {
-            Some(first) => write!(f, "invalid workflow: {first}")?,
-            None => f.write_str("invalid workflow")?,
+macro_rules! invalid {
+    ($name:ident, $what:literal) => {
+        impl $name {
+            pub(crate) fn new(diagnostics: Vec<Diagnostic>) -> Self {
+                Self { diagnostics }
+            }
+
+            /// Returns the problems in the order of the document, at least one of them an error; of a document with more than a
+            /// thousand, the first thousand that were found.
+            #[must_use]
+            pub fn diagnostics(&self) -> &[Diagnostic] {
+                &self.diagnostics
+            }
+
+            /// Returns the problems.
+            #[must_use]
+            pub fn into_diagnostics(self) -> Vec<Diagnostic> {
+                self.diagnostics
+            }
         }
-        match errors.count() {
-            0 => Ok(()),
-            1 => f.write_str(" and 1 more error"),
-            more => write!(f, " and {more} more errors"),
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let mut errors = self.diagnostics.iter().filter(|diagnostic| diagnostic.is_error());
+                match errors.next() {
+                    Some(first) => write!(f, concat!("invalid ", $what, ": {}"), first)?,
+                    None => f.write_str(concat!("invalid ", $what))?,
+                }
+                match errors.count() {
+                    0 => Ok(()),
+                    1 => f.write_str(" and 1 more error"),
+                    more => write!(f, " and {more} more errors"),
+                }
+            }
         }
-    }
+
+        impl std::error::Error for $name {}
+    };
 }
 
-impl std::error::Error for InvalidWorkflow {}
+invalid!(InvalidWorkflow, "workflow");
+invalid!(InvalidDocument, "document");
 
 macro_rules! codes {
     ($($(#[doc = $doc:literal])* $name:ident = $text:literal, $severity:ident;)*) => {

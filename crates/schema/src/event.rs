@@ -788,11 +788,25 @@ pub enum QueueName {
     Bulkhead,
 }
 
+/// Writes the names of events down once, for the list and for the match.
+macro_rules! names {
+    ($($event:pat => $name:literal,)*; $($other:pat => match $field:expr => { $($value:pat => $one:literal,)* },)*) => {
+        /// The names of all events.
+        pub const NAMES: &[&str] = &[$($name,)* $($($one,)*)*];
+
+        /// Returns the event's name, such as `step.completed`.
+        #[must_use]
+        pub fn name(&self) -> &'static str {
+            match self {
+                $($event => $name,)*
+                $($other => match $field { $($value => $one,)* },)*
+            }
+        }
+    };
+}
+
 impl EventBody {
-    /// Returns the event's name, such as `step.completed`.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
+    names! {
             Self::ExecutionQueued(_) => "execution.queued",
             Self::ExecutionStarted { .. } => "execution.started",
             Self::ExecutionRecovered { .. } => "execution.recovered",
@@ -837,16 +851,16 @@ impl EventBody {
             Self::BudgetExceeded { .. } => "budget.exceeded",
             Self::TimerFired { .. } => "timer.fired",
             Self::TimeoutExceeded { .. } => "timeout.exceeded",
-            Self::CircuitChanged(change) => match change.state {
+            ;
+            Self::CircuitChanged(change) => match change.state => {
                 CircuitStateName::Closed => "circuit.closed",
                 CircuitStateName::Open => "circuit.opened",
                 CircuitStateName::HalfOpen => "circuit.half-opened",
             },
-            Self::PermitWaited(wait) => match wait.queue {
+            Self::PermitWaited(wait) => match wait.queue => {
                 QueueName::RateLimit => "rate-limit.waited",
                 QueueName::Bulkhead => "bulkhead.waited",
             },
-        }
     }
 
     /// Returns who decides about the event.

@@ -37,6 +37,7 @@
 //! | know what values may come | [`types`] |
 //! | know what may be written | [`workflow`], [`policy`], [`json_schema::workflow_schema`] |
 //! | evaluate | [`expression`], [`condition`], [`jmespath`] |
+//! | read test files | [`test_file`] |
 //! | check and compare values | [`json_schema`], [`canonical`] |
 //! | find the steps that a text names | [`reference`](mod@reference) |
 //! | know what happened | [`event`], [`failure`] |
@@ -63,6 +64,7 @@ pub mod policy;
 mod problem;
 pub mod reference;
 pub mod source;
+pub mod test_file;
 pub mod time;
 pub mod types;
 pub mod usage;
@@ -70,7 +72,7 @@ pub mod validate;
 pub mod workflow;
 
 pub use self::{
-    diagnostic::{Code, Diagnostic, InvalidWorkflow, Severity, Span},
+    diagnostic::{Code, Diagnostic, InvalidDocument, InvalidWorkflow, Severity, Span},
     failure::{ErrorKind, Failure},
     id::{AgentId, CorrelationId, ExecutionId, IdempotencyKey, StepId, StepIndex, StepPath},
     source::load,

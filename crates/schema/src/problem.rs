@@ -1,6 +1,6 @@
 //! Problems while they are being collected: a place in the tree, not yet in the text.
 
-use std::{collections::BTreeSet, fmt, ops::Range};
+use std::{borrow::Cow, collections::BTreeSet, fmt, ops::Range};
 
 use crate::{Code, Diagnostic, Severity};
 
@@ -52,9 +52,14 @@ impl fmt::Display for At<'_> {
             Token::Root => Ok(()),
             Token::Pointer(pointer) => f.write_str(pointer),
             Token::Index(index) => write!(f, "/{index}"),
-            Token::Key(key) => write!(f, "/{}", key.replace('~', "~0").replace('/', "~1")),
+            Token::Key(key) => write!(f, "/{}", escape(key)),
         }
     }
+}
+
+/// Writes a key as a JSON pointer has it (RFC 6901).
+pub(crate) fn escape(key: &str) -> Cow<'_, str> {
+    if key.contains(['~', '/']) { Cow::Owned(key.replace('~', "~0").replace('/', "~1")) } else { Cow::Borrowed(key) }
 }
 
 /// Which part of the value at a path is meant.

@@ -32,6 +32,8 @@ enum SchemaName {
     /// Workflow files
     #[default]
     Workflow,
+    /// Workflow test files
+    Test,
     /// Events, as streams and journals show them
     Event,
     /// Error answers of the REST interface
@@ -43,6 +45,7 @@ enum SchemaName {
 pub(crate) fn schema(ui: Ui, args: &SchemaArgs) -> Result<Exit, Error> {
     let published = match args.name {
         SchemaName::Workflow => PublishedSchema::Workflow,
+        SchemaName::Test => PublishedSchema::Test,
         SchemaName::Event => PublishedSchema::Event,
         SchemaName::Problem => PublishedSchema::Problem,
         SchemaName::Api => PublishedSchema::Api,

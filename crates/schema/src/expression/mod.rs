@@ -37,6 +37,7 @@
 
 pub(crate) mod compile;
 mod eval;
+pub(crate) mod of_input;
 pub(crate) mod parse;
 
 use std::{borrow::Cow, ops::Range};

@@ -7,7 +7,7 @@ use std::{fmt, sync::Arc};
 use serde_json::Value;
 
 pub use self::published::{PublishedSchema, schema_hash, workflow_schema};
-use crate::problem::quote;
+use crate::problem::{escape, quote};
 
 /// How deep defaults are filled in; it ends schemas that refer to themselves.
 const MAX_DEPTH: usize = 64;
@@ -198,7 +198,7 @@ fn foreign_reference(schema: &Value) -> Option<(String, String)> {
             }
             Value::Object(map) => {
                 for (key, value) in map {
-                    let path = format!("{path}/{}", key.replace('~', "~0").replace('/', "~1"));
+                    let path = format!("{path}/{}", escape(key));
                     match value.as_str().filter(|_| key == "$ref" || key == "$dynamicRef") {
                         Some(target) => {
                             let local = target.strip_prefix('#').is_some_and(|at| schema.pointer(at).is_some());
@@ -234,7 +234,7 @@ fn collect_defaults<'a>(schema: &'a Value, pointer: &mut String, found: &mut Vec
     let end = pointer.len();
     for (name, property) in map.get("properties").and_then(Value::as_object).into_iter().flatten() {
         pointer.push_str("/properties/");
-        pointer.push_str(&name.replace('~', "~0").replace('/', "~1"));
+        pointer.push_str(&escape(name));
         collect_defaults(property, pointer, found, depth);
         pointer.truncate(end);
     }

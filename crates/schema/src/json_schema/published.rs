@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use schemars::JsonSchema;
 use serde_json::Value;
 
-use crate::{Workflow, api};
+use crate::{Workflow, api, test_file::TestFile};
 
 /// A format whose schema is published, in `docs/schema/<name>.json` and by `orchestr8 schema <name>`.
 ///
@@ -13,7 +13,7 @@ use crate::{Workflow, api};
 /// use orchestr8_schema::json_schema::PublishedSchema;
 ///
 /// let names: Vec<_> = PublishedSchema::ALL.iter().map(|schema| schema.name()).collect();
-/// assert_eq!(names, ["workflow", "event", "problem", "api"]);
+/// assert_eq!(names, ["workflow", "test", "event", "problem", "api"]);
 /// assert_eq!(PublishedSchema::Problem.schema()["title"], "Problem");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +21,8 @@ use crate::{Workflow, api};
 pub enum PublishedSchema {
     /// Workflow files.
     Workflow,
+    /// Workflow test files.
+    Test,
     /// An event as streams, journals and exports show it.
     Event,
     /// An error answer of the REST interface.
@@ -31,13 +33,14 @@ pub enum PublishedSchema {
 
 impl PublishedSchema {
     /// Every published schema.
-    pub const ALL: [Self; 4] = [Self::Workflow, Self::Event, Self::Problem, Self::Api];
+    pub const ALL: [Self; 5] = [Self::Workflow, Self::Test, Self::Event, Self::Problem, Self::Api];
 
     /// Returns the name that it is published under.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Workflow => "workflow",
+            Self::Test => "test",
             Self::Event => "event",
             Self::Problem => "problem",
             Self::Api => "api",
@@ -49,6 +52,7 @@ impl PublishedSchema {
     pub fn schema(self) -> Value {
         match self {
             Self::Workflow => workflow_schema(),
+            Self::Test => test_file_schema(),
             Self::Event => schemars::schema_for!(api::Entry).to_value(),
             Self::Problem => schemars::schema_for!(api::Problem).to_value(),
             Self::Api => schemars::schema_for!(ApiBodies).to_value(),
@@ -94,6 +98,17 @@ pub fn workflow_schema() -> Value {
     accept_old_spellings(&mut schema);
     accept_null(&mut schema);
     one_kind(&mut schema);
+    schema
+}
+
+/// Returns the JSON Schema of test files, which accepts whatever [`TestFile::read`] accepts.
+fn test_file_schema() -> Value {
+    let mut schema = schemars::schema_for!(TestFile).to_value();
+    accept_null(&mut schema);
+    close(&mut schema);
+    if let Some(properties) = schema.pointer_mut("/properties").and_then(Value::as_object_mut) {
+        properties.insert("$schema".to_owned(), serde_json::json!({ "type": "string" }));
+    }
     schema
 }
 
@@ -143,6 +158,24 @@ fn accept_null(schema: &mut Value) {
                 }
             }
             map.values_mut().for_each(accept_null);
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// Makes unknown keys errors, all but annotations.
+fn close(schema: &mut Value) {
+    match schema {
+        Value::Array(items) => items.iter_mut().for_each(close),
+        Value::Object(map) => {
+            let is_open = map.get("additionalProperties").is_some_and(Value::is_boolean);
+            if map.contains_key("properties") && !is_open {
+                map.insert("additionalProperties".to_owned(), Value::Bool(false));
+            }
+            if map.get("additionalProperties").is_some_and(|rest| !matches!(rest, Value::Bool(true))) {
+                map.insert("patternProperties".to_owned(), serde_json::json!({ "^x-": true }));
+            }
+            map.values_mut().for_each(close);
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }

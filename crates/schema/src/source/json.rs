@@ -6,7 +6,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 use serde_json::{Map, Number, Value};
 
 use super::{Document, Limits, position::LineIndex};
-use crate::{Code, Diagnostic};
+use crate::{Code, Diagnostic, problem::escape};
 
 /// Parses JSON, counting depth and nodes on the way.
 pub(super) fn parse<'t>(text: &'t str, limits: &Limits) -> Result<Document<'t>, Diagnostic> {
@@ -74,7 +74,7 @@ struct State {
 
 impl State {
     fn pointer(&self) -> String {
-        self.path.iter().map(|token| format!("/{}", token.replace('~', "~0").replace('/', "~1"))).collect()
+        self.path.iter().map(|token| format!("/{}", escape(token))).collect()
     }
 
     fn enter<E: Error>(&mut self) -> Result<(), E> {

@@ -21,6 +21,7 @@
 
 mod bundle;
 mod json;
+mod loaded;
 mod position;
 mod read;
 #[cfg(feature = "yaml")]
@@ -30,8 +31,9 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
+pub use self::loaded::{Loaded, Places};
 use self::position::{LineIndex, Tree};
-pub(crate) use self::{position::without_text, read::Broken};
+pub(crate) use self::{loaded::read_test_file, position::without_text, read::Broken};
 use crate::{
     Code, Diagnostic, InvalidWorkflow, ValidWorkflow, Workflow,
     problem::{Problems, quote},
@@ -144,6 +146,8 @@ impl std::fmt::Debug for Options<'_> {
     }
 }
 
+const WORKFLOWS: &str = "workflows must";
+
 /// Reads and validates the text of a workflow.
 ///
 /// # Errors
@@ -178,8 +182,8 @@ pub(crate) fn load_child(text: &[u8], name: &str, family: &mut Family<'_>) -> (O
 
 fn read_text(text: &[u8], options: &Options<'_>, family: &mut Family<'_>) -> (Option<ValidWorkflow>, Vec<Diagnostic>) {
     let mut problems = Problems::new(options.strict);
-    let document = open(text, options.limits.text).and_then(|text| Document::parse(text, options));
-    let document = match document.and_then(Document::expect_workflow) {
+    let document = open(text, options.limits.text).and_then(|text| Document::parse(text, options, WORKFLOWS));
+    let document = match document.and_then(|document| document.expect_object(WORKFLOWS)) {
         Ok(document) => document,
         Err(diagnostic) => return (None, vec![diagnostic]),
     };
@@ -194,7 +198,8 @@ fn read_text(text: &[u8], options: &Options<'_>, family: &mut Family<'_>) -> (Op
 ///
 /// When the text cannot be read.
 pub fn parse(text: impl AsRef<[u8]>, options: &Options<'_>) -> Result<Value, InvalidWorkflow> {
-    let document = open(text.as_ref(), options.limits.text).and_then(|text| Document::parse(text, options));
+    let document =
+        open(text.as_ref(), options.limits.text).and_then(|text| Document::parse(text, options, "documents must"));
     let document = document.map_err(|diagnostic| InvalidWorkflow::new(vec![diagnostic]))?;
     let mut problems = Problems::default();
     document.duplicate_keys(&mut problems);
@@ -297,11 +302,12 @@ pub(crate) struct Document<'t> {
 }
 
 impl<'t> Document<'t> {
-    fn parse(text: &'t str, options: &Options<'_>) -> Result<Self, Diagnostic> {
+    /// Parses a text; the subject begins a sentence about all documents of its kind.
+    fn parse(text: &'t str, options: &Options<'_>, subject: &str) -> Result<Self, Diagnostic> {
         let limits = Limits { depth: options.limits.depth.min(Limits::MAX_DEPTH), ..options.limits };
         if text.trim_start().is_empty() {
             let message = "the document is empty".to_owned();
-            return Err(Diagnostic::new(Code::Syntax, "", message).with_help("a workflow is an object"));
+            return Err(Diagnostic::new(Code::Syntax, "", message).with_help(format!("{subject} hold an object")));
         }
         let looks_like_json = text.trim_start().starts_with(['{', '[']);
         let document = match options.format {
@@ -313,15 +319,15 @@ impl<'t> Document<'t> {
             }),
             None => Self::parse_yaml(text, &limits),
         };
-        document.map_err(|error| match foreign_format(text) {
+        document.map_err(|error| match foreign_format(text, subject) {
             Some(diagnostic) if error.code == Code::Syntax => diagnostic,
             _ => error,
         })
     }
 
     /// Refuses a document that is text as a whole, which to YAML everything is that is nothing else.
-    fn expect_workflow(self) -> Result<Self, Diagnostic> {
-        match foreign_format(self.text) {
+    fn expect_object(self, subject: &str) -> Result<Self, Diagnostic> {
+        match foreign_format(self.text, subject) {
             Some(diagnostic) if self.value.is_string() => Err(diagnostic),
             _ => Ok(self),
         }
@@ -348,14 +354,16 @@ impl<'t> Document<'t> {
 
     /// Where everything stands; a document that was read without positions is read again.
     fn locate(&self) -> Option<Cow<'_, Tree>> {
-        match &self.tree {
-            Some(tree) => Some(Cow::Borrowed(tree)),
-            #[cfg(feature = "yaml")]
-            None => yaml::locate(self.text).map(Cow::Owned),
-            #[cfg(not(feature = "yaml"))]
-            None => None,
-        }
+        self.tree.as_ref().map(Cow::Borrowed).or_else(|| locate(self.text).map(Cow::Owned))
     }
+}
+
+#[cfg(feature = "yaml")]
+use yaml::locate;
+
+#[cfg(not(feature = "yaml"))]
+fn locate(_: &str) -> Option<Tree> {
+    None
 }
 
 /// Checks length and encoding.
@@ -385,7 +393,7 @@ fn open(bytes: &[u8], limit: usize) -> Result<&str, Diagnostic> {
 }
 
 /// Recognises what people take for a workflow format.
-fn foreign_format(text: &str) -> Option<Diagnostic> {
+fn foreign_format(text: &str, subject: &str) -> Option<Diagnostic> {
     let line = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'))?;
     let word = |text: &str| {
         !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
@@ -397,6 +405,6 @@ fn foreign_format(text: &str) -> Option<Diagnostic> {
         _ if is_table || is_assignment => "TOML",
         _ => return None,
     };
-    let message = format!("workflows must be JSON or YAML, this looks like {name}");
+    let message = format!("{subject} be JSON or YAML, this looks like {name}");
     Some(Diagnostic::new(Code::WrongFormat, "", message).with_help("convert it"))
 }

@@ -1,6 +1,6 @@
 //! From a place in the tree to a place in the text.
 
-use std::{cmp::Ordering, collections::HashMap, ops::Range};
+use std::{borrow::Cow, cmp::Ordering, collections::HashMap, ops::Range};
 
 use serde_json::Value;
 
@@ -126,9 +126,31 @@ fn tokens(path: &str) -> impl Iterator<Item = String> {
 impl Tree {
     /// Returns the range of a place; of a place that is not there, that of what would hold it.
     fn find(&self, path: &str, spot: &Spot, document: &Document<'_>) -> Option<Range<usize>> {
+        let (complete, key, tree) = self.walk(path);
+        match (spot, &tree.parts) {
+            (Spot::Key, _) if complete => Some(key.cloned().unwrap_or_else(|| tree.shown())),
+            (Spot::Within(range), Parts::Scalar) if complete => {
+                let value = document.value.pointer(path).and_then(Value::as_str);
+                Some(
+                    value
+                        .and_then(|value| within(document.text, &tree.range, value, range))
+                        .unwrap_or_else(|| tree.shown()),
+                )
+            }
+            _ => Some(tree.pointed_at(key)),
+        }
+    }
+
+    /// Returns what stands at a place, with its key.
+    pub(super) fn get(&self, path: &str) -> Option<(Option<&Range<usize>>, &Self)> {
+        let (complete, key, tree) = self.walk(path);
+        complete.then_some((key, tree))
+    }
+
+    /// Goes down to a place as far as there is something; returns whether all the way, and the last part with its key.
+    fn walk(&self, path: &str) -> (bool, Option<&Range<usize>>, &Self) {
         let mut tree = self;
         let mut key: Option<&Range<usize>> = None;
-        let mut complete = true;
         for token in tokens(path) {
             let next = match &tree.parts {
                 Parts::Array(items) => {
@@ -140,26 +162,32 @@ impl Tree {
                 }
                 Parts::Scalar => None,
             };
-            let Some((range, next)) = next else {
-                complete = false;
-                break;
-            };
+            let Some((range, next)) = next else { return (false, key, tree) };
             (key, tree) = (range, next);
         }
-        match (spot, &tree.parts) {
-            (Spot::Key, _) if complete => Some(key.cloned().unwrap_or_else(|| tree.shown())),
-            (Spot::Within(range), Parts::Scalar) if complete => {
-                let value = document.value.pointer(path).and_then(Value::as_str);
-                Some(
-                    value
-                        .and_then(|value| within(document.text, &tree.range, value, range))
-                        .unwrap_or_else(|| tree.shown()),
-                )
-            }
-            // A whole block is too much to point at: its key says enough.
-            (_, Parts::Array(_) | Parts::Object(_)) => Some(key.cloned().unwrap_or_else(|| tree.shown())),
-            _ => Some(tree.shown()),
+        (true, key, tree)
+    }
+
+    /// What can be pointed at. A whole block is too much: its key says enough.
+    pub(super) fn pointed_at(&self, key: Option<&Range<usize>>) -> Range<usize> {
+        match &self.parts {
+            Parts::Array(_) | Parts::Object(_) => key.cloned().unwrap_or_else(|| self.shown()),
+            Parts::Scalar => self.shown(),
         }
+    }
+
+    /// All that it takes up, without what stands around it. What a block ends with is its last part.
+    pub(super) fn extent(&self, text: &str) -> Range<usize> {
+        let is_flow = text.get(self.range.clone()).is_some_and(|text| text.starts_with(['{', '[']));
+        if is_flow {
+            return self.range.clone();
+        }
+        let last = match &self.parts {
+            Parts::Array(items) => items.last(),
+            Parts::Object(entries) => entries.last().map(|(_, _, last)| last),
+            Parts::Scalar => None,
+        };
+        self.range.start..last.map_or(self.range.end, |last| last.extent(text).end)
     }
 
     /// What can be pointed at without a key: a scalar, or the first key of an object.
@@ -185,15 +213,21 @@ fn within(text: &str, scalar: &Range<usize>, value: &str, part: &Range<usize>) -
 }
 
 /// Where the lines of a text begin.
+#[derive(Clone, Debug)]
 pub(super) struct LineIndex<'t> {
-    text: &'t str,
+    text: Cow<'t, str>,
     starts: Vec<usize>,
 }
 
 impl<'t> LineIndex<'t> {
-    pub(super) fn new(text: &'t str) -> Self {
+    pub(super) fn new(text: impl Into<Cow<'t, str>>) -> Self {
+        let text = text.into();
         let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(index, _)| index + 1)).collect();
         Self { text, starts }
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.text
     }
 
     /// Converts a range of bytes; an empty one becomes one column wide.

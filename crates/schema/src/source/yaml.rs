@@ -12,7 +12,10 @@ use super::{
     Document, Limits,
     position::{LineIndex, Parts, Tree},
 };
-use crate::{Code, Diagnostic, problem::quote};
+use crate::{
+    Code, Diagnostic,
+    problem::{escape, quote},
+};
 
 /// Parses YAML 1.2, core schema.
 pub(super) fn parse<'t>(text: &'t str, limits: &Limits) -> Result<Document<'t>, Diagnostic> {
@@ -260,7 +263,9 @@ impl Builder {
         let outer = self.stack.split_last().map(|(_, outer)| outer).unwrap_or_default();
         let tokens = outer.iter().map(|open| match &open.items {
             Items::Array(values, _) => format!("/{}", values.len()),
-            Items::Object { key, .. } => format!("/{}", key.as_ref().map_or(String::new(), |(key, _)| escape(key))),
+            Items::Object { key, .. } => {
+                format!("/{}", key.as_ref().map_or(String::new(), |(key, _)| escape(key).into_owned()))
+            }
         });
         tokens.collect()
     }
@@ -268,10 +273,6 @@ impl Builder {
 
 fn syntax(message: &str, range: Range<usize>, help: Option<&'static str>) -> Fault {
     Fault { code: Code::Syntax, message: message.to_owned(), help, range }
-}
-
-fn escape(key: &str) -> String {
-    key.replace('~', "~0").replace('/', "~1")
 }
 
 /// Gives a scalar its type by the rules of the core schema.

@@ -6,6 +6,7 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value};
 
 use super::facts;
+use crate::problem::escape;
 
 /// The most subschemas of one schema; what lies beyond is unknown.
 const MAX_NODES: usize = 20_000;
@@ -205,7 +206,7 @@ impl<'s> Reading<'s> {
     }
 
     fn child(&mut self, pointer: &str, keyword: &str, value: &'s Value) -> NodeId {
-        self.node(format!("{pointer}/{}", keyword.replace('~', "~0").replace('/', "~1")), value)
+        self.node(format!("{pointer}/{}", escape(keyword)), value)
     }
 
     fn children(&mut self, pointer: &str, keyword: &str, map: &'s Map<String, Value>) -> Vec<NodeId> {

@@ -163,7 +163,7 @@ impl Compiler<'_> {
 }
 
 /// Reports why a text is no JMESPath.
-pub(super) fn report_jmespath(problems: &mut Problems, error: &InvalidJmesPath, text: &str, at: &At<'_>) {
+pub(crate) fn report_jmespath(problems: &mut Problems, error: &InvalidJmesPath, text: &str, at: &At<'_>) {
     let (code, help) = match error.fault {
         Fault::Syntax => (Code::ConditionSyntax, None),
         Fault::Function => (Code::UnknownFunction, Some("the functions are those of jmespath.org")),

@@ -38,7 +38,10 @@ pub use self::{
     types::{Inferred, Unproven},
     valid::{ValidInput, ValidScope, ValidStep, ValidWorkflow},
 };
-pub(crate) use self::{children::Family, condition::step_chains};
+pub(crate) use self::{
+    children::Family,
+    condition::{report_jmespath, step_chains},
+};
 use self::{
     graph::{Edges, Graph, Order},
     outline::Outline,

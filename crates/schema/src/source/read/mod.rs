@@ -9,6 +9,7 @@ mod leaf;
 mod pause;
 mod policies;
 mod step;
+mod test_file;
 mod workflow;
 
 use std::str::FromStr;
@@ -16,10 +17,10 @@ use std::str::FromStr;
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 
-pub(super) use self::workflow::workflow;
+pub(super) use self::{test_file::test_file, workflow::workflow};
 use crate::{
     Code, Millis, Workflow,
-    problem::{At, Problem, Problems, quote},
+    problem::{At, Problem, Problems, escape, quote},
 };
 
 /// A workflow that has been read.
@@ -109,6 +110,16 @@ impl Reader<'_> {
         self.problems.report(Code::WrongType, field.at, format!("expected {expected}, found {found}"))
     }
 
+    /// Returns the document, which must be an object.
+    fn root<'f>(&mut self, document: &'f Value) -> Option<Object<'f>> {
+        if let Value::Object(map) = document {
+            return Some(Object { map, at: At::ROOT, name: "" });
+        }
+        let message = format!("expected an object, found {}", kind(document));
+        self.problems.report(Code::NotAnObject, At::ROOT, message);
+        None
+    }
+
     fn object<'f>(&mut self, field: Option<Field<'f>>) -> Option<Object<'f>> {
         let field = field?;
         match field.value {
@@ -190,6 +201,12 @@ impl Reader<'_> {
 
     fn choice<T: Copy>(&mut self, field: Option<Field<'_>>, choices: &[(&str, T)]) -> Option<T> {
         let field = field?;
+        self.named(Some(field), choices, &format!("value of `{}`", field.name))
+    }
+
+    /// Reads one of several names.
+    fn named<T: Copy>(&mut self, field: Option<Field<'_>>, choices: &[(&str, T)], what: &str) -> Option<T> {
+        let field = field?;
         let text = self.text(Some(field))?;
         if let Some((_, value)) = choices.iter().find(|(name, _)| *name == text) {
             return Some(*value);
@@ -198,9 +215,12 @@ impl Reader<'_> {
         let help = self
             .problems
             .did_you_mean(text, choices.iter().map(|(name, _)| *name))
-            .unwrap_or_else(|| format!("one of {}", names.join(", ")));
-        let message = format!("`{}` is no value of `{}`", quote(text), field.name);
-        self.problems.report(Code::WrongForm, field.at, message).help(help);
+            .or_else(|| (names.len() <= 20).then(|| format!("one of {}", names.join(", "))));
+        let message = format!("`{}` is no {what}", quote(text));
+        let problem = self.problems.report(Code::WrongForm, field.at, message);
+        if let Some(help) = help {
+            problem.help(help);
+        }
         None
     }
 
@@ -340,10 +360,9 @@ impl Reader<'_> {
                 Value::Array(items) => {
                     todo.extend(items.iter().enumerate().map(|(index, item)| (format!("{path}/{index}"), item)));
                 }
-                Value::Object(map) => todo.extend(
-                    map.iter()
-                        .map(|(key, value)| (format!("{path}/{}", key.replace('~', "~0").replace('/', "~1")), value)),
-                ),
+                Value::Object(map) => {
+                    todo.extend(map.iter().map(|(key, value)| (format!("{path}/{}", escape(key)), value)));
+                }
                 _ => {}
             }
         }

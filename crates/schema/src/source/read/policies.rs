@@ -364,7 +364,7 @@ impl Reader<'_> {
         Some(result)
     }
 
-    fn budget(&mut self, field: Option<Field<'_>>) -> Option<Budget> {
+    pub(super) fn budget(&mut self, field: Option<Field<'_>>) -> Option<Budget> {
         let object = self.object(field)?;
         let result = Budget {
             max_tokens: self.integer(object.get("maxTokens")),

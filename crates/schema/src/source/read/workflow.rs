@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::{Broken, Object, Read, Reader};
 use crate::{
-    Code, Workflow,
-    problem::{At, Problems},
+    Workflow,
+    problem::Problems,
     workflow::{Context, Metadata},
 };
 
@@ -29,12 +29,7 @@ const CONTEXT: &[&str] = &["environment", "variables", "secretRefs"];
 /// Reads a workflow; `None` if the document is not an object.
 pub(crate) fn workflow(document: &Value, problems: &mut Problems) -> Option<Read> {
     let mut reader = Reader::new(problems);
-    let Value::Object(map) = document else {
-        let message = format!("expected an object, found {}", super::kind(document));
-        reader.problems.report(Code::NotAnObject, At::ROOT, message);
-        return None;
-    };
-    let root = Object { map, at: At::ROOT, name: "" };
+    let root = reader.root(document)?;
     let version = reader.required(&root, "version", "the version of this workflow, such as \"1.0.0\"");
     let version = reader.owned(version);
     let schema_version = reader.owned(root.get("schemaVersion"));
