@@ -343,3 +343,58 @@ async fn order_saga() {
     let outputs = outputs_of_the_program("order-saga.yaml", &["sku=mug", "quantity=2", "amount=25", "address=x"]);
     assert_eq!(outputs["ship"]["trackingId"], "trk-x");
 }
+
+#[tokio::test(start_paused = true)]
+async fn onboarding() {
+    let workflow = load("onboarding.yaml");
+    let person = |email: &str| json!({ "name": "Ada", "email": email });
+    /// What hooks ended, by their point.
+    fn ended(run: &Run) -> Vec<(String, Option<String>)> {
+        let entries = run.journal().iter().filter(|entry| entry.kind == "hook.finished");
+        entries
+            .map(|entry| (entry.data["point"].as_str().expect("a point").to_owned(), entry.step_path.clone()))
+            .collect()
+    }
+    let hook = |point: &str, path: Option<&str>| (point.to_owned(), path.map(str::to_owned));
+
+    let welcomed = run(&workflow, person("ada@example.org")).await;
+    assert_completed!(welcomed);
+    let expected = json!({ "userId": "usr-ada@example.org", "greeting": "Hello, Ada! Welcome to @orchestr8." });
+    assert_eq!(outputs(&welcomed), expected);
+    assert_events!(welcomed, ["step.completed account.create", "step.completed account", "step.completed welcome"]);
+    assert_eq!(
+        ended(&welcomed),
+        [
+            hook("beforeStep", Some("account")),
+            hook("before", Some("account")),
+            hook("beforeStep", Some("account.create")),
+            hook("beforeStep", Some("welcome")),
+            hook("afterExecution", None),
+        ]
+    );
+
+    let kept_out = run(&workflow, person("ada@evil.test")).await;
+    let error = assert_failed!(kept_out, ErrorKind::Denied);
+    assert_eq!((error.attempts, status(&kept_out, "account").as_str()), (0, "failed"));
+    assert!(kept_out.journal().iter().all(|entry| entry.step_path.as_deref() != Some("account.create")));
+    assert_eq!(ended(&kept_out).last(), Some(&hook("afterExecution", None)));
+
+    let folder = tempfile::tempdir().expect("a folder for the files");
+    let text = fs::read_to_string(example("onboarding.yaml")).expect("readable");
+    let failing = text.replace(
+        r#"beforeStep: [{ agent: { id: "@orchestr8/echo""#,
+        r#"beforeStep: [{ agent: { id: "@orchestr8/fail""#,
+    );
+    assert_ne!(text, failing);
+    fs::write(folder.path().join("onboarding.yaml"), failing).expect("written");
+    fs::copy(example("create-account.yaml"), folder.path().join("create-account.yaml")).expect("written");
+    let file = WorkflowFile::read(&folder.path().join("onboarding.yaml")).expect("readable");
+    let unheard = file.check(Options::new().agents(&registry())).expect("valid");
+    let unheard = run(&unheard, person("ada@example.org")).await;
+    assert_completed!(unheard);
+    assert_eq!(outputs(&unheard), expected);
+
+    let inputs = ["name=Ada", "email=ada@example.org"];
+    assert_eq!(outputs_of_the_program("onboarding.yaml", &inputs), expected);
+    assert_eq!(outputs_of_the_program("create-account.yaml", &inputs), json!({ "userId": "usr-ada@example.org" }));
+}

@@ -237,7 +237,8 @@ impl<'w> Checker<'w> {
             ("status".to_owned(), Type::text(), false),
             ("error".to_owned(), Type::ANY, false),
         ];
-        fields.push(("input".to_owned(), input.cloned().unwrap_or(Type::ANY), input.is_some()));
+        // What is not known of a composite's is there all the same.
+        fields.push(("input".to_owned(), input.cloned().unwrap_or(Type::ANY), true));
         match output {
             Some((of, always)) => fields.push(("output".to_owned(), of, always)),
             None => fields.push(("output".to_owned(), Type::ANY, false)),
