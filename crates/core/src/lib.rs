@@ -15,7 +15,7 @@
 //! - [`machine`] decides what happens next, as a pure function of plan, state and event.
 //! - [`engine`] does what the machine asks for, one task per execution.
 //! - [`hook`] is where programs look on, and decide, around every execution and step.
-//! - [`store`] keeps journals; [`journal`] renders them; [`bus`] tells whoever listens.
+//! - [`store`] keeps journals; [`journal`] renders them; [`bus`] tells whoever listens; [`metrics`] counts.
 //!
 //! # Example
 //!
@@ -62,6 +62,7 @@ pub mod execution;
 pub mod hook;
 pub mod journal;
 pub mod machine;
+pub mod metrics;
 pub mod plan;
 pub mod redact;
 pub mod store;

@@ -117,6 +117,7 @@ pub(crate) fn server(ui: Ui, args: &ServerArgs, data: &DataDir) -> Result<Exit, 
     let engine = Engine::builder()
         .registry(agents::built_in()?)
         .store(store.clone())
+        .metrics(true)
         .build()
         .map_err(|error| Error::internal("making the engine").with_source(error))?;
     let runtime = Runtime::new().map_err(|error| Error::internal("starting the runtime").with_source(error))?;

@@ -73,6 +73,7 @@ pub(super) async fn stream_one(
 
 /// Tells a client of events, and of the end of the execution or of the server.
 async fn tell(service: Service, mut events: EventStream, after: u64, to: mpsc::Sender<Message>) {
+    let _open = service.opened_stream();
     let plan = Arc::clone(events.plan());
     let mut renderer = Renderer::new(&plan);
     if to.send(Message::default().retry(RETRY)).await.is_err() {

@@ -48,6 +48,7 @@ pub(super) async fn answer(State(service): State<Service>, mut request: Request,
     let correlation_id = correlation_id(&service, request.headers());
     request.extensions_mut().insert(Correlation(correlation_id.clone()));
     let path = request.uri().path().to_owned();
+    let (method, route) = (request.method().clone(), route(&request).to_owned());
     let span = span(&request, &correlation_id);
 
     let inside = AssertUnwindSafe(next.run(request)).catch_unwind();
@@ -62,6 +63,7 @@ pub(super) async fn answer(State(service): State<Service>, mut request: Request,
     span.record("http.response.status_code", status);
     let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     tracing::info!(parent: &span, status, duration_ms, "answered");
+    service.traffic().count(&method, route, status, started.elapsed());
     response
 }
 
@@ -70,9 +72,13 @@ fn correlation_id(service: &Service, headers: &HeaderMap) -> CorrelationId {
     given.unwrap_or_else(|| clock::correlation_id(&**service.engine().clock()))
 }
 
+/// The template, never the path: a label with ids in it would be of no use to whoever counts.
+fn route(request: &Request) -> &str {
+    request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str)
+}
+
 fn span(request: &Request, correlation_id: &CorrelationId) -> Span {
-    // The template, never the path: a label with ids in it would be of no use to whoever counts.
-    let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str);
+    let route = route(request);
     let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     let span = tracing::info_span!(
         "http.request",

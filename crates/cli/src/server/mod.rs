@@ -30,8 +30,9 @@
 //! | `GET /v1/agents`, `/v1/agents/{scope}/{name}` | manifests |
 //! | `GET /v1/schemas/{name}.json` | published schemas |
 //! | `GET /health`, `GET /ready` | whether the process lives, whether it takes executions |
+//! | `GET /metrics` | what was counted, for Prometheus; of executions and steps if the engine [counts](orchestr8_core::EngineBuilder::metrics) |
 //!
-//! All routes but the last row are served without `/v1` too. Handlers are thin: extract, call the engine, map to a body of
+//! All routes but the last two rows are served without `/v1` too. Handlers are thin: extract, call the engine, map to a body of
 //! [`orchestr8_schema::api`]. Every status of 400 or more is a problem of RFC 9457, made in one place.
 
 mod access;
@@ -50,6 +51,7 @@ mod graph;
 mod health;
 mod journal;
 mod list;
+mod metrics;
 mod prefer;
 mod problem;
 mod query;
@@ -58,7 +60,10 @@ mod serve;
 mod steps;
 mod validate;
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use axum::{
     Router, middleware,
@@ -68,6 +73,7 @@ use orchestr8_core::Engine;
 use orchestr8_schema::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use self::metrics::Traffic;
 pub use self::{
     access::{Access, InvalidToken, Token},
     serve::{Ended, serve},
@@ -88,6 +94,9 @@ struct Inner {
     access: Access,
     started_at: Timestamp,
     draining: CancellationToken,
+    traffic: Traffic,
+    /// Streams of events that are open.
+    streams: AtomicUsize,
 }
 
 impl Service {
@@ -95,7 +104,9 @@ impl Service {
     #[must_use]
     pub fn new(engine: Engine, access: Access) -> Self {
         let started_at = engine.clock().now();
-        Self(Arc::new(Inner { engine, access, started_at, draining: CancellationToken::new() }))
+        let draining = CancellationToken::new();
+        let (traffic, streams) = (Traffic::default(), AtomicUsize::new(0));
+        Self(Arc::new(Inner { engine, access, started_at, draining, traffic, streams }))
     }
 
     /// Makes the router, to be mounted at the root.
@@ -126,6 +137,7 @@ impl Service {
             .route("/status/{id}", get(executions::read))
             .route("/health", get(health::health))
             .route("/ready", get(health::ready))
+            .route("/metrics", get(metrics::read))
             .fallback(problem::no_such_route)
             // Outermost last: whatever is refused or fails inside is still answered in full.
             .layer(middleware::from_fn_with_state(self.clone(), access::check))
@@ -149,6 +161,28 @@ impl Service {
 
     fn engine(&self) -> &Engine {
         &self.0.engine
+    }
+
+    fn traffic(&self) -> &Traffic {
+        &self.0.traffic
+    }
+
+    /// Counts a stream of events until what this returns is dropped.
+    fn opened_stream(&self) -> impl Drop + use<> {
+        struct Open(Arc<Inner>);
+
+        impl Drop for Open {
+            fn drop(&mut self) {
+                self.0.streams.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+
+        self.0.streams.fetch_add(1, Ordering::Relaxed);
+        Open(Arc::clone(&self.0))
+    }
+
+    fn streams(&self) -> usize {
+        self.0.streams.load(Ordering::Relaxed)
     }
 
     fn access(&self) -> &Access {

@@ -16,6 +16,7 @@ use crate::{
     bus::Bus,
     clock::SystemClock,
     hook::{EngineHooks, Hook},
+    metrics::Metrics,
     store::{MemoryStore, Store},
 };
 
@@ -37,6 +38,7 @@ pub struct EngineBuilder {
     clock: Option<Arc<dyn Clock>>,
     max_concurrent_steps: u32,
     max_active_executions: usize,
+    metrics: bool,
 }
 
 /// The error of an engine that cannot be built.
@@ -78,6 +80,7 @@ impl Default for EngineBuilder {
             clock: None,
             max_concurrent_steps: 10,
             max_active_executions: 1000,
+            metrics: false,
         }
     }
 }
@@ -136,6 +139,12 @@ impl EngineBuilder {
         self
     }
 
+    /// Sets whether the engine counts what it does, for [`Engine::metrics`]; default not, and then it costs nothing.
+    pub fn metrics(mut self, metrics: bool) -> Self {
+        self.metrics = metrics;
+        self
+    }
+
     /// Builds the engine.
     ///
     /// # Errors
@@ -165,6 +174,7 @@ impl EngineBuilder {
                 active: Arc::new(Semaphore::new(self.max_active_executions.min(Semaphore::MAX_PERMITS))),
                 registries: Registries::default(),
                 hooks: EngineHooks::register(self.hooks)?,
+                metrics: self.metrics.then(Metrics::default),
                 drivers: TaskTracker::new(),
                 live: Mutex::new(HashMap::new()),
                 programs: Mutex::new(VecDeque::new()),

@@ -46,6 +46,7 @@ use crate::{
     clock,
     execution::{CancelError, Cancellation, ExecutionHandle, Lost, Shared, Snapshot},
     hook::EngineHooks,
+    metrics::{self, Meter, Metrics, MetricsSnapshot},
     plan::{Leaf, Plan, PlanError, PlanStep},
     store::{Created, Holder, IdempotencyRecord, Page, Query, Store, StoreError},
     telemetry,
@@ -94,6 +95,8 @@ pub(crate) struct EngineShared {
     pub(crate) active: Arc<tokio::sync::Semaphore>,
     pub(crate) registries: Registries,
     pub(crate) hooks: EngineHooks,
+    /// Absent if nobody wants to know.
+    metrics: Option<Metrics>,
     /// Of all jitter.
     pub(crate) seed: u64,
     drivers: TaskTracker,
@@ -116,6 +119,8 @@ pub(crate) struct Program {
     hook_stacks: Box<[u32]>,
     /// By hook of the engine.
     engine_stacks: Box<[u32]>,
+    /// By step, what its calls are counted with; empty if nobody wants to know.
+    meters: Box<[Option<Arc<Meter>>]>,
 }
 
 /// The stack of steps that call nothing.
@@ -284,6 +289,18 @@ impl Engine {
         self.shared.registries.counts.states()
     }
 
+    /// Returns what was counted since the engine was built; absent unless [`EngineBuilder::metrics`] has asked for that.
+    #[must_use]
+    pub fn metrics(&self) -> Option<MetricsSnapshot> {
+        let shared = &self.shared;
+        let mut snapshot = shared.metrics.as_ref()?.snapshot();
+        let live = shared.live().len() as u64;
+        snapshot.active = live.saturating_sub(snapshot.queued);
+        (snapshot.running, snapshot.ready) = shared.slots.usage();
+        snapshot.circuits = metrics::states(self.circuits());
+        Some(snapshot)
+    }
+
     /// Takes no more executions and waits until those that run have ended, at most this long. True if they all have.
     ///
     /// Executions are not cancelled. With a store that outlives the process those that have not ended by then are left as they are
@@ -405,8 +422,10 @@ impl Program {
         };
         let hook_stacks = plan.hooks().iter().map(|hook| hook_stack(&hook.leaf)).collect::<Result<_, PlanError>>()?;
         let engine_stacks = engine.hooks.leaves.iter().map(hook_stack).collect::<Result<_, PlanError>>()?;
+        let meters = engine.metrics.as_ref().map(|metrics| metrics.meters(&plan)).unwrap_or_default();
         Ok(Self {
             plan: Arc::new(plan),
+            meters,
             stacks,
             stack_of: stack_of.into(),
             undoing_stack_of,

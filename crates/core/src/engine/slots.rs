@@ -13,6 +13,7 @@ use super::mailbox::Mailbox;
 /// The slots of an engine.
 #[derive(Debug)]
 pub(crate) struct Slots {
+    count: u32,
     inner: Mutex<Inner>,
 }
 
@@ -25,7 +26,14 @@ struct Inner {
 
 impl Slots {
     pub(crate) fn new(count: u32) -> Self {
-        Self { inner: Mutex::new(Inner { free: count, waiting: VecDeque::new() }) }
+        Self { count, inner: Mutex::new(Inner { free: count, waiting: VecDeque::new() }) }
+    }
+
+    /// Returns how many slots are taken, and how many are waited for.
+    pub(crate) fn usage(&self) -> (u64, u64) {
+        let inner = self.inner();
+        let waiting = inner.waiting.iter().map(|(_, count)| u64::from(*count)).sum();
+        (u64::from(self.count.saturating_sub(inner.free)), waiting)
     }
 
     /// Takes a slot; false if none is free or somebody waits for one already.

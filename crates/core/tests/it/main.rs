@@ -11,6 +11,7 @@ mod faulty_store;
 mod hooks;
 mod hostile_agents;
 mod limits;
+mod metrics;
 mod pauses;
 mod queues;
 mod recovery;

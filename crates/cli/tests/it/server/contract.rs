@@ -225,3 +225,51 @@ fn the_server_says_how_it_is_until_it_ends() {
     assert_steady("server_health", &text.concat());
     assert_eq!(server.terminate(), Some(0));
 }
+
+#[test]
+fn metrics_tell_what_was_done_in_the_format_of_prometheus() {
+    let server = RunningServer::start(&mut orchestr8());
+    server.post("/v1/workflows/execute?mode=sync").json(&slice()).send().expect("the server answers");
+    server.get(&format!("/v1/executions/{NOBODY}")).send().expect("the server answers");
+    let answer = server.get("/metrics").send().expect("the server answers");
+    assert_eq!(answer.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    let text = answer.text().expect("UTF-8");
+    for line in [
+        r#"orchestr8_executions_total{workflow="vs-test-workflow",status="completed"} 1"#,
+        "orchestr8_executions_active 0",
+        "orchestr8_executions_queued 0",
+        r#"orchestr8_execution_duration_seconds_count{status="completed"} 1"#,
+        r#"orchestr8_steps_total{agent="@orchestr8/hello-world",status="completed"} 2"#,
+        "orchestr8_steps_running 0",
+        r#"orchestr8_attempts_total{agent="@orchestr8/hello-world",outcome="success"} 2"#,
+        r#"orchestr8_step_queue_seconds_count{agent="@orchestr8/hello-world"} 2"#,
+        r#"orchestr8_circuit_state{key="cb:@orchestr8/hello-world",state="closed"} 1"#,
+        r#"orchestr8_circuit_state{key="cb:@orchestr8/hello-world",state="open"} 0"#,
+        "orchestr8_approvals_waiting 0",
+        "orchestr8_events_dropped_total 0",
+        "orchestr8_sse_streams 0",
+        r#"orchestr8_http_requests_total{method="POST",route="/v1/workflows/execute",status="200"} 1"#,
+        r#"orchestr8_http_requests_total{method="GET",route="/v1/executions/{id}",status="404"} 1"#,
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
+    }
+
+    // Each sample stands below the type of its family, once, and buckets add up.
+    let (mut family, mut seen, mut bucket) = (String::new(), std::collections::HashSet::new(), 0.0);
+    for line in text.lines() {
+        if let Some(declared) = line.strip_prefix("# TYPE ") {
+            family = declared.split(' ').next().expect("a name").to_owned();
+        } else if !line.starts_with('#') {
+            let (sample, value) = line.rsplit_once(' ').expect("a value");
+            let value: f64 = value.parse().expect("a number");
+            assert!(sample.starts_with(&family) && seen.insert(sample), "{line}");
+            let is_first = sample.contains(r#"le="0.001""#);
+            if sample.contains("_bucket{") {
+                assert!(is_first || value >= bucket, "{line}");
+                bucket = value;
+            } else if sample.contains("_seconds_count") {
+                assert_eq!(value, bucket, "{line}");
+            }
+        }
+    }
+}

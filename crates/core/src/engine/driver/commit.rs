@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use orchestr8_schema::{Timestamp, event::Event};
+use tokio::time::Instant;
 
 use super::{Answer, Driver};
 use crate::{
@@ -20,9 +21,15 @@ impl Driver {
             false
         } else {
             let (at, count) = (self.batch[0].at, self.batch.len());
-            let heard = if self.engine.bus.has_subscribers() { self.batch.clone() } else { Vec::new() };
+            let is_heard = self.engine.bus.has_subscribers() || self.engine.metrics.is_some();
+            let heard = if is_heard { self.batch.clone() } else { Vec::new() };
+            let appends = self.engine.metrics.as_ref().map(|_| Instant::now());
             self.append().await?;
             self.batch.clear();
+            if let (Some(metrics), Some(start)) = (&self.engine.metrics, appends) {
+                metrics.appended(start.elapsed());
+                metrics.count(&heard, &self.program.plan, &self.state, &self.program.meters);
+            }
             self.publish(heard).await;
             self.stored += count as u64;
             self.at = None;

@@ -45,6 +45,7 @@ use crate::{
     clock::Timeline,
     execution::{Lost, Shared},
     machine::{self, Command, Commands, Refusal, State, Status, budget::Amount},
+    metrics::Metrics,
     store::Lease,
 };
 
@@ -249,12 +250,17 @@ impl Driver {
         // What the fold of this batch asks for is outstanding, too, but for the end itself.
         self.commands.retain(|command| matches!(command, Command::Finish(_)));
         machine::outstanding(&self.program.plan, &self.state, &mut self.commands);
+        if let Some(metrics) = &self.engine.metrics {
+            metrics.taken_up(&self.program.plan, &self.state);
+        }
         Ok(active)
     }
 
     /// Waits until the engine may have one more active execution. Until then only requests are heard; `None` means that one has
     /// ended it. In a pause it does not wait, and afterwards it is the last of those who do.
     async fn admitted(&mut self) -> Result<Option<tokio::sync::OwnedSemaphorePermit>, Lost> {
+        let engine = Arc::clone(&self.engine);
+        let _queued = engine.metrics.as_ref().map(Metrics::queued);
         let mut permit = pin!(Arc::clone(&self.engine.active).acquire_owned());
         loop {
             let admitted = std::future::poll_fn(|cx| {

@@ -1,0 +1,431 @@
+//! What an engine has done so far, in numbers, read as one snapshot by whoever exports it.
+//!
+//! Nothing is counted unless [`EngineBuilder::metrics`](crate::EngineBuilder::metrics) asks for it. Counting follows the journal: an
+//! event counts when it is stored. Counters begin with the engine and never fall. A label holds at most [`MAX_LABELS`] different
+//! values; what comes after counts as `other`. Ids and step paths are never labels.
+//!
+//! ```
+//! use orchestr8_core::{Engine, agent_base::HelloWorld, schema::ValidWorkflow};
+//! use serde_json::json;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let engine = Engine::builder().agent(HelloWorld).metrics(true).build()?;
+//! let workflow = ValidWorkflow::from_value(&json!({
+//!     "version": "1.0.0",
+//!     "metadata": { "id": "greet", "name": "Greet" },
+//!     "steps": [{ "id": "hello", "agent": { "id": "@orchestr8/hello-world" } }]
+//! }))?;
+//! engine.start(&workflow, json!({})).await?.outcome().await?;
+//! let metrics = engine.metrics().expect("it was asked to count");
+//! let callee = &metrics.callees["@orchestr8/hello-world"];
+//! assert_eq!((callee.completed, callee.attempts.succeeded), (1, 1));
+//! # Ok(())
+//! # }
+//! ```
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use orchestr8_agent_base::Callee;
+use orchestr8_resilience::circuit_breaker::CircuitState;
+use orchestr8_schema::{
+    api::{Compensation, ExecutionStatus},
+    event::{Activation, CallId, CircuitStateName, Event, EventBody, TimeoutScope},
+    validate::ValidKind,
+};
+
+use crate::{
+    machine::{Phase, State, StepState},
+    plan::Plan,
+    store::status_after,
+};
+
+/// The most different values of a label.
+pub const MAX_LABELS: usize = 100;
+
+/// The upper bounds of a histogram's buckets; a last one takes the rest.
+pub const BOUNDS: [Duration; 12] = [
+    Duration::from_millis(1),
+    Duration::from_millis(5),
+    Duration::from_millis(10),
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+    Duration::from_secs(10),
+    Duration::from_secs(30),
+    Duration::from_secs(60),
+    Duration::from_secs(300),
+];
+
+/// What an engine has counted.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct MetricsSnapshot {
+    /// Executions that have ended, by workflow and status.
+    pub executions: BTreeMap<(Arc<str>, &'static str), u64>,
+    /// How long they took from being asked for to their end, by status.
+    pub execution_durations: BTreeMap<&'static str, Durations>,
+    /// Executions that have had their turn and not ended.
+    pub active: u64,
+    /// Executions that wait for their turn.
+    pub queued: u64,
+    /// Attempts that hold a slot.
+    pub running: u64,
+    /// Attempts that wait for one.
+    pub ready: u64,
+    /// What was called: agents by id, tools by name.
+    pub callees: BTreeMap<Arc<str>, CalleeMetrics>,
+    /// The state of each circuit, by key: `closed`, `open` or `half-open`.
+    pub circuits: BTreeMap<Arc<str>, &'static str>,
+    /// Changes of circuits, by the state before and after.
+    pub circuit_transitions: BTreeMap<(&'static str, &'static str), u64>,
+    /// Executions that were undone, by how that ended.
+    pub compensations: BTreeMap<&'static str, u64>,
+    /// Approvals that wait for a person.
+    pub approvals_waiting: u64,
+    /// How long appending to the journal took.
+    pub appends: Durations,
+}
+
+/// What is counted of one agent or tool.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct CalleeMetrics {
+    /// Whether it is a tool.
+    pub is_tool: bool,
+    /// Steps that completed.
+    pub completed: u64,
+    /// Steps that failed.
+    pub failed: u64,
+    /// Steps that did not run.
+    pub skipped: u64,
+    /// Steps that were cancelled.
+    pub cancelled: u64,
+    /// Its attempts.
+    pub attempts: Attempts,
+    /// Retries that were scheduled.
+    pub retries: u64,
+    /// Attempts that took too long.
+    pub timeouts: u64,
+    /// From the first attempt of a step to its end.
+    pub durations: Durations,
+    /// From a step's turn to its first attempt.
+    pub queued: Durations,
+}
+
+/// How attempts ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attempts {
+    /// With an output.
+    pub succeeded: u64,
+    /// With a failure.
+    pub failed: u64,
+    /// They reached nobody: a circuit was open, a limit was reached, or a budget was spent.
+    pub rejected: u64,
+}
+
+/// A distribution of durations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Durations {
+    /// How many there were in each bucket of [`BOUNDS`]; those above all come last.
+    pub buckets: [u64; BOUNDS.len() + 1],
+    /// Their sum.
+    pub sum: Duration,
+}
+
+impl Durations {
+    /// Adds one.
+    pub fn add(&mut self, duration: Duration) {
+        self.buckets[bucket(duration)] += 1;
+        self.sum += duration;
+    }
+
+    /// Returns how many there were.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
+}
+
+/// What an engine counts with.
+#[derive(Debug, Default)]
+pub(crate) struct Metrics {
+    callees: Mutex<BTreeMap<Arc<str>, Arc<Meter>>>,
+    ended: Mutex<Ended>,
+    queued: AtomicU64,
+    approvals_requested: AtomicU64,
+    approvals_settled: AtomicU64,
+    appends: Histogram,
+}
+
+/// What few events change.
+#[derive(Debug, Default)]
+struct Ended {
+    executions: BTreeMap<(Arc<str>, &'static str), u64>,
+    workflows: BTreeSet<Arc<str>>,
+    compensations: BTreeMap<&'static str, u64>,
+    durations: BTreeMap<&'static str, Durations>,
+    transitions: BTreeMap<(&'static str, &'static str), u64>,
+}
+
+/// What one agent or tool is counted with; all steps that call it share one.
+#[derive(Debug, Default)]
+pub(crate) struct Meter {
+    is_tool: AtomicBool,
+    steps: [AtomicU64; 4],
+    attempts: [AtomicU64; 3],
+    retries: AtomicU64,
+    timeouts: AtomicU64,
+    durations: Histogram,
+    queued: Histogram,
+}
+
+#[derive(Debug, Default)]
+struct Histogram {
+    buckets: [AtomicU64; BOUNDS.len() + 1],
+    /// In microseconds.
+    sum: AtomicU64,
+}
+
+impl Metrics {
+    /// Finds or makes the meters of a plan's steps; steps that call nothing have none.
+    pub(crate) fn meters(&self, plan: &Plan) -> Box<[Option<Arc<Meter>>]> {
+        let mut callees = lock(&self.callees);
+        let mut meter = |callee: &Callee| {
+            let name = callee.name();
+            let is_known = callees.contains_key(name) || callees.len() < MAX_LABELS;
+            let meter = callees.entry(if is_known { Arc::clone(name) } else { Arc::from(OTHER) }).or_default();
+            meter.is_tool.store(is_known && callee.is_tool(), Relaxed);
+            Arc::clone(meter)
+        };
+        plan.steps().iter().map(|step| step.leaf.as_ref().map(|leaf| meter(&leaf.callee))).collect()
+    }
+
+    /// Counts a batch that is stored; the state is the one that it leads to.
+    pub(crate) fn count(&self, batch: &[Event], plan: &Plan, state: &State, meters: &[Option<Arc<Meter>>]) {
+        let step = |activation: Activation| state.activation(activation);
+        let meter = |activation| step(activation).and_then(|known| meters[known.step.get()].as_deref());
+        for event in batch {
+            match &event.body {
+                EventBody::StepStarted { activation } => {
+                    if let (Some(meter), Some(scheduled)) =
+                        (meter(*activation), step(*activation).and_then(|known| known.scheduled_at))
+                    {
+                        meter.queued.count(event.at.since(scheduled));
+                    }
+                }
+                EventBody::StepCompleted { activation, .. } => self.ended(plan, state, meters, *activation, 0, event),
+                EventBody::StepFailed { activation, .. } => self.ended(plan, state, meters, *activation, 1, event),
+                EventBody::StepSkipped { activation, .. } => self.ended(plan, state, meters, *activation, 2, event),
+                EventBody::StepCancelled { activation, .. } => self.ended(plan, state, meters, *activation, 3, event),
+                EventBody::AttemptFinished { call: CallId::Step(activation), result, .. } => {
+                    if let Some(meter) = meter(*activation) {
+                        meter.attempts[usize::from(result.is_err())].fetch_add(1, Relaxed);
+                    }
+                }
+                EventBody::AttemptRejected { call: CallId::Step(activation), .. } => {
+                    if let Some(meter) = meter(*activation) {
+                        meter.attempts[2].fetch_add(1, Relaxed);
+                    }
+                }
+                EventBody::RetryScheduled { call: CallId::Step(activation), .. } => {
+                    if let Some(meter) = meter(*activation) {
+                        meter.retries.fetch_add(1, Relaxed);
+                    }
+                }
+                EventBody::TimeoutExceeded { scope: TimeoutScope::Attempt(CallId::Step(activation), _), .. } => {
+                    if let Some(meter) = meter(*activation) {
+                        meter.timeouts.fetch_add(1, Relaxed);
+                    }
+                }
+                EventBody::ApprovalRequested { .. } => {
+                    self.approvals_requested.fetch_add(1, Relaxed);
+                }
+                EventBody::CircuitChanged(change) => {
+                    let (from, to) = transition(change.state, &change.reason);
+                    *lock(&self.ended).transitions.entry((from, to)).or_default() += 1;
+                }
+                EventBody::CompensationFinished { result, .. } => {
+                    *lock(&self.ended).compensations.entry(outcome(*result)).or_default() += 1;
+                }
+                body if body.is_terminal() => {
+                    if let Some(status) = status_after(body) {
+                        let took = state.started_at().map(|start| event.at.since(start)).unwrap_or_default();
+                        lock(&self.ended).count(plan.workflow().id(), status, took);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn ended(
+        &self,
+        plan: &Plan,
+        state: &State,
+        meters: &[Option<Arc<Meter>>],
+        activation: Activation,
+        how: usize,
+        event: &Event,
+    ) {
+        let Some(known) = state.activation(activation) else { return };
+        match &meters[known.step.get()] {
+            Some(meter) => {
+                meter.steps[how].fetch_add(1, Relaxed);
+                if let Some(start) = known.started_at {
+                    meter.durations.count(event.at.since(start));
+                }
+            }
+            None => {
+                let is_approval = matches!(plan.valid_step(known.step).kind, ValidKind::Approval(_));
+                if is_approval && known.started_at.is_some() {
+                    self.approvals_settled.fetch_add(1, Relaxed);
+                }
+            }
+        }
+    }
+
+    /// Counts an execution among those that wait for their turn, until what this returns is dropped.
+    pub(crate) fn queued(&self) -> Queued<'_> {
+        self.queued.fetch_add(1, Relaxed);
+        Queued(&self.queued)
+    }
+
+    /// Counts what an execution waits for that another process has begun.
+    pub(crate) fn taken_up(&self, plan: &Plan, state: &State) {
+        let is_approval = |step: &&StepState| matches!(plan.valid_step(step.step).kind, ValidKind::Approval(_));
+        let waiting = state.steps().iter().filter(|step| step.phase == Phase::Waiting).filter(is_approval);
+        self.approvals_requested.fetch_add(waiting.count() as u64, Relaxed);
+    }
+
+    /// Counts how long an append took.
+    pub(crate) fn appended(&self, took: Duration) {
+        self.appends.count(took);
+    }
+
+    /// Reads what was counted; what the engine knows by itself is left at 0.
+    pub(crate) fn snapshot(&self) -> MetricsSnapshot {
+        let ended = lock(&self.ended);
+        let callees = lock(&self.callees);
+        let (requested, settled) = (self.approvals_requested.load(Relaxed), self.approvals_settled.load(Relaxed));
+        MetricsSnapshot {
+            executions: ended.executions.clone(),
+            execution_durations: ended.durations.clone(),
+            active: 0,
+            queued: self.queued.load(Relaxed),
+            running: 0,
+            ready: 0,
+            callees: callees.iter().map(|(name, meter)| (Arc::clone(name), meter.snapshot())).collect(),
+            circuits: BTreeMap::new(),
+            circuit_transitions: ended.transitions.clone(),
+            compensations: ended.compensations.clone(),
+            approvals_waiting: requested.saturating_sub(settled),
+            appends: self.appends.snapshot(),
+        }
+    }
+}
+
+/// An execution that waits for its turn.
+#[derive(Debug)]
+pub(crate) struct Queued<'a>(&'a AtomicU64);
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Ended {
+    fn count(&mut self, workflow: &str, status: ExecutionStatus, took: Duration) {
+        let name = match self.workflows.get(workflow) {
+            Some(name) => Arc::clone(name),
+            None if self.workflows.len() < MAX_LABELS => Arc::from(workflow),
+            None => Arc::from(OTHER),
+        };
+        self.workflows.insert(Arc::clone(&name));
+        *self.executions.entry((name, status.as_str())).or_default() += 1;
+        self.durations.entry(status.as_str()).or_default().add(took);
+    }
+}
+
+impl Meter {
+    fn snapshot(&self) -> CalleeMetrics {
+        let [completed, failed, skipped, cancelled] = self.steps.each_ref().map(|count| count.load(Relaxed));
+        let [succeeded, attempts_failed, rejected] = self.attempts.each_ref().map(|count| count.load(Relaxed));
+        CalleeMetrics {
+            is_tool: self.is_tool.load(Relaxed),
+            completed,
+            failed,
+            skipped,
+            cancelled,
+            attempts: Attempts { succeeded, failed: attempts_failed, rejected },
+            retries: self.retries.load(Relaxed),
+            timeouts: self.timeouts.load(Relaxed),
+            durations: self.durations.snapshot(),
+            queued: self.queued.snapshot(),
+        }
+    }
+}
+
+impl Histogram {
+    fn count(&self, duration: Duration) {
+        self.buckets[bucket(duration)].fetch_add(1, Relaxed);
+        self.sum.fetch_add(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    fn snapshot(&self) -> Durations {
+        Durations {
+            buckets: self.buckets.each_ref().map(|count| count.load(Relaxed)),
+            sum: Duration::from_micros(self.sum.load(Relaxed)),
+        }
+    }
+}
+
+fn bucket(duration: Duration) -> usize {
+    BOUNDS.partition_point(|bound| *bound < duration)
+}
+
+/// The value of a label that is one too many.
+const OTHER: &str = "other";
+
+fn outcome(compensation: Compensation) -> &'static str {
+    match compensation {
+        Compensation::None => "none",
+        Compensation::Complete => "complete",
+        Compensation::Incomplete => "incomplete",
+    }
+}
+
+/// Lists the states of circuits, as many as a label holds.
+pub(crate) fn states(circuits: Vec<(Arc<str>, CircuitState)>) -> BTreeMap<Arc<str>, &'static str> {
+    let name = |state| match state {
+        CircuitState::Closed { .. } => "closed",
+        CircuitState::Open { .. } => "open",
+        CircuitState::HalfOpen { .. } => "half-open",
+    };
+    circuits.into_iter().take(MAX_LABELS).map(|(key, state)| (key, name(state))).collect()
+}
+
+/// The state of a circuit before and after a change. An open circuit lets a probe through, and the probe closes it or opens it again.
+fn transition(to: CircuitStateName, reason: &str) -> (&'static str, &'static str) {
+    match to {
+        CircuitStateName::HalfOpen => ("open", "half-open"),
+        CircuitStateName::Closed if reason == "reset" => ("open", "closed"),
+        CircuitStateName::Closed => ("half-open", "closed"),
+        CircuitStateName::Open if reason == "probe-failed" => ("half-open", "open"),
+        CircuitStateName::Open => ("closed", "open"),
+    }
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
