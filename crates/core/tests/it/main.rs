@@ -7,6 +7,7 @@ mod composites;
 mod execution;
 mod failure;
 mod fallback;
+mod fairness;
 mod faulty_store;
 mod hooks;
 mod hostile_agents;
