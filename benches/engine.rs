@@ -1,59 +1,21 @@
-//! What the engine adds to a step, as a ratio to a floor: the same graph written by hand on tokio, in the same run.
+//! What the engine adds to a step of a graph, as a ratio to a floor: the same graph written by hand on tokio, in the same run.
 //!
 //! `cargo bench -p benches --bench engine`
 
 use std::{sync::Arc, time::Duration};
 
-use benches::{Floor, Shape};
+use benches::{
+    Floor, Shape,
+    measured::{check, engine, execute, runtime, workflow},
+};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use orchestr8_agent_base::{Agent, AgentContext, AgentError, AgentManifest};
-use orchestr8_core::Engine;
-use orchestr8_schema::ValidWorkflow;
-use serde_json::{Value, json};
-use tokio::runtime::Runtime;
+use serde_json::json;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-struct Noop;
-
-#[async_trait::async_trait]
-impl Agent for Noop {
-    fn manifest(&self) -> AgentManifest {
-        AgentManifest::new("@bench/noop", "1.0.0", "Does nothing").expect("well formed")
-    }
-
-    async fn execute(
-        &self,
-        input: &Value,
-        _: &AgentContext,
-        _: orchestr8_agent_base::CancellationToken,
-    ) -> Result<Value, AgentError> {
-        std::hint::black_box(input);
-        Ok(json!({ "result": "ok" }))
-    }
-}
-
-fn runtime() -> Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().expect("a runtime")
-}
-
-fn engine() -> Engine {
-    Engine::builder().agent(Noop).max_concurrent_steps(100_000).build().expect("an engine")
-}
-
-fn workflow(shape: &Shape) -> ValidWorkflow {
-    ValidWorkflow::from_value(&shape.document()).expect("a valid workflow")
-}
-
-async fn execute(engine: &Engine, workflow: &ValidWorkflow) {
-    let execution = engine.start(workflow, json!({})).await.expect("it starts");
-    let outcome = execution.outcome().await.expect("it ends");
-    assert!(outcome.is_completed(), "{:?}", outcome.error());
-}
-
-/// One execution of one graph.
-fn graph(criterion: &mut Criterion, name: &str, shape: &Shape) {
+/// One execution of one graph; the floor has no limit of what is in progress.
+fn graph(criterion: &mut Criterion, name: &str, shape: &Shape, concurrency: &[u32]) {
     let runtime = runtime();
     let mut group = criterion.benchmark_group(name);
     group.throughput(Throughput::Elements(shape.dependencies.len() as u64));
@@ -64,39 +26,41 @@ fn graph(criterion: &mut Criterion, name: &str, shape: &Shape) {
             async move { tokio::spawn(async move { floor.run().await }).await }
         });
     });
-    let (engine, workflow) = (engine(), workflow(shape));
-    group.bench_function("engine", |bencher| {
-        bencher.to_async(&runtime).iter(|| execute(&engine, &workflow));
-    });
+    let workflow = workflow(&shape.document());
+    for &slots in concurrency {
+        let engine = engine().max_concurrent_steps(slots).build().expect("an engine");
+        let name = if slots == UNLIMITED { "engine".to_owned() } else { format!("engine, {slots} at once") };
+        group.bench_function(name, |bencher| {
+            bencher.to_async(&runtime).iter(|| execute(&engine, &workflow, json!({})));
+        });
+        runtime.block_on(check(&engine, &workflow, json!({})));
+    }
     group.finish();
 }
 
 /// Many executions at once.
-fn many(criterion: &mut Criterion) {
-    const EXECUTIONS: usize = 100;
-    let shape = Shape::chain(10);
+fn many(criterion: &mut Criterion, executions: usize, steps: usize) {
+    let shape = Shape::chain(steps);
     let runtime = runtime();
-    let mut group = criterion.benchmark_group("100-executions-of-10");
-    group.throughput(Throughput::Elements((EXECUTIONS * shape.dependencies.len()) as u64));
+    let mut group = criterion.benchmark_group(format!("{executions}-executions-of-{steps}"));
+    group.throughput(Throughput::Elements((executions * steps) as u64));
     let floor = Floor::new(&shape);
     group.bench_function("floor", |bencher| {
         bencher.to_async(&runtime).iter(|| async {
-            let tasks: Vec<_> = (0..EXECUTIONS)
-                .map(|_| {
-                    let floor = Arc::clone(&floor);
-                    tokio::spawn(async move { floor.run().await })
-                })
-                .collect();
-            for task in tasks {
+            let run = || {
+                let floor = Arc::clone(&floor);
+                tokio::spawn(async move { floor.run().await })
+            };
+            for task in (0..executions).map(|_| run()).collect::<Vec<_>>() {
                 task.await.expect("it ends");
             }
         });
     });
-    let (engine, workflow) = (engine(), workflow(&shape));
+    let (engine, workflow) = (engine().build().expect("an engine"), workflow(&shape.document()));
     group.bench_function("engine", |bencher| {
         bencher.to_async(&runtime).iter(|| async {
-            let mut handles = Vec::with_capacity(EXECUTIONS);
-            for _ in 0..EXECUTIONS {
+            let mut handles = Vec::with_capacity(executions);
+            for _ in 0..executions {
                 handles.push(engine.start(&workflow, json!({})).await.expect("it starts"));
             }
             for handle in handles {
@@ -104,13 +68,22 @@ fn many(criterion: &mut Criterion) {
             }
         });
     });
+    runtime.block_on(check(&engine, &workflow, json!({})));
     group.finish();
 }
 
+const UNLIMITED: u32 = u32::MAX / 2;
+
 fn benches(criterion: &mut Criterion) {
-    graph(criterion, "chain-1000", &Shape::chain(1000));
-    graph(criterion, "fan-out-1000", &Shape::fan_out(1000));
-    many(criterion);
+    for steps in [1_000, 10_000] {
+        graph(criterion, &format!("chain-{steps}"), &Shape::chain(steps), &[UNLIMITED]);
+    }
+    for steps in [10, 1_000, 10_000] {
+        graph(criterion, &format!("fan-out-{steps}"), &Shape::fan_out(steps), &[UNLIMITED, 10]);
+    }
+    graph(criterion, "layered-10000", &Shape::layered(10_000), &[UNLIMITED]);
+    many(criterion, 100, 10);
+    many(criterion, 10_000, 5);
 }
 
 criterion_group! {

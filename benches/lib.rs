@@ -1,4 +1,7 @@
-//! Graphs that the benchmarks run, and a floor to compare with: the same graph, written by hand on tokio.
+//! Graphs that the benchmarks run, and a floor to compare with: the same graph, written by hand on tokio. What is measured of the
+//! engine is [checked](measured) afterwards.
+
+pub mod measured;
 
 use std::{
     pin::Pin,
@@ -29,6 +32,38 @@ impl Shape {
     #[must_use]
     pub fn fan_out(steps: usize) -> Self {
         Self { dependencies: (0..steps).map(|step| if step == 0 { vec![] } else { vec![0] }).collect() }
+    }
+
+    /// Layers of a hundred; each step waits for three of the layer before, made up but always the same.
+    #[must_use]
+    pub fn layered(steps: usize) -> Self {
+        const LAYER: usize = 100;
+        let mut seed = 42_u64;
+        let mut random = move || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) as usize
+        };
+        let dependencies_of = |step: usize| {
+            let Some(before) = (step / LAYER).checked_sub(1) else { return Vec::new() };
+            let mut chosen: Vec<usize> = Vec::with_capacity(3);
+            while chosen.len() < 3 {
+                let step = before * LAYER + random() % LAYER;
+                if !chosen.contains(&step) {
+                    chosen.push(step);
+                }
+            }
+            chosen
+        };
+        Self { dependencies: (0..steps).map(dependencies_of).collect() }
+    }
+
+    /// One step, ten at once, and one that waits for all of them.
+    #[must_use]
+    pub fn diamond() -> Self {
+        let mut dependencies = vec![vec![]];
+        dependencies.extend(vec![vec![0]; 10]);
+        dependencies.push((1..=10).collect());
+        Self { dependencies }
     }
 
     /// The workflow document of the graph. As many steps run at once as can.
