@@ -504,6 +504,13 @@ impl Snapshot {
         view::approvals(&self.plan, &self.state)
     }
 
+    /// Tells how many steps have completed and stay so when the execution goes on, and what runs again then, and why: of a failed
+    /// execution all that is unfinished, of others the steps whose attempt is in progress.
+    #[must_use]
+    pub fn rerun(&self) -> (u32, Vec<api::Rerun>) {
+        crate::rerun::rerun(&self.plan, &self.state)
+    }
+
     /// Renders the journal.
     #[must_use]
     pub fn journal(&self) -> Journal {
@@ -524,14 +531,14 @@ pub struct EventStream {
     sequence: u64,
     /// What the events given out fold to.
     state: State,
-    /// Whether the terminal event was given out.
+    /// Whether the terminal event was given out, and none behind it is known.
     ended: bool,
     /// Whether the driver is known to be gone, so that only the journal is left to read.
     abandoned: bool,
 }
 
 impl EventStream {
-    /// Waits for the next event and its sequence; `None` behind the terminal event, or where an execution that nobody drives here
+    /// Waits for the next event and its sequence; `None` behind the terminal event (of an execution that was reopened, the last one), or where an execution that nobody drives here
     /// has come to. Events that the bus had to drop are read from
     /// the journal.
     ///
@@ -605,7 +612,7 @@ impl EventStream {
     fn give(&mut self, sequence: u64, event: Event) -> (u64, Event) {
         machine::fold(self.execution.plan(), &mut self.state, &event);
         self.sequence = sequence;
-        self.ended = event.body.is_terminal();
+        self.ended = event.body.is_terminal() && self.stored.is_empty();
         (sequence, event)
     }
 }

@@ -196,6 +196,14 @@ impl<'a> Renderer<'a> {
             EventBody::ExecutionRecovered { epoch } => ("execution recovered".to_owned(), json!({ "epoch": epoch })),
             EventBody::ExecutionPaused { reason } => (told("execution paused", reason), json!({ "reason": reason })),
             EventBody::ExecutionResumed { reason } => (told("execution resumed", reason), json!({ "reason": reason })),
+            EventBody::ExecutionReopened(reopening) => {
+                let rerun: Vec<_> = reopening.rerun.iter().map(|activation| path(*activation)).collect();
+                let told = match rerun.len() {
+                    1 => "execution reopened: 1 step runs again".to_owned(),
+                    count => format!("execution reopened: {count} steps run again"),
+                };
+                (told, json!({ "rerun": rerun, "budget": reopening.budget }))
+            }
             EventBody::ExecutionCancelling(request) => (
                 format!("cancellation requested: {}", request.reason),
                 json!({

@@ -65,6 +65,7 @@ pub mod machine;
 pub mod metrics;
 pub mod plan;
 pub mod redact;
+mod rerun;
 pub mod store;
 pub mod telemetry;
 mod truncate;

@@ -18,6 +18,7 @@ use serde_json::Value;
 use crate::{
     CorrelationId, ErrorKind, ExecutionId, Failure, IdempotencyKey, StepIndex, StepPath, Timestamp, ValidWorkflow,
     api::Compensation,
+    policy::Budget,
     usage::{Estimate, Usage},
     workflow::{HookMode, HookPoint},
 };
@@ -88,6 +89,8 @@ pub enum EventBody {
         /// Why, for people.
         reason: Option<Arc<str>>,
     },
+    /// `execution.reopened`: it had failed, and goes on with what had not completed.
+    ExecutionReopened(Arc<Reopening>),
     /// `execution.cancelling`: somebody asks for its end.
     ExecutionCancelling(Arc<Cancelling>),
     /// `execution.failing`: it cannot complete any more.
@@ -626,6 +629,26 @@ pub struct Cancelling {
     pub requested_by: Option<String>,
 }
 
+/// What goes on of an execution that had failed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Reopening {
+    /// The steps that are pending again, as if their turn had never come. Composites that only go on are not among them.
+    pub rerun: Vec<Activation>,
+    /// Limits in the place of those that held before; absent ones hold on.
+    #[serde(default)]
+    pub budget: Option<Budget>,
+}
+
+impl Reopening {
+    /// Makes one that leaves the limits as they are.
+    #[must_use]
+    pub fn new(rerun: Vec<Activation>) -> Self {
+        Self { rerun, budget: None }
+    }
+}
+
 /// Why a step did not run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -812,6 +835,7 @@ impl EventBody {
             Self::ExecutionRecovered { .. } => "execution.recovered",
             Self::ExecutionPaused { .. } => "execution.paused",
             Self::ExecutionResumed { .. } => "execution.resumed",
+            Self::ExecutionReopened(_) => "execution.reopened",
             Self::ExecutionCancelling(_) => "execution.cancelling",
             Self::ExecutionFailing { .. } => "execution.failing",
             Self::ExecutionCompleted { .. } => "execution.completed",
@@ -872,6 +896,7 @@ impl EventBody {
             | Self::ExecutionRecovered { .. }
             | Self::ExecutionPaused { .. }
             | Self::ExecutionResumed { .. }
+            | Self::ExecutionReopened(_)
             | Self::ExecutionCancelling(_)
             | Self::AttemptStarted { .. }
             | Self::AttemptFinished { .. }
@@ -957,6 +982,7 @@ impl EventBody {
             | Self::ExecutionRecovered { .. }
             | Self::ExecutionPaused { .. }
             | Self::ExecutionResumed { .. }
+            | Self::ExecutionReopened(_)
             | Self::ExecutionCancelling(_)
             | Self::ExecutionFailing { .. }
             | Self::ExecutionCompleted { .. }
@@ -970,7 +996,7 @@ impl EventBody {
         }
     }
 
-    /// Whether the event is the last of its journal.
+    /// Whether the event is the last of its journal, unless the execution is reopened.
     #[must_use]
     pub fn is_terminal(&self) -> bool {
         matches!(self, Self::ExecutionCompleted { .. } | Self::ExecutionFailed | Self::ExecutionCancelled { .. })

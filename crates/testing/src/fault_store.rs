@@ -35,6 +35,8 @@ pub enum StoreFault {
     Refuse,
     /// The write takes this long.
     Delay(Duration),
+    /// All is stored, and the answer takes this long.
+    AnswerLate(Duration),
     /// Nothing is stored and nobody is ever answered: what follows is for whoever drops the engine.
     VanishBefore,
     /// All is stored and nobody is ever answered.
@@ -84,8 +86,8 @@ impl<S: Store> FaultStore<S> {
         self
     }
 
-    /// Carries out what goes wrong before a write. An error is the answer to it; true says that nobody is to hear of it.
-    async fn before(&self, execution: Option<ExecutionId>) -> Result<bool, StoreError> {
+    /// Carries out what goes wrong before a write. An error is the answer to it.
+    async fn before(&self, execution: Option<ExecutionId>) -> Result<After, StoreError> {
         let write = self.writes.fetch_add(1, Ordering::Relaxed) + 1;
         match self.interference.on_write(write) {
             None => {}
@@ -95,14 +97,15 @@ impl<S: Store> FaultStore<S> {
             }
             Some(StoreFault::Delay(delay)) => tokio::time::sleep(delay).await,
             Some(StoreFault::VanishBefore) => std::future::pending().await,
-            Some(StoreFault::VanishAfter) => return Ok(true),
+            Some(StoreFault::AnswerLate(delay)) => return Ok(After::AnswerLate(delay)),
+            Some(StoreFault::VanishAfter) => return Ok(After::Vanish),
             Some(StoreFault::Conflict) => {
                 if let Some(execution) = execution {
                     self.take_away(execution).await?;
                 }
             }
         }
-        Ok(false)
+        Ok(After::Answer)
     }
 
     /// Does as another process would that takes an execution over, and then gives it back.
@@ -113,6 +116,23 @@ impl<S: Store> FaultStore<S> {
             self.inner.release(&lease).await?;
         }
         Ok(())
+    }
+}
+
+/// What becomes of the answer once all is stored.
+enum After {
+    Answer,
+    AnswerLate(Duration),
+    Vanish,
+}
+
+impl After {
+    async fn wait(self) {
+        match self {
+            Self::Answer => {}
+            Self::AnswerLate(delay) => tokio::time::sleep(delay).await,
+            Self::Vanish => std::future::pending().await,
+        }
     }
 }
 
@@ -128,26 +148,22 @@ impl<S: Store> Store for FaultStore<S> {
         request: Option<IdempotencyRecord>,
         holder: HolderId,
     ) -> Result<Created, StoreError> {
-        let vanishes = self.before(None).await?;
+        let after = self.before(None).await?;
         let event = first.clone();
         let created = self.inner.create(first, request, holder).await?;
         if matches!(created, Created::New(_)) {
             self.interference.stored(std::slice::from_ref(&event));
         }
-        if vanishes {
-            std::future::pending::<()>().await;
-        }
+        after.wait().await;
         Ok(created)
     }
 
     async fn append(&self, lease: &Lease, expected_sequence: u64, events: &mut Vec<Event>) -> Result<(), StoreError> {
-        let vanishes = self.before(Some(lease.execution_id)).await?;
+        let after = self.before(Some(lease.execution_id)).await?;
         let batch = events.clone();
         self.inner.append(lease, expected_sequence, events).await?;
         self.interference.stored(&batch);
-        if vanishes {
-            std::future::pending::<()>().await;
-        }
+        after.wait().await;
         Ok(())
     }
 
@@ -169,6 +185,10 @@ impl<S: Store> Store for FaultStore<S> {
 
     async fn claim(&self, seen: &Tenancy, holder: HolderId) -> Result<Lease, StoreError> {
         self.inner.claim(seen, holder).await
+    }
+
+    async fn reclaim(&self, execution: ExecutionId, stored: u64, holder: HolderId) -> Result<Lease, StoreError> {
+        self.inner.reclaim(execution, stored, holder).await
     }
 
     async fn release(&self, lease: &Lease) -> Result<(), StoreError> {

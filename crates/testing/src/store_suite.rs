@@ -12,7 +12,7 @@ use orchestr8_core::{
 use orchestr8_schema::{
     ExecutionId, Timestamp, ValidWorkflow,
     api::ExecutionStatus,
-    event::{Activation, CallId, Event, EventBody, Queued, Timer},
+    event::{Activation, CallId, Event, EventBody, Queued, Reopening, Timer},
 };
 use serde_json::{Value, json};
 
@@ -36,6 +36,7 @@ macro_rules! store_conformance {
             any_part_of_a_journal_can_be_read,
             lists_are_filtered_and_pages_stand_still,
             a_lease_has_one_holder,
+            what_has_ended_can_be_gone_on_with,
             a_key_stands_for_one_request,
             what_has_ended_is_pruned_and_nothing_else,
             many_write_at_once,
@@ -291,6 +292,35 @@ pub async fn a_lease_has_one_holder(store: impl Store) {
     end(&store, &lease, 60, EventBody::ExecutionFailed).await;
     assert_eq!(tenancy(&store, execution).await, None, "nobody needs a lease of what has ended");
     assert!(store.claim(&seen, two.id).await.is_err());
+}
+
+/// By one of those who want to, and then it is unfinished again.
+pub async fn what_has_ended_can_be_gone_on_with(store: impl Store) {
+    let old = create(&store, 0).await;
+    let execution = old.execution_id;
+    assert!(is_conflict(&store.reclaim(execution, 1, HolderId(2)).await), "it has not ended");
+    end(&store, &old, 5, EventBody::ExecutionFailed).await;
+    assert!(is_conflict(&store.reclaim(execution, 1, HolderId(2)).await), "more is stored than that");
+    let late = store.reclaim(execution, 2, HolderId(2)).await.expect("it has ended");
+    let lease = store.reclaim(execution, 2, HolderId(3)).await.expect("nothing was appended meanwhile");
+    assert!(old.epoch < late.epoch && late.epoch < lease.epoch);
+    assert_eq!(tenancy(&store, execution).await, None, "nothing says yet that it goes on");
+
+    let reopened = event(6, EventBody::ExecutionReopened(Arc::new(Reopening::new(vec![Activation(0)]))));
+    assert!(is_conflict(&append(&store, &late, 2, std::slice::from_ref(&reopened)).await), "somebody came later");
+    append(&store, &lease, 2, &[reopened]).await.expect("appended");
+    assert_eq!(tenancy(&store, execution).await.expect("it is unfinished").epoch, lease.epoch);
+    let page = store.list(&Query::newest(1)).await.expect("listed");
+    assert_eq!((page.executions[0].status, page.executions[0].ended_at), (ExecutionStatus::Running, None));
+    let retention = Retention { age: Some(Duration::ZERO), max_finished: 1 };
+    for second in 10..13 {
+        let other = create(&store, second).await;
+        end(&store, &other, second, EventBody::ExecutionCompleted { outputs: None }).await;
+    }
+    store.prune(&retention, at(1000)).await.expect("pruned");
+    assert_eq!(load(&store, execution, 0).await.len(), 3, "what goes on is not pruned");
+    append(&store, &lease, 3, &[event(20, EventBody::ExecutionCompleted { outputs: None })]).await.expect("appended");
+    assert_eq!(tenancy(&store, execution).await, None);
 }
 
 /// One execution per key, until its time is over or the execution ends without success.

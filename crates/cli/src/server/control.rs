@@ -10,7 +10,7 @@ use axum::{
 use orchestr8_core::{ExecutionHandle, RequestError, Snapshot};
 use orchestr8_schema::{
     ExecutionId,
-    api::{PauseAnswer, PauseRequest, SignalAnswer, SignalRequest},
+    api::{PauseAnswer, PauseRequest, ResumeAnswer, ResumeRequest, SignalAnswer, SignalRequest},
     event::{EventBody, Signal},
     id::SignalName,
 };
@@ -35,16 +35,21 @@ pub(super) async fn pause(
     answered(&service, handle.id()).await
 }
 
-/// Lets a paused execution go on.
+/// Lets an execution go on that is paused, that nobody drives, or that has failed.
 pub(super) async fn resume(
     State(service): State<Service>,
     Path(id): Path<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Rejection> {
-    let (handle, PauseRequest { reason }) = asked(&service, &id, &headers, body).await?;
-    handle.resume(reason.as_deref()).await.map_err(|error| refused(handle.id(), error))?;
-    answered(&service, handle.id()).await
+    let (handle, ResumeRequest { reason, budget }) = asked(&service, &id, &headers, body).await?;
+    let id = handle.id();
+    let resumed = service.engine().resume(id, reason.as_deref(), budget).await;
+    let resumed = resumed.map_err(|error| Rejection::from(error).about(id))?;
+    let (reused, rerun) = resumed.before.rerun();
+    let status = service.engine().snapshot(id).await?.status();
+    let answer = ResumeAnswer { execution_id: id, status, reused, rerun };
+    Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
 }
 
 /// Tells an execution something.

@@ -24,7 +24,7 @@
 //! | `GET /v1/executions/{id}/graph` | its graph |
 //! | `GET /v1/executions/{id}/journal` | the journal |
 //! | `GET /v1/executions/{id}/events` | the journal as it grows (server-sent events) |
-//! | `POST /v1/executions/{id}/cancel`, `…/pause`, `…/resume` | asks for the end, for a pause, for the end of a pause |
+//! | `POST /v1/executions/{id}/cancel`, `…/pause`, `…/resume` | asks for the end, for a pause, to go on |
 //! | `POST /v1/executions/{id}/signals/{name}` | tells it something |
 //! | `GET /v1/approvals`, `POST /v1/executions/{id}/approvals/{stepPath}` | what waits for people; their answers |
 //! | `GET /v1/agents`, `/v1/agents/{scope}/{name}` | manifests |

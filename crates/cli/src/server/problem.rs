@@ -6,7 +6,13 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use orchestr8_core::{RequestError, StartError, execution::CancelError, machine::RefusalKind, store::StoreError};
+use orchestr8_core::{
+    RequestError, StartError,
+    engine::{ResumeError, TakeUpError},
+    execution::CancelError,
+    machine::RefusalKind,
+    store::StoreError,
+};
 use orchestr8_schema::{Code, Diagnostic, ExecutionId, api, json_schema::Violation};
 use serde_json::Value;
 
@@ -188,6 +194,17 @@ impl From<RequestError> for Rejection {
         };
         let rejection = Self::new(code, error.to_string());
         if code == ProblemCode::RateLimited { rejection.retry_after(5) } else { rejection }
+    }
+}
+
+impl From<ResumeError> for Rejection {
+    fn from(error: ResumeError) -> Self {
+        match error {
+            error if error.is_about_limits() => Self::new(ProblemCode::Validation, error.to_string()),
+            ResumeError::TakeUp(TakeUpError::Store(error)) => error.into(),
+            ResumeError::TakeUp(TakeUpError::ShuttingDown) => Self::shutting_down(),
+            error => Self::new(ProblemCode::Conflict, error.to_string()),
+        }
     }
 }
 

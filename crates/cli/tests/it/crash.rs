@@ -135,6 +135,32 @@ fn resume_says_what_is_reused_and_what_runs_again() {
 }
 
 #[test]
+fn resume_reopens_what_has_failed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("failing.json");
+    let agent = |id: &str, agent: &str, dependencies: &[&str]| json!({ "id": id, "agent": { "id": format!("@orchestr8/{agent}") }, "dependencies": dependencies });
+    let mut steps = json!([agent("a", "noop", &[]), agent("b", "fail", &["a"]), agent("c", "noop", &["b"])]);
+    steps[1]["input"] = json!({ "code": "DENIED" });
+    let workflow = json!({ "version": "1.0.0", "metadata": { "id": "w", "name": "W" }, "steps": steps });
+    std::fs::write(&file, workflow.to_string()).expect("written");
+    let data = folder.path().join("data");
+    let program = |arguments: &[&str]| say(orchestr8().arg("--data-dir").arg(&data).args(arguments));
+    let failed = program(&["run", file.to_str().expect("UTF-8")]);
+    assert_eq!(failed.code, Some(1), "{}", failed.stderr);
+    for _ in 0..2 {
+        let resumed = program(&["resume", "@last"]);
+        assert_eq!(resumed.code, Some(1), "{}", resumed.stderr);
+        assert!(resumed.stderr.contains("= a reused\n~ b runs again: failed with DENIED\n"), "{}", resumed.stderr);
+        assert!(resumed.stderr.contains("~ c runs again: its turn had not come"), "{}", resumed.stderr);
+    }
+    let journal = journal(&data);
+    assert_eq!(ends(&journal).values().copied().collect::<Vec<_>>(), [1], "`a` has run once");
+    let lowered = program(&["resume", "@last", "--max-tokens", "0"]);
+    assert_eq!(lowered.code, Some(2));
+    assert!(lowered.stderr.contains("maxTokens"), "{}", lowered.stderr);
+}
+
+#[test]
 fn a_store_that_cannot_be_opened_says_why_and_what_to_do() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("orchestr8.db"), "something else altogether").expect("written");

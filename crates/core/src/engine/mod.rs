@@ -6,12 +6,13 @@ mod driver;
 pub(crate) mod mailbox;
 mod recover;
 mod request;
+mod resume;
 mod slots;
 mod stack;
 mod tenure;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, VecDeque, hash_map::Entry},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -34,6 +35,7 @@ pub use self::{
     builder::{BuildError, EngineBuilder},
     recover::{Recovery, TakeUpError},
     request::{StartError, StartRequest, Submission},
+    resume::{ResumeError, Resumed},
 };
 use self::{
     driver::{Driver, drive},
@@ -353,6 +355,17 @@ impl<'a> Announced<'a> {
     fn new(engine: &'a EngineShared, shared: &Arc<Shared>) -> Self {
         engine.live().insert(shared.execution_id(), Arc::clone(shared));
         Self { engine, shared: Some(Arc::clone(shared)) }
+    }
+
+    /// The same, unless an execution of this id is there already.
+    fn unless_known(engine: &'a EngineShared, shared: &Arc<Shared>) -> Option<Self> {
+        match engine.live().entry(shared.execution_id()) {
+            Entry::Occupied(_) => None,
+            Entry::Vacant(vacant) => {
+                vacant.insert(Arc::clone(shared));
+                Some(Self { engine, shared: Some(Arc::clone(shared)) })
+            }
+        }
     }
 
     fn keep(mut self) {

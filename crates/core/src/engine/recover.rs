@@ -9,7 +9,7 @@ use tracing::Instrument;
 
 use super::{
     Announced, Engine,
-    driver::{Driver, drive},
+    driver::{Beginning, Driver, drive},
     tenure,
 };
 use crate::{
@@ -155,7 +155,15 @@ impl Engine {
         }
         announced.keep();
         let reached = snapshot.into_reached();
-        let driver = Driver::of(Arc::clone(&self.shared), Arc::clone(&shared), program, lease, span.clone(), reached);
+        let driver = Driver::of(
+            Arc::clone(&self.shared),
+            Arc::clone(&shared),
+            program,
+            lease,
+            span.clone(),
+            reached,
+            Beginning::Recover,
+        );
         self.shared.drivers.spawn(drive(driver).instrument(span));
         Ok(ExecutionHandle::new(self.clone(), shared))
     }

@@ -14,6 +14,7 @@ use super::{
     compensation,
     composite::Progress,
     fold::{approval_result, timer_due},
+    reopening,
 };
 use crate::plan::Plan;
 
@@ -43,11 +44,11 @@ pub enum RefusalKind {
 }
 
 impl Refusal {
-    fn new(message: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn new(message: impl Into<Cow<'static, str>>) -> Self {
         Self { kind: RefusalKind::Conflict, message: message.into() }
     }
 
-    fn of_kind(kind: RefusalKind, message: impl Into<Cow<'static, str>>) -> Self {
+    pub(super) fn of_kind(kind: RefusalKind, message: impl Into<Cow<'static, str>>) -> Self {
         Self { kind, message: message.into() }
     }
 }
@@ -59,6 +60,9 @@ impl Refusal {
 /// [`Refusal`] if it does not fit: an answer of a call that was aborted, a timer that was cleared, a request that the status
 /// forbids, anything after the terminal event.
 pub fn accept(plan: &Plan, state: &State, body: &EventBody) -> Result<(), Refusal> {
+    if let EventBody::ExecutionReopened(reopening) = body {
+        return reopening::fits(plan, state, reopening);
+    }
     if state.status.is_terminal() {
         return Err(Refusal::new("the execution has ended"));
     }
@@ -69,6 +73,8 @@ pub fn accept(plan: &Plan, state: &State, body: &EventBody) -> Result<(), Refusa
         EventBody::ExecutionQueued(_) => state.sequence == 0,
         EventBody::ExecutionStarted { .. } => state.status == Status::Queued,
         EventBody::ExecutionRecovered { .. } => true,
+        // Of what has ended only; see above.
+        EventBody::ExecutionReopened(_) => false,
         EventBody::ExecutionPaused { .. } => {
             return match state.status {
                 Status::Queued | Status::Running => Ok(()),

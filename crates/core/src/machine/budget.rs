@@ -12,6 +12,7 @@ use std::{
 use orchestr8_schema::{
     ErrorKind, Failure,
     event::{Activation, BudgetKind, CallId},
+    policy::Budget,
     usage::{Estimate, Usage},
 };
 use serde_json::json;
@@ -33,6 +34,10 @@ pub(super) struct Ledger {
     deferred: BTreeSet<Activation>,
     /// The limits that were reached, each told once.
     exceeded: BTreeSet<BudgetKind>,
+    /// Steps that were counted before a reopening set them back, and are not counted again.
+    counted: BTreeSet<Activation>,
+    /// Limits in the place of the workflow's.
+    raised: Option<BudgetLimits>,
 }
 
 /// What budgets count: tokens, and billionths of a dollar, which add up exactly.
@@ -88,6 +93,11 @@ impl Amount {
 }
 
 impl State {
+    /// The limits that hold now: those of the workflow, or what a reopening put in their place.
+    pub(crate) fn budget_limits(&self, plan: &Plan) -> Option<BudgetLimits> {
+        self.ledger.raised.or(plan.limits().budget)
+    }
+
     /// Tells what keeps an attempt of a step from beginning, beside others that are about to begin and will reserve this much;
     /// absent if nothing does.
     pub(crate) fn shortage(
@@ -97,9 +107,10 @@ impl State {
         reserved: Option<&Estimate>,
         claimed: Amount,
     ) -> Option<Shortage> {
-        let limits = plan.limits().budget?;
+        let limits = self.budget_limits(plan)?;
         let ledger = &self.ledger;
-        let is_first = self.activation(activation).is_some_and(|step| step.attempts == 0);
+        let is_first =
+            self.activation(activation).is_some_and(|step| step.attempts == 0) && !ledger.counted.contains(&activation);
         if is_first && limits.steps.is_some_and(|limit| ledger.steps >= limit) {
             return Some(Shortage::Spent(BudgetKind::Steps));
         }
@@ -132,9 +143,9 @@ impl State {
 
     /// Lists the limits of the execution, and how much of them is gone.
     pub(crate) fn balances(&self, plan: &Plan) -> Vec<Balance> {
-        let Some(BudgetLimits { tokens, cost, steps, duration }) = plan.limits().budget else { return Vec::new() };
+        let Some(BudgetLimits { tokens, cost, steps, duration }) = self.budget_limits(plan) else { return Vec::new() };
         let Ledger { spent, held, .. } = &self.ledger;
-        let ran = self.started_at.map_or(Duration::ZERO, |start| self.latest.since(start)).as_millis();
+        let ran = self.timed_from.map_or(Duration::ZERO, |start| self.latest.since(start)).as_millis();
         let of = |budget, limit: f64, reserved: f64, spent: f64| Balance { budget, limit, reserved, spent };
         let tokens = tokens.map(|limit| of(BudgetKind::Tokens, limit as f64, held.tokens as f64, spent.tokens as f64));
         let cost = cost.map(|limit| of(BudgetKind::Cost, dollars(limit), dollars(held.cost), dollars(spent.cost)));
@@ -165,14 +176,64 @@ pub(crate) fn exceeded(kind: BudgetKind) -> Failure {
     failure
 }
 
+// === reopening ===
+
+impl State {
+    /// Tells which of the limits asked for is none to go on with: it is below the one that holds, or nothing is left of it.
+    pub(super) fn lowered(&self, plan: &Plan, asked: &Budget) -> Option<BudgetKind> {
+        let asked = BudgetLimits::from(asked);
+        let known = self.budget_limits(plan).unwrap_or_default();
+        let (spent, steps) = (&self.ledger.spent, self.begun_steps(plan));
+        let is_low = |asked: Option<u64>, known: Option<u64>, used: u64| {
+            asked.is_some_and(|asked| asked <= used || known.is_some_and(|known| asked < known))
+        };
+        let is_short = asked.duration.is_some_and(|asked| known.duration.is_some_and(|known| asked < known));
+        [
+            (BudgetKind::Tokens, is_low(asked.tokens, known.tokens, spent.tokens)),
+            (BudgetKind::Cost, is_low(asked.cost, known.cost, spent.cost)),
+            (BudgetKind::Steps, is_low(asked.steps, known.steps, steps)),
+            (BudgetKind::Duration, is_short),
+        ]
+        .into_iter()
+        .find_map(|(kind, is_low)| is_low.then_some(kind))
+    }
+
+    /// How many steps that call something have begun; nobody counts them as long as there is no limit.
+    fn begun_steps(&self, plan: &Plan) -> u64 {
+        match self.budget_limits(plan) {
+            Some(_) => self.ledger.steps,
+            None => self.steps.iter().filter(|step| step.attempts > 0).count() as u64,
+        }
+    }
+
+    /// What is used stays so; limits may be other ones from here on.
+    pub(super) fn reopen_ledger(&mut self, plan: &Plan, again: &[Activation], asked: Option<&Budget>) {
+        let counted = again.iter().copied().filter(|activation| self.steps[activation.get()].attempts > 0);
+        self.ledger.counted.extend(counted);
+        self.ledger.exceeded.clear();
+        if let Some(asked) = asked.map(BudgetLimits::from) {
+            let known = self.budget_limits(plan).unwrap_or_default();
+            self.ledger.steps = self.begun_steps(plan);
+            self.ledger.raised = Some(BudgetLimits {
+                tokens: asked.tokens.or(known.tokens),
+                cost: asked.cost.or(known.cost),
+                steps: asked.steps.or(known.steps),
+                duration: asked.duration.or(known.duration),
+            });
+        }
+    }
+}
+
+// === fold ===
+
 impl<S: Sink> Fold<'_, S> {
     /// An attempt begins.
     pub(super) fn reserve(&mut self, call: CallId, estimate: Option<&Estimate>) {
-        let (CallId::Step(activation), Some(_)) = (call, self.plan.limits().budget) else { return };
+        let (CallId::Step(activation), Some(_)) = (call, self.state.budget_limits(self.plan)) else { return };
         let is_first = self.state.steps[activation.get()].attempts == 0;
         let amount = estimate.map(Amount::of).unwrap_or_default();
         let ledger = &mut self.state.ledger;
-        ledger.steps += u64::from(is_first);
+        ledger.steps += u64::from(is_first && !ledger.counted.remove(&activation));
         ledger.deferred.remove(&activation);
         let before = ledger.reserved.insert(call, amount).unwrap_or_default();
         ledger.held = ledger.held.minus(before).plus(amount);
@@ -195,7 +256,7 @@ impl<S: Sink> Fold<'_, S> {
     }
 
     fn give_back(&mut self, call: CallId) -> Amount {
-        if self.plan.limits().budget.is_none() {
+        if self.state.budget_limits(self.plan).is_none() {
             return Amount::default();
         }
         let ledger = &mut self.state.ledger;

@@ -17,7 +17,7 @@
 //!
 //! | question | file |
 //! |---|---|
-//! | what is known of an execution? | [`mod@state`]; of scopes that opened, `instance`; of open composites, `composite`; of signals, `signals`; of pauses, `pause`; of hooks, `hooks`; of budgets, `budget`; of what is undone at the end, `compensation` |
+//! | what is known of an execution? | [`mod@state`]; of scopes that opened, `instance`; of open composites, `composite`; of signals, `signals`; of pauses, `pause`; of hooks, `hooks`; of budgets, `budget`; of what is undone at the end, `compensation`; of failed executions that go on, [`mod@reopening`] |
 //! | when is an event refused? | [`mod@accept`] |
 //! | what does an event change, and what is to be done then? | [`mod@fold`]: steps, composites, the end of an execution |
 //! | what is decided next, and in what order? | [`mod@decide`]: steps, composites, waits; fed by [`mod@agenda`] |
@@ -36,6 +36,7 @@ pub(crate) mod hooks;
 mod instance;
 pub mod outstanding;
 mod pause;
+pub mod reopening;
 pub mod scope;
 mod signals;
 pub mod state;
@@ -47,6 +48,7 @@ pub use self::{
     command::{Call, Command, Commands},
     fold::fold,
     outstanding::outstanding,
+    reopening::rerun,
     state::{Phase, Rescue, State, Status, StepState},
 };
 use crate::plan::Plan;

@@ -30,6 +30,8 @@ pub struct State {
     pub(super) sequence: u64,
     pub(super) queued: Option<Arc<Queued>>,
     pub(super) started_at: Option<Timestamp>,
+    /// Since when the time of the execution counts: its start, or the latest reopening.
+    pub(super) timed_from: Option<Timestamp>,
     pub(super) ended_at: Option<Timestamp>,
     /// When the last event happened.
     pub(super) latest: Timestamp,
@@ -295,6 +297,7 @@ impl State {
             sequence: 0,
             queued: None,
             started_at: None,
+            timed_from: None,
             ended_at: None,
             latest: Timestamp::default(),
             live: 0,
@@ -432,6 +435,11 @@ impl StepState {
             ended_at: None,
             due_at: None,
         }
+    }
+
+    /// Whether it holds other steps, and has opened.
+    pub(crate) fn is_composite(&self) -> bool {
+        self.composite.is_some()
     }
 
     /// Whether those that depend on it may run: it completed, its fallback recovered it, or it is a fallback that was not needed.

@@ -15,7 +15,7 @@ use orchestr8_agent_base::AgentRegistry;
 use orchestr8_schema::{
     AgentId, StepId, StepIndex, ValidStep, ValidWorkflow,
     id::ToolName,
-    policy::OnFailure,
+    policy::{Budget, OnFailure},
     validate::{ScopeIndex, ValidKind},
     workflow::{Step, VersionRange},
 };
@@ -90,7 +90,7 @@ pub struct Limits {
 }
 
 /// What an execution may use up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BudgetLimits {
     /// Tokens of models.
@@ -360,6 +360,17 @@ impl Unit {
     }
 }
 
+impl From<&Budget> for BudgetLimits {
+    fn from(budget: &Budget) -> Self {
+        Self {
+            tokens: budget.max_tokens,
+            cost: budget.max_cost_usd.map(crate::machine::budget::nanos),
+            steps: budget.max_steps,
+            duration: budget.max_duration.map(orchestr8_schema::Millis::as_duration),
+        }
+    }
+}
+
 impl Limits {
     fn new(units: &[Unit]) -> Self {
         use orchestr8_schema::policy::{CancellationPolicy, CompensationPolicy, WorkflowTimeout};
@@ -381,12 +392,7 @@ impl Limits {
                 .and_then(|concurrency| concurrency.max_concurrent_steps),
             grace_period: cancellation.grace_period.unwrap_or(CancellationPolicy::DEFAULT_GRACE_PERIOD).as_duration(),
             propagate: cancellation.propagate.unwrap_or(true),
-            budget: policies.budget.as_ref().map(|budget| BudgetLimits {
-                tokens: budget.max_tokens,
-                cost: budget.max_cost_usd.map(crate::machine::budget::nanos),
-                steps: budget.max_steps,
-                duration: budget.max_duration.map(orchestr8_schema::Millis::as_duration),
-            }),
+            budget: policies.budget.as_ref().map(BudgetLimits::from),
             compensation: compensation.unwrap_or(CompensationPolicy::DEFAULT_TIMEOUT).as_duration(),
         }
     }

@@ -126,11 +126,16 @@ impl Store for MemoryStore {
         if journal.epoch != lease.epoch || journal.events.len() as u64 != expected_sequence {
             return Err(StoreError::Conflict(id));
         }
+        let had_ended = journal.has_ended();
         let told = events.iter().rev().find_map(|event| status_after(&event.body));
         journal.status = told.unwrap_or(journal.status);
         journal.events.append(events);
-        if let Some(last) = journal.events.last().filter(|event| event.body.is_terminal()) {
-            let completed = matches!(last.body, EventBody::ExecutionCompleted { .. });
+        let end = journal.events.last().filter(|event| event.body.is_terminal());
+        let completed = end.map(|last| matches!(last.body, EventBody::ExecutionCompleted { .. }));
+        if had_ended {
+            shelf.reopen(id);
+        }
+        if let Some(completed) = completed {
             shelf.finish(id, completed);
         }
         Ok(())
@@ -174,6 +179,17 @@ impl Store for MemoryStore {
         journal.epoch += 1;
         journal.holder = Some(holder);
         Ok(Lease { execution_id: id, epoch: journal.epoch })
+    }
+
+    async fn reclaim(&self, execution: ExecutionId, stored: u64, holder: HolderId) -> Result<Lease, StoreError> {
+        let mut shelf = self.shelf();
+        let journal = shelf.journals.get_mut(&execution).ok_or(StoreError::NotFound(execution))?;
+        if !journal.has_ended() || journal.events.len() as u64 != stored {
+            return Err(StoreError::Conflict(execution));
+        }
+        journal.epoch += 1;
+        journal.holder = Some(holder);
+        Ok(Lease { execution_id: execution, epoch: journal.epoch })
     }
 
     async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
@@ -255,6 +271,14 @@ impl Shelf {
             shelf.finished.len() > 1
                 && (shelf.finished.len() > shelf.max_finished || shelf.finished_bytes > MemoryStore::MAX_FINISHED_BYTES)
         });
+    }
+
+    /// Counts an execution no longer among those that have ended.
+    fn reopen(&mut self, id: ExecutionId) {
+        let Some(place) = self.finished.iter().position(|(finished, _)| *finished == id) else { return };
+        if let Some((_, bytes)) = self.finished.remove(place) {
+            self.finished_bytes -= bytes;
+        }
     }
 
     /// Drops the oldest of the executions that have ended, as long as there is reason to.

@@ -108,6 +108,14 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// [`StoreError::Conflict`] if somebody has claimed, renewed or released it meanwhile, or the execution has ended.
     async fn claim(&self, seen: &Tenancy, holder: HolderId) -> Result<Lease, StoreError>;
 
+    /// Gives the lease of an execution that has ended to somebody who goes on with it, with the next epoch. It counts among those
+    /// that have ended until an event is appended that says otherwise.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Conflict`] if it has not ended, or not exactly so many events are stored of it: somebody else was faster.
+    async fn reclaim(&self, execution: ExecutionId, stored: u64, holder: HolderId) -> Result<Lease, StoreError>;
+
     /// Gives a lease back, so that anybody may claim it at once. One that is another's by now stays as it is.
     ///
     /// # Errors
@@ -268,6 +276,7 @@ pub fn status_after(event: &EventBody) -> Option<ExecutionStatus> {
         EventBody::ExecutionQueued(_) => Some(ExecutionStatus::Queued),
         EventBody::ExecutionStarted { .. }
         | EventBody::ExecutionFailing { .. }
+        | EventBody::ExecutionReopened(_)
         | EventBody::ExecutionResumed { .. } => Some(ExecutionStatus::Running),
         EventBody::ExecutionPaused { .. } => Some(ExecutionStatus::Paused),
         EventBody::ExecutionCancelling(_) => Some(ExecutionStatus::Cancelling),

@@ -16,6 +16,7 @@ mod metrics;
 mod pauses;
 mod queues;
 mod recovery;
+mod reopening;
 mod standstill;
 mod tools;
 mod views;

@@ -3,101 +3,38 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Debug,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::SeqCst},
-    },
+    sync::Arc,
     time::Duration,
 };
 
-use async_trait::async_trait;
 use orchestr8_agent_base::Clock;
-use orchestr8_core::{
-    Engine, ExecutionHandle, MemoryStore, Snapshot, Store,
-    engine::TakeUpError,
-    store::{Created, Holder, HolderId, IdempotencyRecord, Lease, Page, Query, Retention, StoreError, Tenancy},
-};
+use orchestr8_core::{Engine, ExecutionHandle, MemoryStore, Snapshot, Store, engine::TakeUpError};
 use orchestr8_schema::{
-    ErrorKind, ExecutionId, Timestamp, ValidWorkflow,
+    ErrorKind, ValidWorkflow,
     api::ExecutionStatus,
-    event::{Event, EventBody, Signal},
+    event::{EventBody, Signal},
 };
-use orchestr8_testing::{Records, Scripted, TestClock, scripted};
+use orchestr8_testing::{FaultStore, Interference, Records, Scripted, StoreFault, TestClock, scripted};
 use serde_json::{Value, json};
 
 use crate::{step, workflow, workflow_with};
 
-/// A memory store as a process sees it that dies after some appends: what comes later is never stored.
-#[derive(Clone, Debug)]
-struct Dying {
-    store: MemoryStore,
-    appends: Arc<AtomicU64>,
+/// The end of a process: what it would write from then on is never stored, and its executions are free.
+#[derive(Debug)]
+struct Death {
+    after_writes: u64,
 }
 
-impl Dying {
-    fn after(store: &MemoryStore, appends: u64) -> Self {
-        Self { store: store.clone(), appends: Arc::new(AtomicU64::new(appends)) }
+impl Interference for Death {
+    fn on_write(&self, write: u64) -> Option<StoreFault> {
+        // The driver drops everything at once, as a process does that dies.
+        (write > self.after_writes).then_some(StoreFault::Conflict)
     }
 }
 
-#[async_trait]
-impl Store for Dying {
-    fn outlives_process(&self) -> bool {
-        false
-    }
-
-    async fn create(
-        &self,
-        first: Event,
-        request: Option<IdempotencyRecord>,
-        holder: HolderId,
-    ) -> Result<Created, StoreError> {
-        self.store.create(first, request, holder).await
-    }
-
-    async fn append(&self, lease: &Lease, expected_sequence: u64, events: &mut Vec<Event>) -> Result<(), StoreError> {
-        if self.appends.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_err() {
-            // The driver drops everything at once, as a process does that dies.
-            return Err(StoreError::Conflict(lease.execution_id));
-        }
-        self.store.append(lease, expected_sequence, events).await
-    }
-
-    async fn load(&self, execution: ExecutionId, after: u64) -> Result<Vec<Event>, StoreError> {
-        self.store.load(execution, after).await
-    }
-
-    async fn list(&self, query: &Query) -> Result<Page, StoreError> {
-        self.store.list(query).await
-    }
-
-    async fn renew(&self, holder: &Holder, until: Timestamp) -> Result<(), StoreError> {
-        self.store.renew(holder, until).await
-    }
-
-    async fn unfinished(&self, after: Option<ExecutionId>, limit: usize) -> Result<Vec<Tenancy>, StoreError> {
-        self.store.unfinished(after, limit).await
-    }
-
-    async fn claim(&self, seen: &Tenancy, holder: HolderId) -> Result<Lease, StoreError> {
-        self.store.claim(seen, holder).await
-    }
-
-    async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
-        self.store.release(lease).await
-    }
-
-    async fn keep(&self, name: &str, text: &str) -> Result<(), StoreError> {
-        self.store.keep(name, text).await
-    }
-
-    async fn kept(&self, name: &str) -> Result<Option<String>, StoreError> {
-        self.store.kept(name).await
-    }
-
-    async fn prune(&self, retention: &Retention, now: Timestamp) -> Result<usize, StoreError> {
-        self.store.prune(retention, now).await
-    }
+/// A store as a process sees it that dies after so many writes.
+fn dying(store: &MemoryStore, after_writes: u64) -> FaultStore<MemoryStore> {
+    FaultStore::new(store.clone(), Arc::new(Death { after_writes }))
 }
 
 /// The agents of the workflows below, all of which write down their calls.
@@ -181,7 +118,7 @@ fn workflows() -> Vec<(&'static str, ValidWorkflow)> {
 async fn live_on(workflow: &ValidWorkflow, first: u64, each: u64) -> (Snapshot, u32) {
     let store = MemoryStore::new();
     let ((agents, records), clock) = (agents(), Arc::new(TestClock::new(7)));
-    let begun = engine(Dying::after(&store, first), &agents, &clock);
+    let begun = engine(dying(&store, first.saturating_add(1)), &agents, &clock);
     let mut handle = begun.start(workflow, json!({ "x": 1, "items": [1, 2, 3, 4] })).await.expect("started");
     let id = handle.id();
     let mut lives = 1;
@@ -194,7 +131,7 @@ async fn live_on(workflow: &ValidWorkflow, first: u64, each: u64) -> (Snapshot, 
             return (snapshot, lives);
         }
         let before = calls(&records);
-        let next = engine(Dying::after(&store, each), &agents, &clock);
+        let next = engine(dying(&store, each), &agents, &clock);
         let recovery = next.recover().await.expect("recovered");
         assert!(recovery.failed.is_empty(), "{recovery:?}");
         handle = recovery.taken_up.into_iter().next().expect("one is left");
@@ -287,7 +224,7 @@ async fn timers_keep_their_times_and_those_overdue_fire_at_once() {
     let store = MemoryStore::new();
     let ((agents, _), clock) = (agents(), Arc::new(TestClock::new(7)));
     // Dies once the wait for 10 s has begun.
-    let first = engine(Dying::after(&store, 2), &agents, &clock);
+    let first = engine(dying(&store, 3), &agents, &clock);
     let began = tokio::time::Instant::now();
     let handle = first.start(&workflow, json!({})).await.expect("started");
     let ended = handle.outcome().await;

@@ -7,6 +7,7 @@
 
 mod hooks;
 mod invariants;
+mod reopening;
 mod tables;
 mod workflows;
 mod world;
@@ -20,9 +21,13 @@ use serde_json::Value;
 
 use self::workflows::Shapes;
 
-const ALL: Shapes = Shapes { early_joins: true };
+const ALL: Shapes = Shapes { early_joins: true, tolerance: true, undoing: true };
 /// Those whose result does not depend on the order in which steps end.
-const ORDERLY: Shapes = Shapes { early_joins: false };
+const ORDERLY: Shapes = Shapes { early_joins: false, ..ALL };
+/// Those whose result does not depend on what failed before it succeeded.
+const STRICT: Shapes = Shapes { early_joins: false, tolerance: false, undoing: false };
+/// Those that may go on after they failed.
+const REOPENABLE: Shapes = Shapes { undoing: false, ..ALL };
 
 fn registry() -> AgentRegistry {
     let mut agents = AgentRegistry::new();

@@ -9,7 +9,10 @@ use orchestr8_schema::{
 };
 use serde_json::{Value, json};
 
-use crate::{plan, world::World};
+use crate::{
+    plan,
+    world::{Move, World},
+};
 
 const STEP: fn(u32) -> CallId = |number| CallId::Step(Activation(number));
 const UNDO: fn(u32) -> CallId = |number| CallId::Compensation(Activation(number));
@@ -122,5 +125,58 @@ fn what_is_done_is_undone_one_after_another_the_newest_first() {
             "attempt.finished a → compensation.step-completed a, compensation.finished [clear time of compensation], \
          execution.failed [Failed]",
         ]
+    );
+}
+
+#[test]
+fn a_failed_execution_that_is_reopened_keeps_what_completed() {
+    let steps = json!([
+        agent("a", &[]),
+        { "id": "m", "dependencies": ["a"], "map": {
+            "items": [0, 1, 2], "as": "item", "concurrency": 2, "steps": [agent("x", &[])]
+        } },
+        agent("z", &["m"]),
+    ]);
+    let lines = table(&steps, |world| {
+        for done in [0, 3] {
+            world.begin(STEP(done));
+            world.succeed(STEP(done));
+        }
+        world.begin(STEP(4));
+        world.finish(STEP(4), Err(Failure::new(ErrorKind::Network, "down").into()));
+        assert!(world.reopen());
+        for done in [4, 5] {
+            world.begin(STEP(done));
+            world.succeed(STEP(done));
+        }
+    });
+    assert_eq!(
+        &lines[7..],
+        [
+            "attempt.finished m[1].x → step.failed m[1].x, step.cancelled m[2].x [drop call m[2].x], step.failed m, \
+         execution.failing [clear deadline], step.skipped z, execution.failed [Failed]",
+            "execution.reopened [set deadline] → step.scheduled m[1].x [call m[1].x], \
+         step.scheduled m[2].x [call m[2].x]",
+            "attempt.started m[1].x → step.started m[1].x",
+            "attempt.finished m[1].x → step.completed m[1].x, map.item-finished m",
+            "attempt.started m[2].x → step.started m[2].x",
+            "attempt.finished m[2].x → step.completed m[2].x, map.item-finished m, step.completed m, \
+         step.scheduled z [call z]",
+        ]
+    );
+}
+
+#[test]
+fn at_the_end_of_an_execution_no_further_item_of_a_map_opens() {
+    let steps = json!([{ "id": "m", "map": {
+        "items": [0, 1, 2], "as": "item", "concurrency": 1, "steps": [agent("x", &[])]
+    } }]);
+    let lines = table(&steps, |world| world.act(&Move::Cancel(true)));
+    assert_eq!(
+        lines.last().map(String::as_str),
+        Some(
+            "execution.cancelling [clear deadline] → step.cancelled m[0].x [drop call m[0].x], step.cancelled m, \
+         execution.cancelled [Cancelled]"
+        )
     );
 }

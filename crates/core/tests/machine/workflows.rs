@@ -8,6 +8,10 @@ use serde_json::{Map, Value, json};
 pub(crate) struct Shapes {
     /// Groups that end before all of their steps have.
     pub(crate) early_joins: bool,
+    /// Failures that are not fatal.
+    pub(crate) tolerance: bool,
+    /// Compensation after a failure.
+    pub(crate) undoing: bool,
 }
 
 /// Random workflows; a shorter list of choices gives a simpler one.
@@ -22,7 +26,8 @@ pub(crate) fn workflows(shapes: Shapes) -> impl Strategy<Value = Value> {
                 "steps": builder.scope(0),
                 "hooks": hooks,
                 "policies": {
-                    "onFailure": if stop { "stop" } else { "continue" },
+                    "onFailure": if stop || !shapes.tolerance { "stop" } else { "continue" },
+                    "compensation": { "onFailure": shapes.undoing },
                     "cancellation": { "propagate": propagate },
                     "timeout": { "global": 3_600_000 }
                 }
@@ -58,7 +63,7 @@ impl Builder {
         for _ in 0..count {
             let mut step = self.step(depth, &names);
             let name = step["id"].as_str().expect("named").to_owned();
-            if self.choose(6) == 5 {
+            if self.choose(6) == 5 && self.shapes.tolerance {
                 let fallback = self.name();
                 step["onError"] = json!("fallback");
                 step["fallbackStepId"] = json!(fallback);
@@ -117,7 +122,7 @@ impl Builder {
             step["dependencies"] = json!(hard);
         }
         match self.choose(6) {
-            4 => step["onError"] = json!("continue"),
+            4 if self.shapes.tolerance => step["onError"] = json!("continue"),
             5 if key == "agent" => step["onError"] = json!("retry"),
             _ => {}
         }
@@ -215,7 +220,8 @@ impl Builder {
             "indexAs": index,
             "steps": steps,
         });
-        map["onItemError"] = json!(["fail", "continue", "skip"][self.choose(3)]);
+        let on_item_error = ["fail", "continue", "skip"][self.choose(3)];
+        map["onItemError"] = json!(if self.shapes.tolerance { on_item_error } else { "fail" });
         let concurrency = 1 + self.choose(3);
         map["concurrency"] = json!(concurrency);
         if self.choose(3) == 2 {

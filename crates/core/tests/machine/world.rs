@@ -8,7 +8,7 @@ use std::{
 };
 
 use orchestr8_core::{
-    machine::{Call, Command, Commands, Phase, State, Status, fold, outstanding, step},
+    machine::{Call, Command, Commands, Phase, State, Status, fold, outstanding, rerun, step},
     plan::Plan,
 };
 use orchestr8_schema::workflow::HookPoint;
@@ -17,7 +17,7 @@ use orchestr8_schema::{
     api::Compensation,
     event::{
         Activation, ApprovalAnswer, ApprovalDecision, CallId, Cancelling, Event, EventBody, EventSort, HookId,
-        HookOwner, HookResult, HookVerdict, ItemResult, LoopDecision, LoopVerdict, MapItems, Queued, Signal,
+        HookOwner, HookResult, HookVerdict, ItemResult, LoopDecision, LoopVerdict, MapItems, Queued, Reopening, Signal,
         SkipReason, TimeoutScope, Timer,
     },
 };
@@ -282,6 +282,17 @@ impl<'a> World<'a> {
         assert!(self.event(EventBody::ExecutionStarted { epoch: 1 }));
     }
 
+    /// Lets a failed execution go on; false if it cannot.
+    pub(crate) fn reopen(&mut self) -> bool {
+        let ended = self.finished.take();
+        let reopening = Reopening::new(rerun(self.plan, &self.state));
+        let goes_on = self.event(EventBody::ExecutionReopened(Arc::new(reopening)));
+        if !goes_on {
+            self.finished = ended;
+        }
+        goes_on
+    }
+
     fn pick(&self, index: &Index, wanted: impl Fn(&Held) -> bool) -> Option<CallId> {
         let fit: Vec<_> = self.calls.iter().filter(|(_, held)| wanted(held)).map(|(at, _)| *at).collect();
         (!fit.is_empty()).then(|| fit[index.index(fit.len())])
@@ -419,7 +430,7 @@ impl<'a> World<'a> {
         let (activation, attempt) = (Activation(one), two);
         let error = || Arc::new(Failure::new(ErrorKind::Internal, "hostile"));
         let value = || Arc::new(json!(null));
-        let body = match kind % 46 {
+        let body = match kind % 47 {
             0 => EventBody::ExecutionStarted { epoch: 9 },
             1 => EventBody::ExecutionFailing { error: error() },
             2 => EventBody::ExecutionCompleted { outputs: None },
@@ -520,6 +531,7 @@ impl<'a> World<'a> {
                 is_final: two.is_multiple_of(2),
                 usage: None,
             },
+            45 => EventBody::ExecutionReopened(Arc::new(Reopening::new(vec![activation]))),
             30 => EventBody::StepCompleted { activation, output: None },
             31 => EventBody::CompensationStarted { order: Arc::new([activation, Activation(two)]) },
             32 => EventBody::CompensationStepStarted { activation, input: value(), idempotency_key: None },

@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::ExecutionStatus;
-use crate::{ExecutionId, StepPath};
+use crate::{ExecutionId, StepPath, policy::Budget};
 
-/// The body of a request to pause or to resume.
+/// The body of a request to pause.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PauseRequest {
@@ -16,7 +16,7 @@ pub struct PauseRequest {
     pub reason: Option<String>,
 }
 
-/// The answer to a request to pause or to resume: 202.
+/// The answer to a request to pause: 202.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PauseAnswer {
@@ -24,6 +24,47 @@ pub struct PauseAnswer {
     pub execution_id: ExecutionId,
     /// Its status now.
     pub status: ExecutionStatus,
+}
+
+/// The body of a request to resume.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ResumeRequest {
+    /// Why, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Limits in the place of those that a failed execution had; none is lower than before, or at what is used already.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
+}
+
+/// The answer to a request to resume: 202.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ResumeAnswer {
+    /// The execution.
+    pub execution_id: ExecutionId,
+    /// Its status now.
+    pub status: ExecutionStatus,
+    /// How many steps had completed, and are not run again.
+    pub reused: u32,
+    /// What runs again, in step-path order, at most 1000.
+    pub rerun: Vec<Rerun>,
+}
+
+/// A step that runs again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Rerun {
+    /// Its place.
+    pub step_path: StepPath,
+    /// Why, for people: `failed with NETWORK`.
+    pub because: String,
+}
+
+impl ResumeAnswer {
+    /// The most steps that are listed.
+    pub const MAX_RERUN: usize = 1000;
 }
 
 /// The body of a signal.

@@ -11,7 +11,10 @@ mod problem;
 mod request;
 
 pub use self::{
-    control::{ApprovalRequest, ApprovalResult, Decision, PauseAnswer, PauseRequest, SignalAnswer, SignalRequest},
+    control::{
+        ApprovalRequest, ApprovalResult, Decision, PauseAnswer, PauseRequest, Rerun, ResumeAnswer, ResumeRequest,
+        SignalAnswer, SignalRequest,
+    },
     execution::{
         BudgetState, Compensation, Execution, ExecutionStatus, Progress, StepCompensation, StepResult, WaitingFor,
         WorkflowSummary,

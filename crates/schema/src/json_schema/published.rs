@@ -76,6 +76,8 @@ enum ApiBodies {
     CancelAnswer(api::CancelAnswer),
     PauseRequest(api::PauseRequest),
     PauseAnswer(api::PauseAnswer),
+    ResumeRequest(api::ResumeRequest),
+    ResumeAnswer(api::ResumeAnswer),
     SignalRequest(api::SignalRequest),
     SignalAnswer(api::SignalAnswer),
     ApprovalList(api::ApprovalList),

@@ -144,6 +144,30 @@ fn executions_are_paused_and_go_on() {
 }
 
 #[test]
+fn failed_executions_go_on_and_say_what_runs_again() {
+    let server = RunningServer::start(&mut orchestr8());
+    let steps = json!([
+        { "id": "before", "agent": { "id": "@orchestr8/noop" } },
+        { "id": "gate", "wait": { "signal": "go", "timeout": "1s" }, "dependencies": ["before"] },
+        { "id": "after", "agent": { "id": "@orchestr8/noop" }, "dependencies": ["gate"] }
+    ]);
+    let id = start(&server, &of_steps(&steps), &json!({}));
+    let resume = || server.post(&format!("/v1/executions/{id}/resume"));
+    until(&server, &id, waits_for("signal"));
+    let mut text = vec![transcript("of one that runs", resume())];
+    until(&server, &id, |body| body["status"] == "failed");
+    let lowered = json!({ "budget": { "maxSteps": 1 } });
+    text.push(transcript("a limit that is used up already", resume().json(&lowered)));
+    text.push(transcript("of one that has failed", resume().json(&json!({ "budget": { "maxSteps": 9 } }))));
+    let go = server.post(&format!("/v1/executions/{id}/signals/go")).send().expect("the server answers");
+    assert!(go.status().is_success());
+    let ended = until(&server, &id, |body| body["status"] == "completed");
+    assert_eq!(ended["budget"]["maxSteps"], json!({ "limit": 9.0, "reserved": 0.0, "spent": 2.0 }));
+    text.push(transcript("of one that has completed", resume()));
+    assert_steady("server_resume", &text.concat());
+}
+
+#[test]
 fn executions_and_steps_are_listed_in_pages() {
     let server = RunningServer::start(&mut orchestr8());
     let greet = of_steps(&json!([{ "id": "a", "agent": { "id": "@orchestr8/noop" } }]));

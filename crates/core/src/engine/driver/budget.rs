@@ -18,7 +18,7 @@ impl Driver {
     /// What the agent of a step says that an attempt may use up; absent where there is no budget.
     pub(super) fn estimate(&self, call: CallId) -> Option<Arc<Estimate>> {
         let plan = &self.program.plan;
-        let (CallId::Step(activation), Some(_)) = (call, plan.limits().budget) else { return None };
+        let (CallId::Step(activation), Some(_)) = (call, self.state.budget_limits(plan)) else { return None };
         let step = self.state.activation(activation)?;
         let leaf = plan.steps()[step.step.get()].leaf.as_ref()?;
         let input = step.input.as_deref()?;

@@ -28,7 +28,7 @@ use std::{
 use futures_util::stream::FuturesUnordered;
 use orchestr8_schema::{
     Timestamp,
-    event::{Activation, Cancelling, Event, EventBody},
+    event::{Activation, Cancelling, Event, EventBody, Reopening},
 };
 use slab::Slab;
 use tokio::sync::oneshot;
@@ -136,8 +136,7 @@ pub(super) struct Driver {
     timers: Timers,
     /// Answers of agents since other tasks had a turn.
     answers_taken: usize,
-    /// Taken up from another driver, and not begun by this one.
-    recovers: bool,
+    beginning: Beginning,
     /// The engine shuts down: what is stored stays as it is, and nothing else happens.
     stopping: bool,
 }
@@ -146,6 +145,16 @@ pub(super) struct Driver {
 struct Answer {
     to: oneshot::Sender<Result<(), Refusal>>,
     result: Result<(), Refusal>,
+}
+
+/// What a driver begins with.
+pub(super) enum Beginning {
+    /// An execution that nobody has begun.
+    Start,
+    /// One that another driver has left.
+    Recover,
+    /// One that has failed and goes on; whoever asked for it is told once that is stored.
+    Reopen(Arc<Reopening>, oneshot::Sender<Result<(), Refusal>>),
 }
 
 impl Driver {
@@ -160,7 +169,7 @@ impl Driver {
     ) -> Self {
         let mut state = State::new(&program.plan);
         machine::fold(&program.plan, &mut state, queued);
-        let driver = Self::of(engine, shared, program, lease, span, (state, queued.at));
+        let driver = Self::of(engine, shared, program, lease, span, (state, queued.at), Beginning::Start);
         driver.engine.bus.publish(&driver.origin, 1, std::slice::from_ref(queued));
         driver
     }
@@ -173,6 +182,7 @@ impl Driver {
         lease: Lease,
         span: Span,
         (state, at): (State, Timestamp),
+        beginning: Beginning,
     ) -> Self {
         let timeline = Timeline::begin(&*engine.clock, at);
         let origin = Arc::new(Origin { identity: Arc::clone(shared.identity()), plan: Arc::clone(&program.plan) });
@@ -190,7 +200,7 @@ impl Driver {
             lease,
             span,
             timeline,
-            recovers: state.status() != Status::Queued,
+            beginning,
             stored: state.sequence(),
             state,
             batch: Vec::new(),
@@ -211,12 +221,14 @@ impl Driver {
     }
 
     async fn run(&mut self) -> Result<(), Lost> {
-        let _active = if self.recovers {
-            self.recover().await?
-        } else {
-            let Some(active) = self.admitted().await? else { return Ok(()) };
-            self.tell(EventBody::ExecutionStarted { epoch: self.lease.epoch });
-            Some(active)
+        let _active = match std::mem::replace(&mut self.beginning, Beginning::Start) {
+            Beginning::Recover if self.state.status() != Status::Queued => self.recover().await?,
+            Beginning::Start | Beginning::Recover => {
+                let Some(active) = self.admitted().await? else { return Ok(()) };
+                self.tell(EventBody::ExecutionStarted { epoch: self.lease.epoch });
+                Some(active)
+            }
+            Beginning::Reopen(reopening, answer) => Some(self.go_on(reopening, answer).await?),
         };
         loop {
             std::future::poll_fn(|cx| self.gather(cx)).await;
@@ -254,6 +266,26 @@ impl Driver {
             metrics.taken_up(&self.program.plan, &self.state);
         }
         Ok(active)
+    }
+
+    /// Begins where the execution had failed. Should it not fit any more, there is nothing to drive.
+    async fn go_on(
+        &mut self,
+        reopening: Arc<Reopening>,
+        to: oneshot::Sender<Result<(), Refusal>>,
+    ) -> Result<tokio::sync::OwnedSemaphorePermit, Lost> {
+        let active = Arc::clone(&self.engine.active).acquire_owned().await.map_err(|_| Lost::stopped())?;
+        match self.feed(EventBody::ExecutionReopened(reopening)) {
+            Ok(()) => {
+                self.answers.push(Answer { to, result: Ok(()) });
+                Ok(active)
+            }
+            Err(refusal) => {
+                // Whoever asked may have gone.
+                let _ = to.send(Err(refusal));
+                Err(Lost::stopped())
+            }
+        }
     }
 
     /// Waits until the engine may have one more active execution. Until then only requests are heard; `None` means that one has

@@ -144,7 +144,7 @@ impl<S: Sink> Fold<'_, S> {
     }
 
     /// Opens as many items as may be open at once, or ends a map without any left.
-    fn open_items(&mut self, activation: Activation) {
+    pub(in crate::machine) fn open_items(&mut self, activation: Activation) {
         let plan = self.plan;
         let index = self.state.steps[activation.get()].step;
         let ValidKind::Map(valid) = &plan.valid_step(index).kind else { return };
@@ -338,19 +338,30 @@ impl<S: Sink> Fold<'_, S> {
         }
     }
 
+    /// Nothing of an item is left to do: its value is decided, with an accumulator once its turn has come.
+    pub(in crate::machine) fn end_item(&mut self, activation: Activation, place: Place) {
+        let number = self.state.scopes[place as usize].number;
+        let Some(map) = self.map(activation).filter(|map| map.is_open(number)) else { return };
+        match map.early.get_mut(number as usize) {
+            Some(early) if number != map.turn => *early = Some(place),
+            _ => self.follow(Consequence::EndItem(place)),
+        }
+    }
+
     /// A step has ended: if it was the last of its scope, that has ended, too.
     pub(super) fn leave(&mut self, activation: Activation) {
         let place = self.state.steps[activation.get()].scope;
         let scope = &mut self.state.scopes[place as usize];
         let Some(group) = scope.opened_by.filter(|_| scope.live == 0 && !scope.ended) else { return };
         scope.ended = true;
-        let (number, failed) = (scope.number, scope.failed.clone());
-        let is_open = self.state.steps[group.get()].phase == Phase::Open;
+        let failed = scope.failed.clone();
+        // At the end of an execution nothing more opens.
+        let goes_on = self.state.steps[group.get()].phase == Phase::Open && self.state.status.is_underway();
         let Some(composite) = self.composite(group) else { return };
         if let Some(at) = composite.open.iter().position(|open| *open == place) {
             composite.open.swap_remove(at);
         }
-        if !is_open {
+        if !goes_on {
             return;
         }
         match &mut composite.progress {
@@ -362,12 +373,8 @@ impl<S: Sink> Fold<'_, S> {
                 self.close(group, end);
             }
             Progress::Branch { .. } => self.close(group, Ok(None)),
-            Progress::Map(map) => {
-                // With an accumulator, items are taken in their order.
-                match map.early.get_mut(number as usize) {
-                    Some(early) if number != map.turn => *early = Some(place),
-                    _ => self.follow(Consequence::EndItem(place)),
-                }
+            Progress::Map(_) => {
+                self.end_item(group, place);
                 self.open_items(group);
             }
             Progress::Loop(_) => {

@@ -45,7 +45,7 @@ pub(super) fn timer_due(plan: &Plan, state: &State, timer: Timer) -> Option<Time
     let is_running = state.status == Status::Running;
     match timer {
         Timer::ExecutionDeadline if is_running && !state.hooks.outcome_is_fixed() => {
-            Some(state.pauses.moved(state.started_at?, time_limit(plan, state)?))
+            Some(state.pauses.moved(state.timed_from?, time_limit(plan, state)?))
         }
         Timer::StepDeadline(activation) if is_running => {
             let step = state.steps.get(activation.get()).filter(|step| step.phase.has_deadline())?;
@@ -67,7 +67,8 @@ pub(super) fn timer_due(plan: &Plan, state: &State, timer: Timer) -> Option<Time
 pub(crate) fn time_limit(plan: &Plan, state: &State) -> Option<Duration> {
     let asked = state.queued.as_ref().and_then(|queued| queued.timeout);
     let limits = plan.limits();
-    asked.into_iter().chain(limits.timeout).chain(limits.budget.and_then(|budget| budget.duration)).min()
+    let budget = state.budget_limits(plan).and_then(|budget| budget.duration);
+    asked.into_iter().chain(limits.timeout).chain(budget).min()
 }
 
 /// Describes the call that a step waits for; absent if it waits for none.
@@ -125,6 +126,7 @@ impl<S: Sink> Fold<'_, S> {
             EventBody::ExecutionRecovered { .. } => self.execution_recovered(),
             EventBody::ExecutionPaused { .. } => self.paused(),
             EventBody::ExecutionResumed { .. } => self.resumed(),
+            EventBody::ExecutionReopened(reopening) => self.reopened(reopening),
             EventBody::ExecutionCancelling(cancelling) => self.cancelling(cancelling),
             EventBody::ExecutionFailing { error } => self.failing(error),
             EventBody::ExecutionCompleted { outputs } => {
@@ -218,6 +220,7 @@ impl<S: Sink> Fold<'_, S> {
     fn execution_started(&mut self) {
         self.state.status = Status::Running;
         self.state.started_at = Some(self.at);
+        self.state.timed_from = Some(self.at);
         self.set(Timer::ExecutionDeadline);
         if !self.begin_hooks(Activation::EXECUTION, Stage::Opening) {
             self.release_all(0);
@@ -235,7 +238,8 @@ impl<S: Sink> Fold<'_, S> {
         match timer {
             Timer::ExecutionDeadline => {
                 let limit = time_limit(self.plan, self.state).unwrap_or_default();
-                let mut error = if self.plan.limits().budget.and_then(|budget| budget.duration) == Some(limit) {
+                let budget = self.state.budget_limits(self.plan).and_then(|budget| budget.duration);
+                let mut error = if budget == Some(limit) {
                     exceeded(BudgetKind::Duration)
                 } else {
                     let limit = Millis::from(limit);

@@ -119,6 +119,12 @@ impl Hooks {
     pub(super) fn have_a_turn(&self, activation: Activation) -> bool {
         self.runs.get(&activation).is_some_and(|run| matches!(run.call, HookCall::Due | HookCall::Answered(_)))
     }
+
+    /// Those at the end are called again at the next one.
+    pub(super) fn begin_anew(&mut self) {
+        self.runs.clear();
+        self.ended = false;
+    }
 }
 
 impl HookRun {

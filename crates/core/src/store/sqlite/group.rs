@@ -138,7 +138,8 @@ impl Group {
     /// Counts executions that go on, which tells whether anybody else may be about to write.
     fn count(&self, operation: &Operation, done: &Done) {
         let change = match (operation, done) {
-            (Operation::Create(_), Done::Created(super::Created::New(_))) | (Operation::Claim(_), _) => 1,
+            (Operation::Create(_), Done::Created(super::Created::New(_)))
+            | (Operation::Claim(_) | Operation::Reclaim(_), _) => 1,
             (Operation::Append(append), _) if append.ended_at.is_some() => -1,
             (Operation::Release(_), _) => -1,
             _ => return,

@@ -35,7 +35,7 @@ pub use self::file::OpenError;
 use self::{
     group::Group,
     workflows::Workflows,
-    write::{Append, Claim, Create, Done, Operation},
+    write::{Append, Claim, Create, Done, Operation, Reclaim},
 };
 use super::{
     Created, Holder, HolderId, IdempotencyRecord, Lease, Page, Query, Retention, Store, StoreError, Tenancy,
@@ -225,6 +225,14 @@ impl Store for SqliteStore {
         match self.write("claiming an execution", Operation::Claim(Box::new(operation))).await? {
             Done::Claimed(lease) => Ok(lease),
             _ => Err(StoreError::Conflict(seen.execution_id)),
+        }
+    }
+
+    async fn reclaim(&self, execution: ExecutionId, stored: u64, holder: HolderId) -> Result<Lease, StoreError> {
+        let operation = Reclaim { execution, stored, holder };
+        match self.write("claiming an execution that has ended", Operation::Reclaim(operation)).await? {
+            Done::Claimed(lease) => Ok(lease),
+            _ => Err(StoreError::Conflict(execution)),
         }
     }
 

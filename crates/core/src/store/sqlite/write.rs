@@ -23,6 +23,7 @@ pub(super) enum Operation {
     Create(Box<Create>),
     Append(Box<Append>),
     Claim(Box<Claim>),
+    Reclaim(Reclaim),
     Release(Lease),
     Renew(Box<Holder>, Timestamp),
     Keep(String, String),
@@ -56,6 +57,13 @@ pub(super) struct Claim {
     pub(super) holder: HolderId,
 }
 
+#[derive(Debug)]
+pub(super) struct Reclaim {
+    pub(super) execution: ExecutionId,
+    pub(super) stored: u64,
+    pub(super) holder: HolderId,
+}
+
 /// What was done.
 #[derive(Debug)]
 pub(super) enum Done {
@@ -82,6 +90,7 @@ impl Operation {
             Self::Create(create) => create.run(connection),
             Self::Append(append) => append.run(connection),
             Self::Claim(claim) => claim.run(connection),
+            Self::Reclaim(reclaim) => reclaim.run(connection),
             Self::Release(lease) => {
                 let release = "UPDATE executions SET holder = NULL WHERE id = ?1 AND epoch = ?2";
                 connection
@@ -173,11 +182,11 @@ fn request_of(connection: &Connection, asked: &IdempotencyRecord) -> rusqlite::R
 impl Append {
     fn run(&self, connection: &Connection) -> rusqlite::Result<Result<Done, StoreError>> {
         let Lease { execution_id, epoch } = self.lease;
-        let select = "SELECT number, epoch, ended_at IS NOT NULL FROM executions WHERE id = ?1";
+        let select = "SELECT number, epoch FROM executions WHERE id = ?1";
         let found = connection
             .prepare_cached(select)?
-            .query_row([execution_id.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
-        let Some((number, current, ended)) = found.optional()?.map(|found: (i64, i64, bool)| found) else {
+            .query_row([execution_id.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)));
+        let Some((number, current)) = found.optional()?.map(|found: (i64, i64)| found) else {
             return Ok(Err(StoreError::NotFound(execution_id)));
         };
         if current != epoch.cast_signed() || stored(connection, number)? != self.expected {
@@ -194,7 +203,6 @@ impl Append {
             let update = "UPDATE executions SET status = ?2, ended_at = ?3 WHERE number = ?1";
             let ended_at = self.ended_at.map(Timestamp::as_micros);
             connection.prepare_cached(update)?.execute(params![number, read::status_number(status), ended_at])?;
-            debug_assert!(!ended || self.ended_at.is_none(), "what has ended ends again");
             if self.ended_at.is_some() && status != ExecutionStatus::Completed {
                 // A repeat after a failure should start anew.
                 let free = "DELETE FROM requests WHERE execution = ?1";
@@ -226,6 +234,24 @@ impl Claim {
         let values = params![id.as_bytes(), epoch.cast_signed(), self.holder.0.cast_signed()];
         connection.prepare_cached(claim)?.execute(values)?;
         Ok(Ok(Done::Claimed(Lease { execution_id: id, epoch })))
+    }
+}
+
+impl Reclaim {
+    fn run(&self, connection: &Connection) -> rusqlite::Result<Result<Done, StoreError>> {
+        let select = "SELECT number, epoch, ended_at IS NOT NULL FROM executions WHERE id = ?1";
+        let found = connection
+            .prepare_cached(select)?
+            .query_row([self.execution.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+        let Some((number, epoch, ended)) = found.optional()?.map(|found: (i64, i64, bool)| found) else {
+            return Ok(Err(StoreError::NotFound(self.execution)));
+        };
+        if !ended || stored(connection, number)? != self.stored {
+            return Ok(Err(StoreError::Conflict(self.execution)));
+        }
+        let claim = "UPDATE executions SET epoch = ?2, holder = ?3 WHERE number = ?1";
+        connection.prepare_cached(claim)?.execute(params![number, epoch + 1, self.holder.0.cast_signed()])?;
+        Ok(Ok(Done::Claimed(Lease { execution_id: self.execution, epoch: (epoch + 1).cast_unsigned() })))
     }
 }
 
