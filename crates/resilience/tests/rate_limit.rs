@@ -122,6 +122,22 @@ async fn a_correction_may_leave_debt_and_a_reset_forgives_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_an_attempt_took_can_be_given_back_once_it_is_taken_back() {
+    let policy = policy(Some(60), Some(6000), 30.0);
+    let bucket = Bucket::new("key", policy.rates());
+    let layer = RateLimitLayer::new(bucket.clone(), policy).weigh(4000_u64);
+    let mut service = layer.layer(service_fn(|()| pending::<Result<(), Failure>>()));
+    assert!(timeout(Duration::ZERO, service.call(())).await.is_err());
+    let left = || (bucket.state().requests, bucket.state().weight);
+    assert_eq!(left(), (Some(59), Some(2000)), "an attempt that is dropped has been made");
+
+    bucket.give_back(4000);
+    assert_eq!(left(), (Some(60), Some(6000)));
+    bucket.give_back(4000);
+    assert_eq!(left(), (Some(60), Some(6000)), "full is full");
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_waits_is_served_in_order_and_leaves_without_a_trace() {
     let start = Instant::now();
     let limits = policy(Some(60), Some(6000), 120.0);
