@@ -8,10 +8,10 @@ use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand};
 use crate::commands::server::ServerArgs;
 use crate::{
     commands::{
-        agents::AgentsArgs, approve::ApproveArgs, cancel::CancelArgs, completions::CompletionsArgs, graph::GraphArgs,
-        inspect::InspectArgs, list::ListArgs, logs::LogsArgs, lsp::LspArgs, man::ManArgs, pause::PauseArgs,
-        resume::ResumeArgs, run::RunArgs, schema::SchemaArgs, signal::SignalArgs, sim::SimArgs, status::StatusArgs,
-        validate::ValidateArgs, version::VersionArgs,
+        agents::AgentsArgs, approve::ApproveArgs, cancel::CancelArgs, completions::CompletionsArgs, fork::ForkArgs,
+        graph::GraphArgs, inspect::InspectArgs, list::ListArgs, logs::LogsArgs, lsp::LspArgs, man::ManArgs,
+        pause::PauseArgs, resume::ResumeArgs, run::RunArgs, schema::SchemaArgs, signal::SignalArgs, sim::SimArgs,
+        status::StatusArgs, validate::ValidateArgs, version::VersionArgs,
     },
     telemetry::Verbosity,
     ui::{Color, Format, Ui},
@@ -81,6 +81,7 @@ impl GlobalArgs {
 pub(crate) enum Command {
     Run(RunArgs),
     Resume(ResumeArgs),
+    Fork(ForkArgs),
     Validate(ValidateArgs),
     Graph(GraphArgs),
     List(ListArgs),

@@ -30,6 +30,8 @@ pub(crate) struct Shown {
     pub(crate) events: bool,
     /// Each step's output.
     pub(crate) outputs: bool,
+    /// The number of events that nobody has to be told of, since they are from before.
+    pub(crate) known: u64,
     /// What to do after a failure.
     pub(crate) hint: Option<String>,
 }
@@ -96,12 +98,12 @@ async fn follow(
                 }
             }
             event = events.next() => {
-                let Some((_, event)) = event.map_err(following)? else { break };
+                let Some((sequence, event)) = event.map_err(following)? else { break };
                 let Some(entry) = renderer.entry(&event) else { continue };
                 if shown.events {
                     ui.print_json(&entry)?;
                 }
-                progress.observe(&entry);
+                progress.observe(&entry, sequence > shown.known);
             }
             _ = frames.tick(), if progress.is_live() => progress.tick(),
         }

@@ -46,6 +46,7 @@ impl Command {
     fn run(self, ui: Ui, data: impl FnOnce() -> Result<DataDir, Error>) -> Result<Exit, Error> {
         match self {
             Self::Run(args) => commands::run::run(ui, &args, &data()?),
+            Self::Fork(args) => commands::fork::fork(ui, &args, &data()?),
             Self::Resume(args) => commands::resume::resume(ui, &args, &data()?),
             Self::Validate(args) => commands::validate::validate(ui, &args),
             Self::Graph(args) => commands::graph::graph(ui, &args),

@@ -64,21 +64,32 @@ impl Progress {
         self.live
     }
 
-    /// Takes up what has happened.
-    pub fn observe(&mut self, entry: &Entry) {
+    /// Takes up what has happened, and tells it unless it is from before.
+    pub fn observe(&mut self, entry: &Entry, is_new: bool) {
+        if entry.kind == "execution.reopened" {
+            let again = entry.data.get("rerun").and_then(|rerun| rerun.as_array()).map_or(0, Vec::len);
+            self.finished = self.finished.saturating_sub(again);
+        }
         let Some(path) = entry.step_path.as_deref() else { return };
         match entry.kind.as_str() {
             "step.scheduled" => {
                 if let Some(agent) = entry.data.get("agentId").and_then(|agent| agent.as_str()) {
                     self.agents.insert(path.to_owned(), agent.to_owned());
                 }
+                let changed = entry.data.get("reuse").and_then(|reuse| reuse.as_str()).and_then(changed);
+                if let Some(changed) = changed.filter(|_| is_new) {
+                    self.erase();
+                    self.ui.say(&format!("~ {} runs again: {changed}", visible(path)));
+                }
             }
             "step.started" => self.running.push(Running { step_path: path.to_owned(), since: Instant::now() }),
             "step.completed" | "step.failed" | "step.skipped" | "step.cancelled" => {
                 self.running.retain(|running| running.step_path != path);
                 self.finished += 1;
-                self.erase();
-                self.tell(entry, path);
+                if is_new {
+                    self.erase();
+                    self.tell(entry, path);
+                }
             }
             _ => {}
         }
@@ -88,6 +99,7 @@ impl Progress {
         let name = visible(path);
         let text = |key: &str| entry.data.get(key).and_then(|value| value.as_str());
         match entry.kind.as_str() {
+            "step.completed" if entry.data.contains_key("reused") => self.ui.say(&format!("= {name} reused")),
             "step.completed" => {
                 let agent = self.agents.get(path).map(String::as_str).unwrap_or_default();
                 let took =
@@ -148,6 +160,17 @@ impl Progress {
             let _ = write!(std::io::stderr().lock(), "\u{1b}[{}A\u{1b}[J", self.drawn);
             self.drawn = 0;
         }
+    }
+}
+
+/// Says why a result was not taken over; absent if it was.
+fn changed(verdict: &str) -> Option<&'static str> {
+    match verdict {
+        "input-changed" => Some("it has another input"),
+        "callee-changed" => Some("another agent or tool answers it"),
+        "version-changed" => Some("its agent has another version"),
+        "config-changed" => Some("it is configured otherwise"),
+        _ => None,
     }
 }
 

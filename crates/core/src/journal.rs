@@ -9,7 +9,7 @@ use orchestr8_schema::{
     canonical,
     event::{
         Activation, CallId, CircuitStateName, Event, EventBody, HookId, HookOwner, HookVerdict, LoopVerdict, QueueName,
-        TimeoutScope, Timer,
+        Reuse, TimeoutScope, Timer,
     },
     expression::{Root, Scope, StepField},
     json_schema::JsonValidator,
@@ -190,6 +190,8 @@ impl<'a> Renderer<'a> {
                     "variables": queued.variables,
                     "env": queued.env,
                     "idempotencyKey": queued.idempotency_key,
+                    "forkedFrom": queued.forked_from,
+                    "retained": queued.retained.as_ref().map(|retained| retained.len()),
                 }),
             ),
             EventBody::ExecutionStarted { epoch } => ("execution started".to_owned(), json!({ "epoch": epoch })),
@@ -245,7 +247,7 @@ impl<'a> Renderer<'a> {
                     }),
                 )
             }
-            EventBody::StepScheduled { activation, input, idempotency_key } => {
+            EventBody::StepScheduled { activation, input, idempotency_key, reuse } => {
                 let leaf = planned(*activation).and_then(|step| step.leaf.as_ref());
                 let callee = leaf.map(|leaf| &leaf.callee);
                 let digest = self.input_digest(*activation, input);
@@ -258,6 +260,7 @@ impl<'a> Renderer<'a> {
                         "input": input,
                         "inputDigest": digest,
                         "idempotencyKey": self.idempotency_key(*activation, &digest, idempotency_key.as_deref()),
+                        "reuse": reuse.map(Reuse::as_str),
                     }),
                 )
             }
@@ -288,11 +291,14 @@ impl<'a> Renderer<'a> {
             }
             EventBody::StepCompleted { activation, output } => {
                 let known = state(*activation);
+                let is_reused = known.is_some_and(|step| step.reuse == Some(Reuse::Reused));
                 let duration = known.and_then(|step| step.started_at).map(|start| millis(event.at.since(start)));
                 let output = match output {
                     Some(output) => Value::clone(output),
+                    None if is_reused => known.and_then(|step| step.output.as_deref()).cloned().unwrap_or_default(),
                     None => default_output(self.plan, &self.state, *activation),
                 };
+                let origin = self.state.queued().and_then(|queued| queued.forked_from).filter(|_| is_reused);
                 let serves = planned(*activation).and_then(|step| step.serves);
                 (
                     format!("{} completed", path(*activation)),
@@ -302,6 +308,8 @@ impl<'a> Renderer<'a> {
                         "aliasFor": serves.and_then(id),
                         "case": self.state.case_of(self.plan, *activation),
                         "captures": self.captures(*activation, &output),
+                        "reused": is_reused.then_some(true),
+                        "from": origin.map(|from| from.execution_id),
                         "output": output,
                     }),
                 )

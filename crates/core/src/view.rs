@@ -8,7 +8,7 @@ use orchestr8_schema::{
         Approval, AttemptRecord, BudgetState, Execution, ExecutionStatus, ExecutionSummary, Progress, StepCompensation,
         StepDetail, StepResult, WaitingFor, WorkflowSummary,
     },
-    event::{Activation, CallId, Event, EventBody},
+    event::{Activation, CallId, Event, EventBody, Reuse},
     policy::OnError,
     usage::Usage,
     validate::{ValidKind, ValidWait},
@@ -72,6 +72,7 @@ pub(crate) fn execution(plan: &Plan, state: &State) -> Execution {
     let mut body = Execution::new(queued.execution_id, queued.correlation_id.clone(), summary, status(state));
     body.compensation = state.compensation();
     body.progress = progress(state.steps());
+    body.forked_from = queued.forked_from;
     body.last_sequence = state.sequence();
     body.started_at = state.started_at();
     body.completed_at = state.ended_at();
@@ -314,6 +315,7 @@ fn step(plan: &Plan, state: &State, activation: Activation, path: &StepPath) -> 
     result.skip_reason = known.skip_reason.map(|reason| reason.as_str().to_owned());
     result.alias_for = planned.serves.filter(|_| known.phase == Phase::Completed).map(id_of);
     result.recovered_by = planned.fallback.filter(|_| known.rescue == Rescue::Recovered).map(id_of);
+    result.reused = known.phase == Phase::Completed && known.reuse == Some(Reuse::Reused);
     result.case = state.case_of(plan, activation).map(str::to_owned);
     result.attempts = known.attempts;
     result.compensation = state.fate(activation).map(compensation);

@@ -10,8 +10,9 @@
 //! Events come in three sorts: *external* ones are facts and requests from the driver, *derived* ones are decisions of the machine,
 //! *informational* ones change nothing. [`EventBody::sort`] tells which is which.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::Duration};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
@@ -119,6 +120,9 @@ pub enum EventBody {
         input: Arc<Value>,
         /// What the policy `idempotencyKey` gave; absent if there is none, so that the key is structural.
         idempotency_key: Option<Arc<str>>,
+        /// Whether a fork takes the step's result over, or why not; absent if there is none to take over.
+        #[serde(default)]
+        reuse: Option<Reuse>,
     },
     /// `step.started`: the first attempt runs.
     StepStarted {
@@ -136,7 +140,8 @@ pub enum EventBody {
     StepCompleted {
         /// Which step.
         activation: Activation,
-        /// Its output; absent for the default output of a composite, which follows from what is inside.
+        /// Its output; absent for the default output of a composite, which follows from what is inside, and for a result that a fork
+        /// takes over.
         #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
         output: Option<Arc<Value>>,
     },
@@ -399,6 +404,70 @@ pub struct Queued<W = ValidWorkflow> {
     /// The hooks that the engine had when it took the execution on.
     #[serde(default)]
     pub hooks: Arc<[EngineHook]>,
+    /// Where the execution begins that it was made from; absent if it is no fork.
+    #[serde(default)]
+    pub forked_from: Option<ForkedFrom>,
+    /// Results that a fork may take over, by step path.
+    #[serde(default)]
+    pub retained: Option<Arc<BTreeMap<StepPath, Retained>>>,
+}
+
+/// The checkpoint that a fork begins at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ForkedFrom {
+    /// The execution that it was made from.
+    pub execution_id: ExecutionId,
+    /// How many events of that had happened.
+    pub sequence: u64,
+}
+
+/// A result that a fork may take over, and all that it depended on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Retained {
+    /// The kind of the step.
+    pub kind: Arc<str>,
+    /// The id of the agent or the name of the tool; empty for a wait and an approval.
+    pub callee: Arc<str>,
+    /// The agent's version.
+    pub version: Arc<str>,
+    /// The digest of the agent's configuration, or of what a wait or an approval says of itself.
+    pub config_digest: Arc<str>,
+    /// The digest of the resolved input.
+    pub input_digest: Arc<str>,
+    /// What the step gave.
+    pub output: Arc<Value>,
+}
+
+/// Whether a fork takes a result over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Reuse {
+    /// It does.
+    Reused,
+    /// No: the step has another input.
+    InputChanged,
+    /// No: another agent or tool is called, or the step is of another kind.
+    CalleeChanged,
+    /// No: the agent has another version.
+    VersionChanged,
+    /// No: the agent, the wait or the approval is configured otherwise.
+    ConfigChanged,
+}
+
+impl Reuse {
+    /// Returns the verdict as it stands in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Reused => "reused",
+            Self::InputChanged => "input-changed",
+            Self::CalleeChanged => "callee-changed",
+            Self::VersionChanged => "version-changed",
+            Self::ConfigChanged => "config-changed",
+        }
+    }
 }
 
 impl Queued {
@@ -424,6 +493,8 @@ impl Queued {
             idempotency_key: None,
             timeout: None,
             hooks: Arc::default(),
+            forked_from: None,
+            retained: None,
         }
     }
 }
@@ -443,6 +514,8 @@ impl<W> Queued<W> {
             idempotency_key: self.idempotency_key,
             timeout: self.timeout,
             hooks: self.hooks,
+            forked_from: self.forked_from,
+            retained: self.retained,
         }
     }
 }

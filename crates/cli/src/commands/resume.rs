@@ -92,7 +92,8 @@ async fn go_on(ui: Ui, args: &ResumeArgs, engine: &Engine) -> Result<Exit, Error
     for line in reasons(&resumed.before) {
         ui.say(&line);
     }
-    let shown = Shown { events: args.events, outputs: args.show_output, hint: None };
+    let known = resumed.before.events().len() as u64;
+    let shown = Shown { events: args.events, outputs: args.show_output, known, hint: None };
     let workflow = resumed.before.plan().workflow().clone();
     follow_to_the_end(ui, &shown, &resumed.handle, &workflow, interrupts).await
 }

@@ -123,11 +123,11 @@ async fn execute(
     let execution = engine.submit(request).await.map_err(refused)?.handle;
     let again = (!args.events && args.file.as_os_str() != "-")
         .then(|| format!("orchestr8 run {} --events", shell_word(&args.file.to_string_lossy())));
-    let shown = Shown { events: args.events, outputs: args.show_output, hint: again };
+    let shown = Shown { events: args.events, outputs: args.show_output, known: 0, hint: again };
     follow_to_the_end(ui, &shown, &execution, workflow, interrupts).await
 }
 
-fn refused(error: StartError) -> Error {
+pub(super) fn refused(error: StartError) -> Error {
     match error {
         StartError::Input(violations) => {
             let list: Vec<_> = violations.iter().map(ToString::to_string).collect();

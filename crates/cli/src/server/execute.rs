@@ -27,7 +27,7 @@ use super::{
 };
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("x-idempotent-replayed");
+pub(super) const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("x-idempotent-replayed");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 /// A synchronous answer of more bytes leaves the outputs out.
 const MAX_REPLY: usize = 1_000_000;
@@ -55,7 +55,11 @@ pub(super) async fn execute(
     let started = Instant::now();
     let Submission { handle, replayed, .. } = service.engine().submit(request).await?;
     let mut response = match reply.wait {
-        None => accepted(&workflow, &handle, warnings),
+        None => {
+            let headers =
+                [(header::LOCATION, location(handle.id())), (header::RETRY_AFTER, HeaderValue::from_static("5"))];
+            (StatusCode::ACCEPTED, headers, axum::Json(accepted(&workflow, &handle, warnings))).into_response()
+        }
         Some(limit) => ended(&service, &handle, limit, started).await?,
     };
     if replayed {
@@ -65,7 +69,7 @@ pub(super) async fn execute(
     Ok(response)
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Rejection> {
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Rejection> {
     let Some(key) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
     let key = key.to_str().ok().and_then(|key| key.parse().ok());
     key.map(Some).ok_or_else(|| {
@@ -74,11 +78,11 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Reject
     })
 }
 
-fn accepted(workflow: &ValidWorkflow, handle: &ExecutionHandle, warnings: Vec<Warning>) -> Response {
+pub(super) fn accepted(workflow: &ValidWorkflow, handle: &ExecutionHandle, warnings: Vec<Warning>) -> Accepted {
     let id = handle.id();
     let metadata = &workflow.workflow().metadata;
     let url = url(id);
-    let body = Accepted {
+    Accepted {
         execution_id: id,
         status: ExecutionStatus::Running,
         message: "Execution started".to_owned(),
@@ -87,9 +91,7 @@ fn accepted(workflow: &ValidWorkflow, handle: &ExecutionHandle, warnings: Vec<Wa
         check_url: url.clone(),
         warnings,
         links: Links { itself: url.clone(), journal: format!("{url}/journal"), cancel: format!("{url}/cancel") },
-    };
-    let headers = [(header::LOCATION, location(id)), (header::RETRY_AFTER, HeaderValue::from_static("5"))];
-    (StatusCode::ACCEPTED, headers, axum::Json(body)).into_response()
+    }
 }
 
 /// Waits for the end. The execution goes on when time is up, and when the client goes away.
@@ -135,6 +137,6 @@ fn url(id: ExecutionId) -> String {
     format!("/v1/executions/{id}")
 }
 
-fn location(id: ExecutionId) -> HeaderValue {
+pub(super) fn location(id: ExecutionId) -> HeaderValue {
     HeaderValue::from_str(&url(id)).unwrap_or_else(|_| unreachable!("an id consists of digits and hyphens"))
 }

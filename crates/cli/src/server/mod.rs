@@ -25,6 +25,7 @@
 //! | `GET /v1/executions/{id}/journal` | the journal |
 //! | `GET /v1/executions/{id}/events` | the journal as it grows (server-sent events) |
 //! | `POST /v1/executions/{id}/cancel`, `…/pause`, `…/resume` | asks for the end, for a pause, to go on |
+//! | `POST /v1/executions/{id}/fork` | starts a new execution from a checkpoint |
 //! | `POST /v1/executions/{id}/signals/{name}` | tells it something |
 //! | `GET /v1/approvals`, `POST /v1/executions/{id}/approvals/{stepPath}` | what waits for people; their answers |
 //! | `GET /v1/agents`, `/v1/agents/{scope}/{name}` | manifests |
@@ -47,6 +48,7 @@ mod events;
 mod exchange;
 mod execute;
 mod executions;
+mod fork;
 mod graph;
 mod health;
 mod journal;
@@ -124,6 +126,7 @@ impl Service {
             .route("/executions/{id}/cancel", post(cancel::cancel))
             .route("/executions/{id}/pause", post(control::pause))
             .route("/executions/{id}/resume", post(control::resume))
+            .route("/executions/{id}/fork", post(fork::fork))
             .route("/executions/{id}/signals/{name}", post(control::signal))
             .route("/executions/{id}/approvals/{stepPath}", post(approvals::answer))
             .route("/approvals", get(approvals::list))

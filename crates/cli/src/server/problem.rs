@@ -8,7 +8,7 @@ use axum::{
 };
 use orchestr8_core::{
     RequestError, StartError,
-    engine::{ResumeError, TakeUpError},
+    engine::{ForkError, ResumeError, TakeUpError},
     execution::CancelError,
     machine::RefusalKind,
     store::StoreError,
@@ -204,6 +204,17 @@ impl From<ResumeError> for Rejection {
             ResumeError::TakeUp(TakeUpError::Store(error)) => error.into(),
             ResumeError::TakeUp(TakeUpError::ShuttingDown) => Self::shutting_down(),
             error => Self::new(ProblemCode::Conflict, error.to_string()),
+        }
+    }
+}
+
+impl From<ForkError> for Rejection {
+    fn from(error: ForkError) -> Self {
+        match error {
+            ForkError::Start(error) => error.into(),
+            ForkError::Store(error) => error.into(),
+            ForkError::Undone(detail) => Self::new(ProblemCode::Conflict, detail),
+            error => Self::bad_request(error.to_string()),
         }
     }
 }

@@ -161,6 +161,35 @@ fn resume_reopens_what_has_failed() {
 }
 
 #[test]
+fn fork_goes_on_with_a_repaired_file_and_says_what_is_reused_and_why_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("broken.json");
+    let step = |id: &str, agent: &str, input: Value, dependencies: &[&str]| json!({ "id": id, "agent": { "id": format!("@orchestr8/{agent}") }, "input": input, "dependencies": dependencies });
+    let document = |last: &str| {
+        let steps = json!([
+            step("a", "echo", json!({ "x": "${inputs.x}" }), &[]),
+            step("b", "echo", json!({ "of": 1 }), &["a"]),
+            step("c", last, json!({ "code": "DENIED" }), &["b"]),
+        ]);
+        json!({ "version": "1.0.0", "metadata": { "id": "w", "name": "W" }, "steps": steps }).to_string()
+    };
+    std::fs::write(&file, document("fail")).expect("written");
+    let data = folder.path().join("data");
+    let program = |arguments: &[&str]| say(orchestr8().arg("--data-dir").arg(&data).args(arguments));
+    let path = file.to_str().expect("UTF-8");
+    assert_eq!(program(&["run", path, "-i", "x=1"]).code, Some(1));
+    std::fs::write(&file, document("echo")).expect("written");
+    let forked = program(&["fork", "@last", "--with", path, "-i", "x=2"]);
+    assert_eq!(forked.code, Some(0), "{}", forked.stderr);
+    for line in ["· 2 steps retained", "~ a runs again: it has another input", "= b reused", "Completed in"] {
+        assert!(forked.stderr.contains(line), "{line}: {}", forked.stderr);
+    }
+    let refused = program(&["fork", "@last", "--from", "nobody"]);
+    assert_eq!(refused.code, Some(2));
+    assert!(refused.stderr.contains("`nobody` was never scheduled"), "{}", refused.stderr);
+}
+
+#[test]
 fn a_store_that_cannot_be_opened_says_why_and_what_to_do() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("orchestr8.db"), "something else altogether").expect("written");

@@ -3,6 +3,7 @@
 mod builder;
 mod call;
 mod driver;
+mod fork;
 pub(crate) mod mailbox;
 mod recover;
 mod request;
@@ -33,6 +34,7 @@ use tracing::Instrument;
 
 pub use self::{
     builder::{BuildError, EngineBuilder},
+    fork::{Checkpoint, Dropped, ForkError, ForkRequest, Forked},
     recover::{Recovery, TakeUpError},
     request::{StartError, StartRequest, Submission},
     resume::{ResumeError, Resumed},

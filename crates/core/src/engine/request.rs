@@ -1,11 +1,11 @@
 //! What may be said when an execution is started.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use orchestr8_agent_base::Clock;
 use orchestr8_schema::{
-    CorrelationId, ExecutionId, IdempotencyKey, ValidWorkflow,
-    event::Queued,
+    CorrelationId, ExecutionId, IdempotencyKey, StepPath, ValidWorkflow,
+    event::{ForkedFrom, Queued, Retained},
     json_schema::{Violation, Violations},
 };
 use serde_json::{Map, Value};
@@ -42,6 +42,7 @@ pub struct StartRequest {
     env: Map<String, Value>,
     timeout: Option<Duration>,
     idempotency: Option<NamedRequest>,
+    origin: Option<(ForkedFrom, Arc<BTreeMap<StepPath, Retained>>)>,
 }
 
 /// An idempotency key, and the digest of what is asked for under it.
@@ -92,6 +93,7 @@ impl StartRequest {
             env: Map::new(),
             timeout: None,
             idempotency: None,
+            origin: None,
         }
     }
 
@@ -124,6 +126,12 @@ impl StartRequest {
     /// for: the same key with another digest is a conflict.
     pub fn idempotency(mut self, key: IdempotencyKey, digest: impl Into<String>) -> Self {
         self.idempotency = Some((key, digest.into()));
+        self
+    }
+
+    /// Makes it a fork, which may take these results over.
+    pub(super) fn forked(mut self, from: ForkedFrom, retained: BTreeMap<StepPath, Retained>) -> Self {
+        self.origin = Some((from, Arc::new(retained)));
         self
     }
 
@@ -160,6 +168,9 @@ impl StartRequest {
         );
         queued.hooks = Arc::clone(&hooks.records);
         queued.timeout = self.timeout;
+        if let Some((from, retained)) = self.origin {
+            (queued.forked_from, queued.retained) = (Some(from), Some(retained));
+        }
         queued.idempotency_key = self.idempotency.as_ref().map(|(key, _)| key.clone());
         Ok((Arc::new(queued), self.idempotency))
     }

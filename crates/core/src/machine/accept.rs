@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use orchestr8_schema::{
-    event::{Activation, ApprovalAnswer, ApprovalDecision, CallId, EventBody, TimeoutScope, Timer},
+    event::{Activation, ApprovalAnswer, ApprovalDecision, CallId, EventBody, Reuse, TimeoutScope, Timer},
     json_schema::Violations,
     validate::{ValidKind, ValidWait},
 };
@@ -124,7 +124,7 @@ pub fn accept(plan: &Plan, state: &State, body: &EventBody) -> Result<(), Refusa
         }
         EventBody::StepCompleted { activation, output } => {
             step(state, *activation).is_some_and(|step| match step.phase {
-                Phase::Answered => step.output.is_some() && output.is_some(),
+                Phase::Answered => step.output.is_some() && (output.is_some() || step.reuse == Some(Reuse::Reused)),
                 Phase::Closing => running(state) && is_empty(step),
                 _ => false,
             })

@@ -105,7 +105,7 @@ impl Compensation {
 
 impl State {
     /// Whether the execution is undoing what it has done.
-    pub(super) fn is_compensating(&self) -> bool {
+    pub(crate) fn is_compensating(&self) -> bool {
         self.compensation.as_ref().is_some_and(|compensation| compensation.result.is_none())
     }
 
@@ -142,6 +142,15 @@ impl State {
     pub(super) fn compensation_due(&self) -> Option<Timestamp> {
         let compensation = self.compensation.as_ref().filter(|known| known.result.is_none() && !known.is_late)?;
         Some(compensation.due_at)
+    }
+
+    /// Whether the effect of a step was undone, or somebody has tried to.
+    pub(crate) fn is_undone(&self, activation: Activation) -> bool {
+        match self.fate(activation) {
+            Some(Fate::Completed(_)) => true,
+            Some(Fate::Running(attempts) | Fate::Failed(attempts, _)) => attempts > 0,
+            Some(Fate::Pending) | None => false,
+        }
     }
 
     /// The steps whose effects are to be undone, in the order of undoing.

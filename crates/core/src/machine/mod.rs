@@ -17,7 +17,7 @@
 //!
 //! | question | file |
 //! |---|---|
-//! | what is known of an execution? | [`mod@state`]; of scopes that opened, `instance`; of open composites, `composite`; of signals, `signals`; of pauses, `pause`; of hooks, `hooks`; of budgets, `budget`; of what is undone at the end, `compensation`; of failed executions that go on, [`mod@reopening`] |
+//! | what is known of an execution? | [`mod@state`]; of scopes that opened, `instance`; of open composites, `composite`; of signals, `signals`; of pauses, `pause`; of hooks, `hooks`; of budgets, `budget`; of what is undone at the end, `compensation`; of failed executions that go on, [`mod@reopening`]; of what forks take over, `reuse` |
 //! | when is an event refused? | [`mod@accept`] |
 //! | what does an event change, and what is to be done then? | [`mod@fold`]: steps, composites, the end of an execution |
 //! | what is decided next, and in what order? | [`mod@decide`]: steps, composites, waits; fed by [`mod@agenda`] |
@@ -37,12 +37,14 @@ mod instance;
 pub mod outstanding;
 mod pause;
 pub mod reopening;
+pub(crate) mod reuse;
 pub mod scope;
 mod signals;
 pub mod state;
 
 use orchestr8_schema::event::{Event, EventSort};
 
+pub(crate) use self::reuse::retained;
 pub use self::{
     accept::{Refusal, RefusalKind, approval_at},
     command::{Call, Command, Commands},

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use orchestr8_schema::{
     Failure, StepIndex, StepPath, Timestamp,
-    event::{Activation, Cancelling, Queued, SkipReason},
+    event::{Activation, Cancelling, Queued, Reuse, SkipReason},
 };
 use serde_json::Value;
 
@@ -127,6 +127,8 @@ pub struct StepState {
     pub input: Option<Arc<Value>>,
     /// What the policy `idempotencyKey` gave.
     pub idempotency_key: Option<Arc<str>>,
+    /// Whether it takes over a result of the execution that its own was made from, or why not.
+    pub reuse: Option<Reuse>,
     /// The output, once there is one.
     pub output: Option<Arc<Value>>,
     /// The final failure, or that of the last attempt.
@@ -424,6 +426,7 @@ impl StepState {
             blocked_by: None,
             input: None,
             idempotency_key: None,
+            reuse: None,
             output: None,
             error: None,
             rescue: Rescue::None,

@@ -436,7 +436,7 @@ impl<'a> World<'a> {
             2 => EventBody::ExecutionCompleted { outputs: None },
             3 => EventBody::ExecutionFailed,
             4 => EventBody::ExecutionCancelled { graceful: true },
-            5 => EventBody::StepScheduled { activation, input: value(), idempotency_key: None },
+            5 => EventBody::StepScheduled { activation, input: value(), idempotency_key: None, reuse: None },
             6 => EventBody::StepStarted { activation },
             7 => EventBody::StepCompleted { activation, output: Some(value()) },
             8 => EventBody::StepFailed { activation, error: error(), fatal: two.is_multiple_of(2) },

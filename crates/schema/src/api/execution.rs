@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{CorrelationId, ExecutionId, Failure, Timestamp, usage::Usage};
+use crate::{CorrelationId, ExecutionId, Failure, Timestamp, event::ForkedFrom, usage::Usage};
 
 /// The status of an execution as people see it; the machine's internal `failing` shows as `running`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -104,6 +104,9 @@ pub struct Execution {
     /// The limits of the workflow's budget by name, and how much of them is gone.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub budget: BTreeMap<String, BudgetState>,
+    /// The execution that it was made from, and where it begins; absent if it is no fork.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forked_from: Option<ForkedFrom>,
     /// The unrecovered, fatal failures.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<Failure>,
@@ -147,6 +150,7 @@ impl Execution {
             variables: None,
             usage: None,
             budget: BTreeMap::new(),
+            forked_from: None,
             errors: Vec::new(),
             steps: Vec::new(),
             steps_truncated: false,
@@ -264,6 +268,9 @@ pub struct StepResult {
     /// The id of the step that this one stood in for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alias_for: Option<String>,
+    /// Whether a fork has taken the result over.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reused: bool,
     /// The id of the step that stood in for this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovered_by: Option<String>,

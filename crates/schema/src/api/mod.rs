@@ -5,6 +5,7 @@
 
 mod control;
 mod execution;
+mod fork;
 mod journal;
 mod list;
 mod problem;
@@ -19,6 +20,7 @@ pub use self::{
         BudgetState, Compensation, Execution, ExecutionStatus, Progress, StepCompensation, StepResult, WaitingFor,
         WorkflowSummary,
     },
+    fork::{ForkAnswer, ForkBody, NotRetained},
     journal::{Entry, JournalExport, JournalPage, JournalSummary, Level, Pagination, Truncated},
     list::{Approval, ApprovalList, AttemptRecord, ExecutionList, ExecutionSummary, StepDetail, StepList},
     problem::{Health, Problem},

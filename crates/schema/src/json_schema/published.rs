@@ -76,6 +76,8 @@ enum ApiBodies {
     CancelAnswer(api::CancelAnswer),
     PauseRequest(api::PauseRequest),
     PauseAnswer(api::PauseAnswer),
+    ForkBody(api::ForkBody),
+    ForkAnswer(api::ForkAnswer),
     ResumeRequest(api::ResumeRequest),
     ResumeAnswer(api::ResumeAnswer),
     SignalRequest(api::SignalRequest),

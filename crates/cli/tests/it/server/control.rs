@@ -168,6 +168,42 @@ fn failed_executions_go_on_and_say_what_runs_again() {
 }
 
 #[test]
+fn forks_take_over_what_has_not_changed() {
+    let server = RunningServer::start(&mut orchestr8());
+    let echo = |id: &str, input: Value, dependencies: &[&str]| json!({ "id": id, "agent": { "id": "@orchestr8/echo" }, "input": input, "dependencies": dependencies });
+    let mut workflow = of_steps(&json!([
+        echo("fixed", json!({ "of": 1 }), &[]),
+        echo("given", json!({ "of": "${inputs.x}" }), &["fixed"]),
+    ]));
+    let id = start(&server, &workflow, &json!({ "x": 1 }));
+    until(&server, &id, |body| body["status"] == "completed");
+    let fork = |body: Value| server.post(&format!("/v1/executions/{id}/fork")).json(&body);
+    let mut text = vec![
+        transcript("without a place", fork(json!({ "input": {} }))),
+        transcript("of a step that nobody knows", fork(json!({ "fromStep": "nobody" }))),
+        transcript("behind the end", fork(json!({ "sequence": 1000 }))),
+        transcript("before a step, with another input", fork(json!({ "fromStep": "given", "input": { "x": 2 } }))),
+    ];
+    workflow["steps"].as_array_mut().expect("a list").remove(0);
+    workflow["steps"][0]["dependencies"] = json!([]);
+    let repaired = json!({ "sequence": 12, "workflow": workflow });
+    let answer = fork(repaired.clone()).header("idempotency-key", "again").send().expect("the server answers");
+    let body: Value = answer.json().expect("JSON");
+    assert_eq!(body["dropped"], json!([{ "stepPath": "fixed", "because": "the workflow has no such step" }]));
+    let again = fork(repaired).header("idempotency-key", "again").send().expect("the server answers");
+    assert_eq!(again.headers()["x-idempotent-replayed"], "true");
+    let forked = body["executionId"].as_str().expect("an id");
+    assert_eq!(again.json::<Value>().expect("JSON")["executionId"], forked);
+    let ended = until(&server, forked, |body| body["status"] == "completed");
+    assert_eq!((&ended["forkedFrom"]["executionId"], &ended["steps"][0]["reused"]), (&json!(id), &json!(true)));
+    text.push(transcript(
+        "of a workflow that is not valid",
+        fork(json!({ "sequence": 1, "workflow": { "steps": [] } })),
+    ));
+    assert_steady("server_fork", &text.concat());
+}
+
+#[test]
 fn executions_and_steps_are_listed_in_pages() {
     let server = RunningServer::start(&mut orchestr8());
     let greet = of_steps(&json!([{ "id": "a", "agent": { "id": "@orchestr8/noop" } }]));

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use orchestr8_schema::{
     ErrorKind, Failure,
-    event::{Activation, EventBody, SkipReason},
+    event::{Activation, EventBody, Reuse, SkipReason},
     expression::{EvaluationError, Template},
     json_schema::Violations,
     policy::OnError,
@@ -143,7 +143,8 @@ fn end_of_attempt(plan: &Plan, state: &State, activation: Activation) -> EventBo
         return EventBody::StepStarted { activation };
     }
     if let Some(output) = &step.output {
-        return EventBody::StepCompleted { activation, output: Some(Arc::clone(output)) };
+        let is_known = step.reuse == Some(Reuse::Reused);
+        return EventBody::StepCompleted { activation, output: (!is_known).then(|| Arc::clone(output)) };
     }
     if state.status.is_ending() {
         return EventBody::StepCancelled { activation, forced: false };
@@ -211,7 +212,8 @@ fn ready(plan: &Plan, state: &State, activation: Activation) -> EventBody {
         }
         Some(Err(error)) => return fail(plan, state, activation, invalid("its idempotency key", &error)),
     };
-    EventBody::StepScheduled { activation, input, idempotency_key }
+    let reuse = state.judge_reuse(plan, activation, &input);
+    EventBody::StepScheduled { activation, input, idempotency_key, reuse }
 }
 
 pub(super) fn invalid(what: &str, error: &EvaluationError) -> Failure {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use orchestr8_schema::{
     ErrorKind, Failure,
-    event::{Activation, ItemResult, LoopDecision, LoopVerdict, MapItems, Timer},
+    event::{Activation, ItemResult, LoopDecision, LoopVerdict, MapItems, Reuse, Timer},
     policy::OnFailure,
     validate::{ScopeIndex, ValidKind},
     workflow::OnItemError,
@@ -91,7 +91,11 @@ impl<S: Sink> Fold<'_, S> {
 
     /// A guard has put another input in the place of the one that a step has.
     pub(in crate::machine) fn replace_input(&mut self, activation: Activation, input: &Arc<Value>) {
-        self.state.steps[activation.get()].input = Some(Arc::clone(input));
+        let step = &mut self.state.steps[activation.get()];
+        if step.reuse == Some(Reuse::Reused) && step.input.as_ref() != Some(input) {
+            step.reuse = Some(Reuse::InputChanged);
+        }
+        step.input = Some(Arc::clone(input));
         if let Some(place) = self.state.group_of(activation) {
             let scope = self.state.scopes[place as usize].scope;
             self.state.scopes[place as usize].surroundings = surroundings(self.plan, self.state, activation, scope);

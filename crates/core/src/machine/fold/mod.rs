@@ -136,8 +136,8 @@ impl<S: Sink> Fold<'_, S> {
             EventBody::ExecutionFailed => self.finish(Status::Failed),
             EventBody::ExecutionCancelled { .. } => self.finish(Status::Cancelled),
 
-            EventBody::StepScheduled { activation, input, idempotency_key } => {
-                self.scheduled(*activation, input, idempotency_key.as_ref());
+            EventBody::StepScheduled { activation, input, idempotency_key, reuse } => {
+                self.scheduled(*activation, input, idempotency_key.as_ref(), *reuse);
             }
             EventBody::StepStarted { activation } => self.started(*activation),
             EventBody::StepWaiting { activation, due_at } => self.waiting(*activation, *due_at),

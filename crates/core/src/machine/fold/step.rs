@@ -4,7 +4,7 @@ use std::{cmp::Reverse, sync::Arc};
 
 use orchestr8_schema::{
     ErrorKind, Failure, StepIndex, Timestamp,
-    event::{Activation, ApprovalAnswer, ApprovalDecision, SkipReason, Timer},
+    event::{Activation, ApprovalAnswer, ApprovalDecision, Reuse, SkipReason, Timer},
     policy::OnError,
     validate::{ValidKind, ValidWait},
     workflow::OnTimeout,
@@ -19,12 +19,19 @@ impl<S: Sink> Fold<'_, S> {
         &mut self.state.steps[activation.get()]
     }
 
-    pub(super) fn scheduled(&mut self, activation: Activation, input: &Arc<Value>, key: Option<&Arc<str>>) {
+    pub(super) fn scheduled(
+        &mut self,
+        activation: Activation,
+        input: &Arc<Value>,
+        key: Option<&Arc<str>>,
+        reuse: Option<Reuse>,
+    ) {
         let at = self.at;
         let step = self.step(activation);
         step.phase = Phase::Before;
         step.input = Some(Arc::clone(input));
         step.idempotency_key = key.cloned();
+        step.reuse = reuse;
         step.scheduled_at = Some(at);
         self.set(Timer::StepDeadline(activation));
         if !self.begin_hooks(activation, Stage::Before) {
@@ -32,8 +39,11 @@ impl<S: Sink> Fold<'_, S> {
         }
     }
 
-    /// Nothing stands before a step any more: it is called, or opens.
+    /// Nothing stands before a step any more: it is called, opens, or takes its result over.
     pub(in crate::machine) fn proceed(&mut self, activation: Activation) {
+        if self.take_over(activation) {
+            return;
+        }
         let is_leaf = self.plan.steps()[self.state.steps[activation.get()].step.get()].leaf.is_some();
         self.step(activation).phase = if is_leaf { Phase::Scheduled } else { Phase::Opening };
         if !self.call(activation) {
@@ -240,6 +250,9 @@ impl<S: Sink> Fold<'_, S> {
     pub(super) fn completed(&mut self, activation: Activation, output: Option<&Arc<Value>>) {
         let output = match output {
             Some(output) => Arc::clone(output),
+            None if self.step(activation).reuse == Some(Reuse::Reused) => {
+                self.step(activation).output.take().unwrap_or_default()
+            }
             None => Arc::new(crate::machine::decide::composite::default_output(self.plan, self.state, activation)),
         };
         self.end(activation, Phase::Completed);
@@ -329,7 +342,9 @@ impl<S: Sink> Fold<'_, S> {
         let before = std::mem::replace(&mut step.phase, phase);
         step.ended_at = Some(at);
         step.due_at = None;
-        self.note_end(activation);
+        if self.step(activation).reuse != Some(Reuse::Reused) {
+            self.note_end(activation);
+        }
         if before.is_in_flight() {
             self.state.in_flight -= 1;
             self.forfeit(activation);
