@@ -28,7 +28,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use orchestr8_schema::{
     Millis,
+    builder::ToolRef,
     id::{InvalidId, ToolName},
+    validate::CallSchemas,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -147,6 +149,31 @@ impl ToolSpec {
     #[must_use]
     pub fn output<T: JsonSchema>(self) -> Self {
         self.output_schema(schema_of::<T>())
+    }
+
+    /// Names the tool for a workflow that is built in Rust; the types are those that the tool is written with.
+    ///
+    /// ```
+    /// use orchestr8_agent_base::tool::ToolSpec;
+    /// use orchestr8_schema::builder::WorkflowBuilder;
+    ///
+    /// #[derive(schemars::JsonSchema)]
+    /// struct Square {
+    ///     side: f64,
+    /// }
+    ///
+    /// let area = ToolSpec::new("math.area", "Gives the area of a square")?.input::<Square>().output::<f64>();
+    /// let mut flow = WorkflowBuilder::new("area", "Area");
+    /// let side = flow.input::<f64>("side");
+    /// let area = flow.add("area", area.reference::<Square, f64>().call().with("side", &side));
+    /// flow.output("area", &area);
+    /// assert!(flow.build().is_ok());
+    /// # Ok::<(), orchestr8_schema::id::InvalidId>(())
+    /// ```
+    #[must_use]
+    pub fn reference<I, O>(&self) -> ToolRef<I, O> {
+        let (input, output) = (self.input_schema.clone(), self.output_schema.clone());
+        ToolRef::of(self.name.clone(), CallSchemas { input, output, config: None })
     }
 
     /// Declares that the tool changes nothing.

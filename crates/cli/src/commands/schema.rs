@@ -34,6 +34,10 @@ enum SchemaName {
     Workflow,
     /// Workflow test files
     Test,
+    /// Configuration files
+    Config,
+    /// Prompts of agents
+    Prompt,
     /// Events, as streams and journals show them
     Event,
     /// Error answers of the REST interface
@@ -46,6 +50,8 @@ pub(crate) fn schema(ui: Ui, args: &SchemaArgs) -> Result<Exit, Error> {
     let published = match args.name {
         SchemaName::Workflow => PublishedSchema::Workflow,
         SchemaName::Test => PublishedSchema::Test,
+        SchemaName::Config => PublishedSchema::Config,
+        SchemaName::Prompt => PublishedSchema::Prompt,
         SchemaName::Event => PublishedSchema::Event,
         SchemaName::Problem => PublishedSchema::Problem,
         SchemaName::Api => PublishedSchema::Api,

@@ -1,4 +1,4 @@
-//! Calls of agents.
+//! Calls of agents and tools.
 
 use std::{marker::PhantomData, time::Duration};
 
@@ -13,11 +13,12 @@ use super::{
 };
 use crate::{
     AgentId, Code,
-    id::InvalidId,
+    id::{InvalidId, ToolName},
     policy::RetryPolicy,
     validate::CallSchemas,
     workflow::{
-        self, AgentCall, AgentStep, Compensation, Hook, HookPoint, Input, StepKind, StructuredInput, VersionRange,
+        self, AgentCall, AgentStep, Compensation, Hook, HookPoint, Input, StepKind, StructuredInput, ToolCall,
+        ToolStep, VersionRange,
     },
 };
 
@@ -37,12 +38,7 @@ impl<I: JsonSchema, O: JsonSchema> AgentRef<I, O> {
     /// Names an agent, `@scope/name`. Another form is reported when the workflow is built.
     #[must_use]
     pub fn new(id: &str) -> Self {
-        let schemas = CallSchemas {
-            input: Some(SchemaGenerator::default().into_root_schema_for::<I>().to_value()),
-            output: Some(SchemaGenerator::default().into_root_schema_for::<O>().to_value()),
-            config: None,
-        };
-        Self::with_schemas(id.parse(), schemas)
+        Self::with_schemas(id.parse(), schemas_of::<I, O>())
     }
 }
 
@@ -81,30 +77,91 @@ impl<I, O> AgentRef<I, O> {
 
     /// Begins a step that calls the agent, with an empty input.
     pub fn call(&self) -> Draft<Call<I>, O> {
-        Draft::new(Call {
-            id: self.id.clone(),
-            version: self.version.clone(),
-            config: self.config.clone(),
-            schemas: self.schemas.clone(),
-            input: Given::object(),
-            of: PhantomData,
-        })
+        let (version, config) = (self.version.clone(), self.config.clone());
+        let callee = self.id.clone().map(|id| workflow::Call::Agent(AgentCall { id, version, config }));
+        Draft::new(Call::new(callee, &self.schemas))
     }
 }
 
-/// A call of an agent that takes an `I`.
+/// A tool by its name, with the Rust types of its arguments and of what it gives.
+///
+/// ```
+/// use orchestr8_schema::builder::{ToolRef, WorkflowBuilder};
+/// use schemars::JsonSchema;
+/// use serde::Serialize;
+///
+/// #[derive(Serialize, JsonSchema)] struct Get { url: String }
+/// #[derive(Serialize, JsonSchema)] struct Response { status: u16 }
+///
+/// let get = ToolRef::<Get, Response>::new("http.get");
+/// let mut flow = WorkflowBuilder::new("probe", "Probe");
+/// let probe = flow.add("probe", get.call().with("url", "https://example.org"));
+/// flow.output("status", probe.path("status"));
+/// assert_eq!(flow.build()?.workflow().steps[0].kind.key(), "tool");
+/// # Ok::<(), orchestr8_schema::InvalidWorkflow>(())
+/// ```
+#[derive(Debug)]
+pub struct ToolRef<I, O> {
+    name: Result<ToolName, InvalidId>,
+    schemas: CallSchemas,
+    of: PhantomData<fn(I) -> O>,
+}
+
+impl<I: JsonSchema, O: JsonSchema> ToolRef<I, O> {
+    /// Names a tool. Another form of name is reported when the workflow is built.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self { name: name.parse(), schemas: schemas_of::<I, O>(), of: PhantomData }
+    }
+}
+
+impl ToolRef<Value, Value> {
+    /// Names a tool of which no types are known.
+    #[must_use]
+    pub fn untyped(name: &str) -> Self {
+        Self { name: name.parse(), schemas: CallSchemas::default(), of: PhantomData }
+    }
+}
+
+impl<I, O> ToolRef<I, O> {
+    /// Names a tool whose schemas are known; the types are those of its own making.
+    #[must_use]
+    pub fn of(name: ToolName, schemas: CallSchemas) -> Self {
+        Self { name: Ok(name), schemas, of: PhantomData }
+    }
+
+    /// Begins a step that calls the tool, without arguments.
+    pub fn call(&self) -> Draft<Call<I>, O> {
+        let callee = self.name.clone().map(|name| workflow::Call::Tool(ToolCall { name }));
+        Draft::new(Call::new(callee, &self.schemas))
+    }
+}
+
+fn schemas_of<I: JsonSchema, O: JsonSchema>() -> CallSchemas {
+    CallSchemas {
+        input: Some(SchemaGenerator::default().into_root_schema_for::<I>().to_value()),
+        output: Some(SchemaGenerator::default().into_root_schema_for::<O>().to_value()),
+        config: None,
+    }
+}
+
+/// A call of an agent or a tool that takes an `I`.
 #[derive(Debug)]
 pub struct Call<I> {
-    id: Result<AgentId, InvalidId>,
-    version: VersionRange,
-    config: Option<Map<String, Value>>,
+    callee: Result<workflow::Call, InvalidId>,
     schemas: CallSchemas,
     input: Given,
     of: PhantomData<fn(I)>,
 }
 
+impl<I> Call<I> {
+    fn new(callee: Result<workflow::Call, InvalidId>, schemas: &CallSchemas) -> Self {
+        Self { callee, schemas: schemas.clone(), input: Given::object(), of: PhantomData }
+    }
+}
+
 impl<I, O> Draft<Call<I>, O> {
-    /// Gives the whole input: a value, a step, or an expression of the agent's input type, or a path or fields.
+    /// Gives the whole input, of a tool the arguments: a value, a step, or an expression of their type, or a path or fields.
     pub fn input(mut self, input: impl Provides<I>) -> Self {
         self.kind.input = input.into_template();
         self
@@ -124,7 +181,7 @@ impl<I, O> Draft<Call<I>, O> {
         })
     }
 
-    /// Limits one attempt; default what the workflow says, or the agent.
+    /// Limits one attempt; default what the workflow says, or the agent or tool.
     pub fn timeout(self, timeout: Duration) -> Self {
         self.policies(|policies| policies.timeout = Some(timeout.into()))
     }
@@ -138,7 +195,7 @@ impl<I, O> Draft<Call<I>, O> {
 }
 
 impl<K, O> Draft<K, O> {
-    /// Calls an agent at a point before or after the step; its input may read [`own`].
+    /// Calls an agent or a tool at a point before or after the step; its input may read [`own`].
     pub fn hook<J, P>(mut self, point: HookPoint, call: Draft<Call<J>, P>) -> Self {
         let (call, input) = self.other(call);
         if let Some(call) = call {
@@ -156,13 +213,13 @@ impl<K, O> Draft<K, O> {
 
     /// Takes in a call that is no step.
     fn other<J, P>(&mut self, other: Draft<Call<J>, P>) -> (Option<workflow::Call>, Value) {
-        let Call { id, version, config, schemas, input, .. } = other.kind;
+        let Call { callee, schemas, input, .. } = other.kind;
         self.common.reads.extend(input.reads);
         self.common.errors.extend(input.errors);
-        match id {
-            Ok(id) => {
-                self.common.agents.push((id.clone(), version.clone(), schemas));
-                (Some(workflow::Call::Agent(AgentCall { id, version, config })), input.value)
+        match callee {
+            Ok(callee) => {
+                self.common.callees.push((callee.clone(), schemas));
+                (Some(callee), input.value)
             }
             Err(error) => {
                 self.common.errors.push(error.to_string());
@@ -174,20 +231,27 @@ impl<K, O> Draft<K, O> {
 
 impl<I> Lower for Call<I> {
     fn into_kind(self, state: &mut State) -> (StepKind, Vec<Read>) {
-        let Self { id, version, config, schemas, input, .. } = self;
+        let Self { callee, schemas, input, .. } = self;
         let Given { value, reads, errors } = input;
         state.report_all(errors);
-        let id = id.unwrap_or_else(|error| {
+        let callee = callee.unwrap_or_else(|error| {
             state.report(Code::WrongForm, error.to_string());
-            "@invalid/agent".parse().expect("letters are well formed")
+            workflow::Call::Agent(AgentCall::new("@invalid/agent".parse().expect("letters are well formed")))
         });
-        state.agents.entry(id.clone()).or_default().push((version.clone(), schemas));
-        let input = match value {
-            Value::Object(map) => Input::Plain(map),
-            Value::String(whole) => Input::Structured(picked(whole)),
-            _ => Input::default(),
+        state.know(&callee, schemas);
+        let kind = match callee {
+            workflow::Call::Agent(agent) => {
+                let input = match value {
+                    Value::Object(map) => Input::Plain(map),
+                    Value::String(whole) => Input::Structured(picked(whole)),
+                    _ => Input::default(),
+                };
+                StepKind::Agent(AgentStep { agent, input })
+            }
+            // Of a tool, the arguments as a whole can be one expression.
+            workflow::Call::Tool(tool) => StepKind::Tool(ToolStep { name: tool.name, arguments: value }),
         };
-        (StepKind::Agent(AgentStep { agent: AgentCall { id, version, config }, input }), reads)
+        (kind, reads)
     }
 }
 

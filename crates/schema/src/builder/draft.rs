@@ -4,10 +4,10 @@ use std::{marker::PhantomData, time::Duration};
 
 use super::{Step, state::State, value::Read};
 use crate::{
-    AgentId, StepId,
+    StepId,
     policy::{OnError, StepPolicies},
     validate::CallSchemas,
-    workflow::{self, Compensation, Condition, StepHooks, StepKind, VersionRange},
+    workflow::{self, Compensation, Condition, StepHooks, StepKind},
 };
 
 /// A step that is being described, whose output will be an `O`.
@@ -30,7 +30,7 @@ pub(super) struct Common {
     pub(super) hooks: StepHooks,
     pub(super) reads: Vec<Read>,
     pub(super) errors: Vec<String>,
-    pub(super) agents: Vec<(AgentId, VersionRange, CallSchemas)>,
+    pub(super) callees: Vec<(workflow::Call, CallSchemas)>,
 }
 
 /// What a step does. The kinds are those of this module.
@@ -93,12 +93,12 @@ impl<K, O> Draft<K, O> {
 
 impl<K: Kind, O> Draft<K, O> {
     pub(super) fn into_step(self, id: StepId, state: &mut State) -> (workflow::Step, Vec<Read>, Vec<String>) {
-        let Common { name, condition, policies, on_error, fallback, compensate, hooks, mut reads, errors, agents } =
+        let Common { name, condition, policies, on_error, fallback, compensate, hooks, mut reads, errors, callees } =
             self.common;
         let (kind, read) = self.kind.into_kind(state);
         reads.extend(read);
-        for (id, version, schemas) in agents {
-            state.agents.entry(id).or_default().push((version, schemas));
+        for (callee, schemas) in callees {
+            state.know(&callee, schemas);
         }
         let mut step = workflow::Step::new(id, kind);
         step.name = name;

@@ -51,7 +51,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 pub use self::{
-    call::{AgentRef, Call, own},
+    call::{AgentRef, Call, ToolRef, own},
     draft::{Draft, Kind},
     group::{Branch, List, Loop, LoopOutput, MapBody, Parallel, branch, loop_until, map, parallel},
     pause::{Approval, SubWorkflow, Wait, approval, signal, sub_workflow, wait_for, wait_until},
@@ -63,7 +63,7 @@ use self::{
 };
 use crate::{
     AgentId, Code, InvalidWorkflow, StepId, ValidWorkflow, Workflow,
-    id::InvalidId,
+    id::{InvalidId, ToolName},
     policy::WorkflowPolicies,
     source::Options,
     validate::{AgentCatalog, CallSchemas, validate},
@@ -179,7 +179,7 @@ impl WorkflowBuilder {
         self.workflow.outputs.get_or_insert_default().insert(name.to_owned(), value);
     }
 
-    /// Validates the workflow. The agents that it calls are known by what their references say.
+    /// Validates the workflow. The agents and tools that it calls are known by what their references say.
     ///
     /// # Errors
     ///
@@ -205,7 +205,7 @@ impl WorkflowBuilder {
             workflow.inputs = Some(schema);
         }
         workflow.steps = steps;
-        let referred = Referred(state.agents);
+        let referred = Referred { agents: state.agents, tools: state.tools };
         let known = options.agents.is_none().then_some(&referred as &dyn AgentCatalog);
         let result = validate(workflow, &known.map_or(*options, |agents| options.agents(agents)));
         if state.errors.is_empty() {
@@ -263,12 +263,15 @@ impl Steps {
     }
 }
 
-/// The agents that references name.
-struct Referred(IndexMap<AgentId, Vec<(VersionRange, CallSchemas)>>);
+/// The agents and tools that references name.
+struct Referred {
+    agents: IndexMap<AgentId, Vec<(VersionRange, CallSchemas)>>,
+    tools: IndexMap<ToolName, CallSchemas>,
+}
 
 impl AgentCatalog for Referred {
     fn versions(&self, id: &AgentId) -> Option<Vec<[u64; 3]>> {
-        let ranges = self.0.get(id)?;
+        let ranges = self.agents.get(id)?;
         let version = |range: &VersionRange| match *range {
             VersionRange::Latest => [1, 0, 0],
             VersionRange::Exact(version) | VersionRange::Caret(version) | VersionRange::Tilde(version) => version,
@@ -277,10 +280,17 @@ impl AgentCatalog for Referred {
     }
 
     fn ids(&self) -> Vec<AgentId> {
-        self.0.keys().cloned().collect()
+        self.agents.keys().cloned().collect()
     }
 
     fn schemas(&self, id: &AgentId, version: &VersionRange) -> Option<CallSchemas> {
-        self.0.get(id)?.iter().find(|(range, _)| range == version).map(|(_, schemas)| schemas.clone())
+        self.agents.get(id)?.iter().find(|(range, _)| range == version).map(|(_, schemas)| schemas.clone())
+    }
+    fn tools(&self) -> Option<Vec<ToolName>> {
+        Some(self.tools.keys().cloned().collect())
+    }
+
+    fn tool_schemas(&self, name: &ToolName) -> Option<CallSchemas> {
+        self.tools.get(name).cloned()
     }
 }

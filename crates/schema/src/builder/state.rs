@@ -2,13 +2,19 @@
 
 use indexmap::IndexMap;
 
-use crate::{AgentId, Code, Diagnostic, validate::CallSchemas, workflow::VersionRange};
+use crate::{
+    AgentId, Code, Diagnostic,
+    id::ToolName,
+    validate::CallSchemas,
+    workflow::{Call, VersionRange},
+};
 
 /// What all lists of one workflow share.
 #[derive(Debug, Default)]
 pub struct State {
     pub(super) errors: Vec<Diagnostic>,
     pub(super) agents: IndexMap<AgentId, Vec<(VersionRange, CallSchemas)>>,
+    pub(super) tools: IndexMap<ToolName, CallSchemas>,
     /// How many scopes there have been.
     pub(super) scopes: u32,
     /// How many maps are open.
@@ -18,6 +24,16 @@ pub struct State {
 }
 
 impl State {
+    /// Notes what is called, and what its reference says of it.
+    pub(super) fn know(&mut self, callee: &Call, schemas: CallSchemas) {
+        match callee {
+            Call::Agent(agent) => {
+                self.agents.entry(agent.id.clone()).or_default().push((agent.version.clone(), schemas));
+            }
+            Call::Tool(tool) => drop(self.tools.insert(tool.name.clone(), schemas)),
+        }
+    }
+
     pub(super) fn report(&mut self, code: Code, message: impl Into<String>) {
         self.errors.push(Diagnostic::new(code, "", message));
     }

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use schemars::JsonSchema;
 use serde_json::Value;
 
-use crate::{Workflow, api, test_file::TestFile};
+use crate::{Workflow, api, config::Config, prompt::AgentPrompt, test_file::TestFile};
 
 /// A format whose schema is published, in `docs/schema/<name>.json` and by `orchestr8 schema <name>`.
 ///
@@ -13,7 +13,7 @@ use crate::{Workflow, api, test_file::TestFile};
 /// use orchestr8_schema::json_schema::PublishedSchema;
 ///
 /// let names: Vec<_> = PublishedSchema::ALL.iter().map(|schema| schema.name()).collect();
-/// assert_eq!(names, ["workflow", "test", "event", "problem", "api"]);
+/// assert_eq!(names, ["workflow", "test", "config", "prompt", "event", "problem", "api"]);
 /// assert_eq!(PublishedSchema::Problem.schema()["title"], "Problem");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,10 @@ pub enum PublishedSchema {
     Workflow,
     /// Workflow test files.
     Test,
+    /// The program's configuration.
+    Config,
+    /// JSON prompts.
+    Prompt,
     /// An event as streams, journals and exports show it.
     Event,
     /// An error answer of the REST interface.
@@ -33,7 +37,8 @@ pub enum PublishedSchema {
 
 impl PublishedSchema {
     /// Every published schema.
-    pub const ALL: [Self; 5] = [Self::Workflow, Self::Test, Self::Event, Self::Problem, Self::Api];
+    pub const ALL: [Self; 7] =
+        [Self::Workflow, Self::Test, Self::Config, Self::Prompt, Self::Event, Self::Problem, Self::Api];
 
     /// Returns the name that it is published under.
     #[must_use]
@@ -41,6 +46,8 @@ impl PublishedSchema {
         match self {
             Self::Workflow => "workflow",
             Self::Test => "test",
+            Self::Config => "config",
+            Self::Prompt => "prompt",
             Self::Event => "event",
             Self::Problem => "problem",
             Self::Api => "api",
@@ -52,7 +59,9 @@ impl PublishedSchema {
     pub fn schema(self) -> Value {
         match self {
             Self::Workflow => workflow_schema(),
-            Self::Test => test_file_schema(),
+            Self::Test => closed(schemars::schema_for!(TestFile).to_value()),
+            Self::Config => config_schema(),
+            Self::Prompt => closed(schemars::schema_for!(AgentPrompt).to_value()),
             Self::Event => schemars::schema_for!(api::Entry).to_value(),
             Self::Problem => schemars::schema_for!(api::Problem).to_value(),
             Self::Api => schemars::schema_for!(ApiBodies).to_value(),
@@ -105,9 +114,17 @@ pub fn workflow_schema() -> Value {
     schema
 }
 
-/// Returns the JSON Schema of test files, which accepts whatever [`TestFile::read`] accepts.
-fn test_file_schema() -> Value {
-    let mut schema = schemars::schema_for!(TestFile).to_value();
+/// A provider needs a kind, but a project may add models to one that the user has configured.
+fn config_schema() -> Value {
+    let mut schema = closed(schemars::schema_for!(Config).to_value());
+    if let Some(provider) = schema.pointer_mut("/$defs/Provider").and_then(Value::as_object_mut) {
+        provider.shift_remove("required");
+    }
+    schema
+}
+
+/// Makes the schema of a type that of its documents: it accepts what the reader accepts, and refuses unknown keys.
+fn closed(mut schema: Value) -> Value {
     accept_null(&mut schema);
     close(&mut schema);
     if let Some(properties) = schema.pointer_mut("/properties").and_then(Value::as_object_mut) {
@@ -172,8 +189,7 @@ fn close(schema: &mut Value) {
     match schema {
         Value::Array(items) => items.iter_mut().for_each(close),
         Value::Object(map) => {
-            let is_open = map.get("additionalProperties").is_some_and(Value::is_boolean);
-            if map.contains_key("properties") && !is_open {
+            if map.contains_key("properties") && !map.contains_key("additionalProperties") {
                 map.insert("additionalProperties".to_owned(), Value::Bool(false));
             }
             if map.get("additionalProperties").is_some_and(|rest| !matches!(rest, Value::Bool(true))) {

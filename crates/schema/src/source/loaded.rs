@@ -9,7 +9,13 @@ use super::{
     position::{self, LineIndex, Tree},
     read,
 };
-use crate::{Diagnostic, InvalidDocument, Span, problem::Problems, test_file::TestFile};
+use crate::{
+    Diagnostic, InvalidDocument, Span,
+    config::{Config, ConfigLayer},
+    problem::Problems,
+    prompt::AgentPrompt,
+    test_file::TestFile,
+};
 
 /// A document that has been read, and where everything in it stands.
 #[derive(Clone, Debug)]
@@ -65,6 +71,21 @@ impl Places {
 pub(crate) fn read_test_file(text: &[u8], options: &Options<'_>) -> Result<Loaded<TestFile>, InvalidDocument> {
     // A key that nobody reads is a check that nobody makes.
     load(text, &Options { strict: true, ..*options }, "test files must", read::test_file)
+}
+
+/// Reads a configuration file.
+pub(crate) fn read_config(text: &[u8], options: &Options<'_>) -> Result<Loaded<ConfigLayer>, InvalidDocument> {
+    load(text, options, "configuration must", read::config_layer)
+}
+
+/// Returns what settings that have been read say, defaults filled in.
+pub(crate) fn config_of(settings: &Value, problems: &mut Problems) -> Config {
+    read::config(settings, problems)
+}
+
+/// Reads a prompt.
+pub(crate) fn read_prompt(text: &[u8], options: &Options<'_>) -> Result<Loaded<AgentPrompt>, InvalidDocument> {
+    load(text, options, "prompts must", |document, problems| read::prompt(document, options.strict, problems))
 }
 
 fn load<T>(

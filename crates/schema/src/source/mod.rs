@@ -33,7 +33,11 @@ use serde_json::Value;
 
 pub use self::loaded::{Loaded, Places};
 use self::position::{LineIndex, Tree};
-pub(crate) use self::{loaded::read_test_file, position::without_text, read::Broken};
+pub(crate) use self::{
+    loaded::{config_of, read_config, read_prompt, read_test_file},
+    position::without_text,
+    read::Broken,
+};
 use crate::{
     Code, Diagnostic, InvalidWorkflow, ValidWorkflow, Workflow,
     problem::{Problems, quote},

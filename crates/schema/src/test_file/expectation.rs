@@ -4,10 +4,11 @@ use indexmap::IndexMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
 
-use super::{EventPattern, MockTarget, StepPattern, given::merged};
+use super::{EventPattern, MockTarget, StepPattern};
 use crate::{
     Code, ErrorKind, Millis, StepId,
     api::{Compensation, ExecutionStatus},
+    merge::merged,
 };
 
 /// What is checked; only what is written.

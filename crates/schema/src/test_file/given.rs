@@ -4,7 +4,11 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde_json::{Map, Value};
 
-use crate::{Timestamp, policy::Budget};
+use crate::{
+    Timestamp,
+    merge::{merged, merged_maps},
+    policy::Budget,
+};
 
 /// What an execution under test is given; what is absent comes from the file's `defaults`, objects merged deeply.
 #[derive(Clone, Debug, Default, PartialEq, JsonSchema)]
@@ -65,23 +69,4 @@ impl Given {
             config: merged_maps(&self.config, &fallback.config),
         }
     }
-}
-
-/// Merges objects deeply; of everything else the first one stays.
-///
-/// It recurses as deep as a document may be nested.
-pub(super) fn merged(ours: &Value, theirs: &Value) -> Value {
-    match (ours, theirs) {
-        (Value::Object(ours), Value::Object(theirs)) => Value::Object(merged_maps(ours, theirs)),
-        _ => ours.clone(),
-    }
-}
-
-fn merged_maps(ours: &Map<String, Value>, theirs: &Map<String, Value>) -> Map<String, Value> {
-    let mut result = theirs.clone();
-    for (name, value) in ours {
-        let value = theirs.get(name).map_or_else(|| value.clone(), |other| merged(value, other));
-        result.insert(name.clone(), value);
-    }
-    result
 }

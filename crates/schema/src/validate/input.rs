@@ -60,7 +60,7 @@ impl Compiler<'_> {
 }
 
 /// Compiles a JSON Schema, and reports why it cannot be.
-pub(super) fn compile_schema(schema: &Value, at: &At<'_>, problems: &mut Problems) -> Option<JsonValidator> {
+pub(crate) fn compile_schema(schema: &Value, at: &At<'_>, problems: &mut Problems) -> Option<JsonValidator> {
     match JsonValidator::compile(schema) {
         Ok(validator) => Some(validator),
         Err(error) => {

@@ -41,6 +41,7 @@ pub use self::{
 pub(crate) use self::{
     children::Family,
     condition::{report_jmespath, step_chains},
+    input::compile_schema,
 };
 use self::{
     graph::{Edges, Graph, Order},

@@ -4,10 +4,12 @@
 //! marked as broken, so that later stages leave it alone and still know that it is there.
 
 mod composite;
+mod config;
 mod hooks;
 mod leaf;
 mod pause;
 mod policies;
+mod prompt;
 mod step;
 mod test_file;
 mod workflow;
@@ -17,7 +19,12 @@ use std::str::FromStr;
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 
-pub(super) use self::{test_file::test_file, workflow::workflow};
+pub(super) use self::{
+    config::{config, config_layer},
+    prompt::prompt,
+    test_file::test_file,
+    workflow::workflow,
+};
 use crate::{
     Code, Millis, Workflow,
     problem::{At, Problem, Problems, escape, quote},
@@ -330,6 +337,41 @@ impl Reader<'_> {
     fn ignored(&mut self, object: &Object<'_>, name: &str, help: &str) {
         if let Some(field) = object.get(name) {
             self.problems.report(Code::Ignored, field.at, format!("`{name}` has no effect")).on_key().help(help);
+        }
+    }
+
+    /// Reads a list that needs an element.
+    fn filled<T>(
+        &mut self,
+        field: Field<'_>,
+        why: &str,
+        mut read: impl FnMut(&mut Self, Field<'_>) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let list = self.list(Some(field))?;
+        if list.value.as_array().is_some_and(Vec::is_empty) {
+            self.problems.report(Code::Empty, list.at, why);
+            return None;
+        }
+        Some(list.items().filter_map(|item| read(self, item)).collect())
+    }
+
+    /// Returns the one of several keys that is given.
+    fn one_of<'k>(&mut self, object: &Object<'_>, keys: &[&'k str], what: &str) -> Option<&'k str> {
+        let mut given = keys.iter().filter(|key| object.map.contains_key(**key));
+        let list = || keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
+        match (given.next(), given.next()) {
+            (Some(key), None) => Some(key),
+            (None, _) => {
+                self.problems
+                    .report(Code::Missing, object.at, format!("{what} has none of {}", list()))
+                    .help("give one");
+                None
+            }
+            (Some(first), Some(second)) => {
+                let message = format!("{what} has both `{first}` and `{second}`");
+                self.problems.report(Code::WrongForm, object.at.key(second), message).on_key().help("keep one");
+                None
+            }
         }
     }
 

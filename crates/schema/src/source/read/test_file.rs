@@ -435,21 +435,6 @@ impl Reader<'_> {
         Some(text.to_owned())
     }
 
-    /// Reads a list that needs an element.
-    fn filled<T>(
-        &mut self,
-        field: Field<'_>,
-        why: &str,
-        mut read: impl FnMut(&mut Self, Field<'_>) -> Option<T>,
-    ) -> Option<Vec<T>> {
-        let list = self.list(Some(field))?;
-        if list.value.as_array().is_some_and(Vec::is_empty) {
-            self.problems.report(Code::Empty, list.at, why);
-            return None;
-        }
-        Some(list.items().filter_map(|item| read(self, item)).collect())
-    }
-
     /// Reads a list that needs an element and whose elements have names of their own.
     fn named_list<T>(
         &mut self,
@@ -470,26 +455,6 @@ impl Reader<'_> {
             self.problems.report(Code::WrongForm, field.at.index(index).key("name"), message).help("rename one");
         }
         Some(items)
-    }
-
-    /// Returns the one of several keys that is given.
-    fn one_of<'k>(&mut self, object: &Object<'_>, keys: &[&'k str], what: &str) -> Option<&'k str> {
-        let mut given = keys.iter().filter(|key| object.map.contains_key(**key));
-        let list = || keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
-        match (given.next(), given.next()) {
-            (Some(key), None) => Some(key),
-            (None, _) => {
-                self.problems
-                    .report(Code::Missing, object.at, format!("{what} has none of {}", list()))
-                    .help("give one");
-                None
-            }
-            (Some(first), Some(second)) => {
-                let message = format!("{what} has both `{first}` and `{second}`");
-                self.problems.report(Code::WrongForm, object.at.key(second), message).on_key().help("keep one");
-                None
-            }
-        }
     }
 
     /// Reads what can only be true.
