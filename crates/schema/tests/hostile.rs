@@ -157,6 +157,54 @@ fn scopes_in_scopes_end_before_the_stack_does() {
     std::thread::Builder::new().stack_size(2 << 20).spawn(check).unwrap().join().unwrap();
 }
 
+#[test]
+fn bombs_and_towers_are_refused_before_anything_grows() {
+    const DEEP: usize = 10_000;
+    let check = || {
+        let billion = |open: &str, between: &str, close: &str| {
+            let layer = |level: usize| {
+                let parts: Vec<_> = (0..9).map(|part| format!("{part}{between}*a{}", level - 1)).collect();
+                let parts: Vec<_> = parts.iter().map(|part| if open == "[" { &part[2..] } else { part }).collect();
+                format!("a{level}: &a{level} {open}{}{close}\n", parts.join(", "))
+            };
+            format!("a0: &a0 lol\n{}", (1..30).map(layer).collect::<String>())
+        };
+        let table = [
+            ("lists of aliases", billion("[", "  ", "]"), "O8005"),
+            ("objects of aliases", billion("{", ": ", "}"), "O8005"),
+            (
+                "aliases of a tower",
+                format!("a: &a {}1{}\nb: {}*a{}\n", "[".repeat(60), "]".repeat(60), "[".repeat(10), "]".repeat(10)),
+                "O8004",
+            ),
+            ("an anchor on each level", (0..DEEP).map(|level| format!("&a{level} [")).collect(), "O8004"),
+            ("lists in JSON", format!("{}{}", "[".repeat(DEEP), "]".repeat(DEEP)), "O8004"),
+            ("lists without end", "[".repeat(DEEP), "O8004"),
+            ("objects in JSON", format!("{}1{}", "{\"a\":".repeat(DEEP), "}".repeat(DEEP)), "O8004"),
+            ("objects and lists", format!("{}1{}", "{\"a\":[".repeat(DEEP), "]}".repeat(DEEP)), "O8004"),
+            ("flow in YAML", format!("a: {}{}", "[".repeat(DEEP), "]".repeat(DEEP)), "O8004"),
+            ("objects in YAML", format!("a: {}1{}", "{b: ".repeat(DEEP), "}".repeat(DEEP)), "O8004"),
+            ("a staircase of dashes", format!("{}1", "- ".repeat(DEEP)), "O8004"),
+            ("a staircase of keys", (0..200).map(|level| format!("{}a:\n", " ".repeat(level))).collect(), "O8004"),
+            ("questions", "? ".repeat(DEEP), "O8"),
+            ("a megabyte of text in YAML", yaml(&format!("    name: {}\n", "x".repeat(1 << 20))), "O8103"),
+            ("a megabyte of text in quotes", yaml(&format!("    name: \"{}\"\n", "\\u0041".repeat(1 << 18))), "O8103"),
+            ("a megabyte as a key", yaml(&format!("    {}: 1\n", "x".repeat(1 << 20))), "O8"),
+            ("a megabyte in one block", yaml(&format!("    name: |\n{}", "      x\n".repeat(1 << 17))), "O8103"),
+            ("a megabyte of commas", ",".repeat(1 << 20), "O8001"),
+            ("a megabyte of digits", json_text(&format!(",\"input\":{{\"n\":{}}}", "9".repeat(1 << 20))), "O8"),
+        ];
+        let wrong: Vec<_> = table
+            .iter()
+            .map(|(name, text, expected)| (name, first(text), expected))
+            .filter(|(_, found, expected)| !found.starts_with(**expected))
+            .collect();
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    };
+    // A small stack shows what recurses.
+    std::thread::Builder::new().stack_size(1 << 20).spawn(check).unwrap().join().unwrap();
+}
+
 /// What is put into documents: texts that mean something to one parser or another, and values at the ends of their types.
 const PIECES: &[&str] = &[
     "${",
