@@ -11,6 +11,7 @@ mod inspect;
 mod interrupt;
 mod lsp;
 mod mistakes;
+mod plans;
 #[cfg(feature = "server")]
 mod remote;
 mod run;
