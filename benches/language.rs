@@ -108,14 +108,47 @@ fn read(criterion: &mut Criterion) {
                 bencher.iter(|| load(black_box(text), &options).expect("valid"));
             });
         }
-        // JSON is YAML, too, so the same text shows what positions cost.
-        let text = shape(1_000).to_string();
-        group.throughput(Throughput::Elements(1_000));
-        group.bench_with_input(BenchmarkId::new("yaml", 1_000), &text, |bencher, text| {
-            let options = Options::new().format(Format::Yaml);
-            bencher.iter(|| load(black_box(text), &options).expect("valid"));
-        });
+        for size in SIZES {
+            let mut text = String::new();
+            write_yaml(&shape(size), 0, &mut text);
+            group.throughput(Throughput::Elements(size as u64));
+            group.bench_with_input(BenchmarkId::new("yaml", size), &text, |bencher, text| {
+                let options = Options::new().format(Format::Yaml);
+                bencher.iter(|| load(black_box(text), &options).expect("valid"));
+            });
+        }
         group.finish();
+    }
+}
+
+/// Writes block style, as people do: a line to each key, and quotes only where they are needed.
+fn write_yaml(value: &Value, indent: usize, text: &mut String) {
+    let is_block = |value: &Value| match value {
+        Value::Object(map) => !map.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        _ => false,
+    };
+    match value {
+        Value::Object(map) if !map.is_empty() => {
+            for (position, (key, value)) in map.iter().enumerate() {
+                let before = if position == 0 { 0 } else { indent };
+                text.push_str(&format!("{}{key}:", " ".repeat(before)));
+                text.push_str(&if is_block(value) { format!("\n{}", " ".repeat(indent + 2)) } else { " ".to_owned() });
+                write_yaml(value, indent + 2, text);
+            }
+        }
+        Value::Array(items) if !items.is_empty() => {
+            for (position, item) in items.iter().enumerate() {
+                let before = if position == 0 { 0 } else { indent };
+                text.push_str(&format!("{}- ", " ".repeat(before)));
+                write_yaml(item, indent + 2, text);
+            }
+        }
+        Value::String(plain) if plain.starts_with(|first: char| first.is_ascii_alphabetic() || first == '$') => {
+            text.push_str(plain);
+            text.push('\n');
+        }
+        other => text.push_str(&format!("{other}\n")),
     }
 }
 
