@@ -25,7 +25,8 @@ pub fn draw(graph: &Graph) -> String {
 }
 
 fn scope(out: &mut String, names: &Names<'_>, scope: &Scope, depth: usize) {
-    for node in &scope.nodes {
+    let joined = joined(scope);
+    for (node, is_joined) in scope.nodes.iter().zip(joined) {
         if node.is_group() {
             line(out, depth, format_args!("subgraph {}[\"{}\"]", names.of(node), label(node)));
             for (place, inner) in node.scopes.iter().enumerate() {
@@ -39,18 +40,20 @@ fn scope(out: &mut String, names: &Names<'_>, scope: &Scope, depth: usize) {
                 }
             }
             line(out, depth, format_args!("end"));
-        } else if node.kind != "agent" || node.status.is_some() || !is_joined(scope, node) || names.of(node) != node.id
-        {
+        } else if node.kind != "agent" || node.status.is_some() || !is_joined || names.of(node) != node.id {
             line(out, depth, format_args!("{}[\"{}\"]", names.of(node), label(node)));
         }
     }
 }
 
-/// Whether some edge mentions the step, so that it needs no line of its own.
-fn is_joined(scope: &Scope, node: &Node) -> bool {
-    // A workflow's own steps only: elsewhere a line says which subgraph a step belongs to.
-    let place = scope.nodes.iter().position(|other| std::ptr::eq(other, node));
-    node.path == node.id && scope.edges.iter().any(|edge| Some(edge.from) == place || Some(edge.to) == place)
+/// Returns of each step whether some edge mentions it, so that it needs no line of its own.
+fn joined(scope: &Scope) -> Vec<bool> {
+    let mut joined = vec![false; scope.nodes.len()];
+    for place in scope.edges.iter().flat_map(|edge| [edge.from, edge.to]) {
+        // A workflow's own steps only: elsewhere a line says which subgraph a step belongs to.
+        joined[place] = scope.nodes[place].path == scope.nodes[place].id;
+    }
+    joined
 }
 
 fn edges(out: &mut String, names: &Names<'_>, scope: &Scope) {
