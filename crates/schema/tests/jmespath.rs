@@ -184,7 +184,7 @@ const FUNCTIONS: [&str; 26] = [
 ];
 
 /// Those of the functions that no expression calls first.
-fn untried<'t>(texts: impl Iterator<Item = &'t str> + Clone) -> Vec<&'static str> {
+fn untried<'t>(texts: &(impl Iterator<Item = &'t str> + Clone)) -> Vec<&'static str> {
     let is_tried = |name: &&str| texts.clone().any(|text| text.starts_with(&format!("{name}(")));
     FUNCTIONS.into_iter().filter(|name| !is_tried(name)).collect()
 }
@@ -258,7 +258,7 @@ fn every_function() {
         ("length(keys(@)) > `5`", json!(true)),
         ("sort_by(people, &length(name))[*].name", json!(["Ada", "Grace", "Linus"])),
     ];
-    assert_eq!(untried(table.iter().map(|(text, _)| *text)), [""; 0]);
+    assert_eq!(untried(&table.iter().map(|(text, _)| *text)), [""; 0]);
     all_hold(&table);
 }
 
@@ -302,7 +302,7 @@ fn wrong_arguments_are_errors_when_they_are_evaluated() {
         "type()",
         "digits[::0]",
     ];
-    assert_eq!(untried(texts.iter().copied()), [""; 0]);
+    assert_eq!(untried(&texts.iter().copied()), [""; 0]);
     let accepted: Vec<_> = texts
         .into_iter()
         .filter(|text| JmesPath::compile(text).is_ok_and(|path| path.evaluate(&data).is_ok()))
