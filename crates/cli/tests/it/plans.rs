@@ -43,7 +43,7 @@ fn description(workflow: &ValidWorkflow, registry: &AgentRegistry) -> Result<Str
 
 /// More with `PROPTEST_CASES`.
 fn config() -> ProptestConfig {
-    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { ProptestConfig::default().cases } else { 60 };
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { ProptestConfig::default().cases } else { 20 };
     ProptestConfig { failure_persistence: None, cases, ..ProptestConfig::default() }
 }
 
