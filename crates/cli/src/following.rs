@@ -6,7 +6,7 @@ use orchestr8_core::{
     Cancellation, ExecutionHandle, Outcome, execution::CancelError, journal::Renderer, store::StoreError,
 };
 use orchestr8_schema::{
-    ValidWorkflow,
+    Millis, ValidWorkflow,
     api::{Execution, ExecutionStatus},
 };
 
@@ -18,8 +18,6 @@ use crate::{
     wording::{count, duration, visible},
 };
 
-/// How long running attempts may take to end after the first Ctrl-C.
-const GRACE: Duration = Duration::from_secs(5);
 /// How often a terminal is redrawn.
 const FRAME: Duration = Duration::from_millis(100);
 
@@ -114,15 +112,17 @@ async fn follow(
 
 /// Does what a signal asks for.
 async fn interrupt(ui: Ui, execution: &ExecutionHandle, urgency: Urgency) -> Result<Followed, Error> {
-    let (grace, said) = match urgency {
+    let cancellation = Cancellation::new("interrupted by a signal");
+    let (cancellation, said) = match urgency {
         Urgency::Graceful => {
-            let id = execution.id().short();
-            (GRACE, format!("Cancelling {id} (grace {}s); again to force", GRACE.as_secs()))
+            let (id, grace) = (execution.id().short(), Millis::from(execution.plan().limits().grace_period));
+            (cancellation, format!("Cancelling {id} (grace {grace}); again to force"))
         }
-        Urgency::Forced => (Duration::ZERO, "Forcing the end; again to leave at once".to_owned()),
+        Urgency::Forced => {
+            (cancellation.grace_period(Duration::ZERO), "Forcing the end; again to leave at once".to_owned())
+        }
         Urgency::Immediate => return Ok(Followed::Left),
     };
-    let cancellation = Cancellation::new("interrupted by a signal").grace_period(grace);
     match execution.cancel(cancellation).await {
         Ok(()) => ui.say(&said),
         // It is ending anyway, in time.
