@@ -69,6 +69,13 @@ pub fn step(plan: &Plan, state: &mut State, event: &Event, out: &mut Commands) {
         }
         return;
     }
+    proceed(plan, state, event, out);
+}
+
+/// Goes on with an event that fits: the first half of [`step`] is done. For a [`Command::Record`] that goes back to the state which it was
+/// decided from, and so fits.
+pub(crate) fn proceed(plan: &Plan, state: &mut State, event: &Event, out: &mut Commands) {
+    debug_assert_eq!(accept::accept(plan, state, &event.body), Ok(()), "what is decided fits");
     fold::apply(plan, state, event, out);
     if let Some(body) = decide::decide(plan, state) {
         out.push(Command::Record(Event { at: event.at, body }));

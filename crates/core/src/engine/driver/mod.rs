@@ -321,7 +321,6 @@ impl Driver {
 
     /// Hands all that has happened to the machine. Ready once there is a batch to store or somebody to answer.
     fn gather(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.shared.mailbox().register(cx);
         self.take_requests();
         loop {
             self.begin_calls();
@@ -334,7 +333,10 @@ impl Driver {
             }
         }
         if self.is_idle() {
-            // Timers are armed late: an agent that answers at once needs none.
+            // Timers are armed late, and mail is waited for late: an agent that answers at once needs neither.
+            self.shared.mailbox().register(cx);
+            self.take_requests();
+            self.give_slots();
             self.take_timers(cx);
         }
         if self.is_idle() { Poll::Pending } else { Poll::Ready(()) }
@@ -391,26 +393,21 @@ impl Driver {
     fn feed(&mut self, body: EventBody) -> Result<(), Refusal> {
         let at = *self.at.get_or_insert_with(|| self.timeline.now());
         let mut event = Event { at, body };
-        loop {
-            let before = self.commands.len();
-            machine::step(&self.program.plan, &mut self.state, &event, &mut self.commands);
-            if let Some(Command::Refuse(refusal)) = self.commands.get(before) {
-                let refusal = refusal.clone();
-                self.commands.truncate(before);
-                if self.batch.is_empty() {
-                    self.at = None;
-                }
-                return Err(refusal);
+        let before = self.commands.len();
+        machine::step(&self.program.plan, &mut self.state, &event, &mut self.commands);
+        if let Some(Command::Refuse(refusal)) = self.commands.get(before) {
+            let refusal = refusal.clone();
+            self.commands.truncate(before);
+            if self.batch.is_empty() {
+                self.at = None;
             }
-            self.batch.push(event);
-            match self.commands.pop() {
-                Some(Command::Record(next)) => event = next,
-                Some(other) => {
-                    self.commands.push(other);
-                    return Ok(());
-                }
-                None => return Ok(()),
-            }
+            return Err(refusal);
         }
+        while let Some(Command::Record(next)) = self.commands.pop_if(|last| matches!(last, Command::Record(_))) {
+            self.batch.push(std::mem::replace(&mut event, next));
+            machine::proceed(&self.program.plan, &mut self.state, &event, &mut self.commands);
+        }
+        self.batch.push(event);
+        Ok(())
     }
 }
