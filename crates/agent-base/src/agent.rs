@@ -1,5 +1,10 @@
 //! The contract that everything an engine calls fulfils.
 
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
 use async_trait::async_trait;
 use orchestr8_schema::usage::Estimate;
 use serde_json::{Map, Value};
@@ -55,9 +60,20 @@ pub trait Agent: Send + Sync + 'static {
     /// # Errors
     ///
     /// Whatever is wrong, usually of kind VALIDATION; it is not tried again unless its kind says so.
-    async fn validate(&self, input: &Value, cx: &AgentContext) -> Result<(), AgentError> {
+    // Written out as `async_trait` would, but for a future that takes no memory: most agents have nothing to say here.
+    fn validate<'agent, 'input, 'cx, 'future>(
+        &'agent self,
+        input: &'input Value,
+        cx: &'cx AgentContext,
+    ) -> Pin<Box<dyn Future<Output = Result<(), AgentError>> + Send + 'future>>
+    where
+        'agent: 'future,
+        'input: 'future,
+        'cx: 'future,
+        Self: 'future,
+    {
         let _ = (input, cx);
-        Ok(())
+        Box::pin(AcceptsEverything)
     }
 
     /// Does the work of one attempt.
@@ -86,6 +102,17 @@ pub trait Agent: Send + Sync + 'static {
     /// The default is the text `target` of the input, else the host of a text `url`, else nothing.
     fn target(&self, input: &Value) -> Option<String> {
         default_target(input)
+    }
+}
+
+/// What [`Agent::validate`] answers by default. Without a size, so that a box of it is no allocation.
+struct AcceptsEverything;
+
+impl Future for AcceptsEverything {
+    type Output = Result<(), AgentError>;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(Ok(()))
     }
 }
 

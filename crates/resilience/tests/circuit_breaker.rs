@@ -177,6 +177,36 @@ async fn a_dropped_probe_gives_its_permit_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_admission_lets_the_first_attempt_through_whatever_has_happened_since_and_no_other() {
+    let circuit = Circuit::new("key");
+    let (service, calls) = scripted(&[Answer::RETRYABLE, Answer::Success]);
+    let admitted = circuit.admit_if_closed().expect("closed");
+    CircuitBreakerLayer::new(circuit.clone(), policy(1)).layer(service.clone()).oneshot(()).await.unwrap_err();
+    assert!(circuit.admit_if_closed().is_none(), "open");
+
+    let mut late = CircuitBreakerLayer::new(circuit.clone(), policy(1)).admitted(Some(admitted)).layer(service);
+    late.ready().await.unwrap().call(()).await.unwrap();
+    late.ready().await.unwrap().call(()).await.unwrap_err();
+
+    assert_eq!(calls.borrow().len(), 2);
+    assert!(circuit.rejection().is_some(), "the success of an attempt from before the opening says nothing");
+    circuit.succeeded(admitted);
+    assert!(circuit.rejection().is_some(), "reported or not");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_success_of_an_admitted_attempt_ends_a_row_of_failures() {
+    let circuit = Circuit::new("key");
+    let (service, _) = scripted(&[Answer::RETRYABLE]);
+    CircuitBreakerLayer::new(circuit.clone(), policy(2)).layer(service).oneshot(()).await.unwrap_err();
+    assert_eq!(circuit.state(), CircuitState::Closed { failures: 1 });
+
+    circuit.succeeded(circuit.admit_if_closed().expect("closed"));
+
+    assert_eq!(circuit.state(), CircuitState::Closed { failures: 0 });
+}
+
+#[tokio::test(start_paused = true)]
 async fn changes_probes_and_rejections_are_observed() {
     let log = Log::default();
     let circuit = Circuit::new("key");

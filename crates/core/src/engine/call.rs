@@ -241,6 +241,11 @@ impl CallState {
         self.wants_start.set(true);
     }
 
+    /// Whether the attempt's beginning is stored, and it has not yet begun in the layers.
+    pub(super) fn may_start(&self) -> bool {
+        self.start_granted.get()
+    }
+
     pub(super) fn take_start(&self) -> bool {
         self.start_granted.take()
     }

@@ -16,11 +16,13 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::Either;
 use orchestr8_agent_base::{AgentError, Callee, service};
 use orchestr8_resilience::{
     Backoff, Bucket, BucketRegistry, BulkheadLayer, BulkheadPolicy, Circuit, CircuitBreakerLayer, CircuitBreakerPolicy,
-    CircuitRegistry, Compartment, CompartmentRegistry, Counts, CountsRegistry, InvalidPolicy, Jitter, RateLimitLayer,
-    RateLimitPolicy, RetryLayer, RetryPolicy, Stack, TimeoutLayer, rate_limit::Rates,
+    CircuitRegistry, Compartment, CompartmentRegistry, Counts, CountsRegistry, InvalidPolicy, Jitter, Observer,
+    RateLimitLayer, RateLimitPolicy, RetryLayer, RetryPolicy, Stack, TimeoutLayer, circuit_breaker::Admitted,
+    rate_limit::Rates,
 };
 use orchestr8_schema::{
     ErrorKind,
@@ -30,15 +32,22 @@ use orchestr8_schema::{
 use pin_project_lite::pin_project;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
-use tower_layer::{Layer, layer_fn};
+use tower_layer::Layer;
 use tower_service::Service;
 use tracing::Instrument;
 
 use super::{Program, call::CallState};
 use crate::plan::{self, CircuitPolicy, Leaf, LeafPolicy, SharedKey};
 
-/// A call as the driver polls it: all attempts, layers included.
+/// A call as the driver polls it: all attempts, layers included; or its first attempt, before there are layers.
 pub(super) type CallFuture = Pin<Box<dyn Future<Output = Result<Value, AgentError>> + Send>>;
+
+/// The first attempt of a call, which was begun before there were layers around it.
+pub(super) struct Begun {
+    pub(super) attempt: CallFuture,
+    /// What the call's circuit said to it.
+    pub(super) admitted: Option<Admitted>,
+}
 
 /// The layers around one leaf step, prepared once for all its calls.
 #[derive(Debug)]
@@ -202,6 +211,14 @@ impl LeafStack {
         Places { circuit, queues: Some(Box::new(queues)), counts }
     }
 
+    /// Takes the report that a call succeeded which never had layers around it.
+    pub(super) fn succeeded(&self, places: &Places, admitted: Option<Admitted>) {
+        if let Some((circuit, admitted)) = places.circuit.as_ref().zip(admitted) {
+            circuit.succeeded(admitted);
+        }
+        Observer::<AgentError>::succeeded(places.counts.as_ref().unwrap_or(&self.counts), 1);
+    }
+
     /// Asks the agent what a call with this input depends on.
     fn target(&self, input: &Value) -> Option<String> {
         // An agent that panics here will do so again when it is called, where it is caught and told.
@@ -215,7 +232,18 @@ pub(super) fn estimate(callee: &Callee, input: &Value, config: &Map<String, Valu
     catch_unwind(AssertUnwindSafe(|| callee.estimate(input, config))).unwrap_or_default()
 }
 
-/// Puts the layers of this number around one call. Nothing happens before the future is polled.
+/// Makes the first attempt of a call, without layers.
+pub(super) fn begin(program: Arc<Program>, stack: u32, state: Arc<CallState>) -> CallFuture {
+    Box::pin(async move {
+        match program.stack(stack) {
+            Some(leaf) => attempt(&state, leaf, None).await,
+            None => Err(nothing_called()),
+        }
+    })
+}
+
+/// Puts the layers of this number around one call, whose first attempt may have begun. Nothing happens before the future is
+/// polled.
 ///
 /// The layers borrow from the future that they live in, so they share nothing that would have to be counted.
 pub(super) fn call(
@@ -224,16 +252,18 @@ pub(super) fn call(
     state: Arc<CallState>,
     places: Places,
     limits: CallLimits,
+    begun: Option<Begun>,
 ) -> CallFuture {
     Box::pin(async move {
         let Some(leaf) = program.stack(stack) else {
-            return Err(AgentError::internal("the step calls nothing"));
+            return Err(nothing_called());
         };
+        let (mut begun, admitted) = begun.map_or((None, None), |begun| (Some(begun.attempt), begun.admitted));
         let (state, circuit) = (&*state, places.circuit.as_ref());
         let observer = (state, places.counts.as_ref().unwrap_or(&leaf.counts));
-        let breaker = circuit
-            .zip(leaf.circuit.as_ref())
-            .map(|(circuit, known)| CircuitBreakerLayer::new(circuit, known.policy).observer(observer));
+        let breaker = circuit.zip(leaf.circuit.as_ref()).map(|(circuit, known)| {
+            CircuitBreakerLayer::new(circuit, known.policy).admitted(admitted).observer(observer)
+        });
         let retry = RetryLayer::new(leaf.retry, limits.seed)
             .tries_used(limits.tries_used)
             .not_before(limits.not_before)
@@ -241,16 +271,19 @@ pub(super) fn call(
             .observer(observer);
         let stack = Stack::new()
             .retry(retry)
-            .slot(layer_fn(|inner| Slot { inner, state, circuit }))
+            .slot(SlotLayer { state, circuit })
             .circuit_breaker(breaker)
-            .announce(layer_fn(|inner| Announce { inner, state }))
+            .announce(AnnounceLayer { state })
             .timeout(TimeoutLayer::new(leaf.timeout).observer(observer));
-        let queues = places.queues.as_deref();
-        let meter = queues.and_then(Queues::meter);
-        let attempts = Attempts(|| attempt(state, leaf, meter));
-        let Some(Queues { rate_limit, bulkhead, circuit }) = queues else {
+        let Some(queues) = places.queues.as_deref() else {
+            let attempts = Attempts(|| match begun.take() {
+                Some(begun) => Either::Left(begun),
+                None => Either::Right(attempt(state, leaf, None)),
+            });
             return stack.layer(attempts).oneshot(()).await;
         };
+        let attempts = Attempts(|| attempt(state, leaf, queues.meter()));
+        let Queues { rate_limit, bulkhead, circuit } = queues;
         let rate_limit = rate_limit.clone().map(|RateLimited { bucket, policy, estimate }| {
             RateLimitLayer::new(bucket, policy)
                 .weigh(estimate)
@@ -265,6 +298,10 @@ pub(super) fn call(
         let call = stack.rate_limit(rate_limit).bulkhead(bulkhead).layer(attempts).oneshot(());
         Box::pin(call).await
     })
+}
+
+fn nothing_called() -> AgentError {
+    AgentError::internal("the step calls nothing")
 }
 
 fn retry_policy(policy: &LeafPolicy) -> Result<RetryPolicy, InvalidPolicy> {
@@ -299,6 +336,20 @@ fn bulkhead_policy(policy: &plan::Bulkhead) -> Result<(BulkheadPolicy, SharedKey
 
 // === slot ===
 
+#[derive(Clone, Copy)]
+struct SlotLayer<'a> {
+    state: &'a CallState,
+    circuit: Option<&'a Circuit>,
+}
+
+impl<'a, S> Layer<S> for SlotLayer<'a> {
+    type Service = Slot<'a, S>;
+
+    fn layer(&self, inner: S) -> Slot<'a, S> {
+        Slot { inner, state: self.state, circuit: self.circuit }
+    }
+}
+
 /// Is ready when the driver has given the attempt a slot, or when the circuit breaker would reject it anyway.
 #[derive(Clone, Copy)]
 struct Slot<'a, S> {
@@ -327,6 +378,19 @@ impl<S: Service<(), Error = AgentError>> Service<()> for Slot<'_, S> {
 }
 
 // === announce ===
+
+#[derive(Clone, Copy)]
+struct AnnounceLayer<'a> {
+    state: &'a CallState,
+}
+
+impl<'a, S> Layer<S> for AnnounceLayer<'a> {
+    type Service = Announce<'a, S>;
+
+    fn layer(&self, inner: S) -> Announce<'a, S> {
+        Announce { inner, state: self.state }
+    }
+}
 
 /// Lets an attempt through once its beginning is stored.
 #[derive(Clone, Copy)]

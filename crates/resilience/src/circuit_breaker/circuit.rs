@@ -78,13 +78,37 @@ impl Circuit {
     }
 
     /// Admits an attempt if the circuit is closed, as it is nearly always; else the answer takes a lock and a clock.
+    ///
+    /// For callers that know of an attempt before any layer is built: they hand the admission to
+    /// [`CircuitBreakerLayer::admitted`](super::CircuitBreakerLayer::admitted), or report to [`succeeded`](Self::succeeded) and
+    /// never build one. An admission that is dropped changes nothing.
+    ///
+    /// ```
+    /// use orchestr8_resilience::Circuit;
+    ///
+    /// let circuit = Circuit::new("payments");
+    /// if let Some(admitted) = circuit.admit_if_closed() {
+    ///     // … the payment goes through at once …
+    ///     circuit.succeeded(admitted);
+    /// }
+    /// ```
     #[inline]
-    pub(super) fn admit_if_closed(&self) -> Option<Ticket> {
+    pub fn admit_if_closed(&self) -> Option<Admitted> {
         let word = self.cell.word();
         word.is_closed().then(|| {
             self.cell.touch();
-            Ticket::new(word.generation(), false)
+            Admitted { generation: word.generation() }
         })
+    }
+
+    /// Takes the report that an admitted attempt succeeded: in a closed circuit, failures in a row end.
+    #[inline]
+    pub fn succeeded(&self, admitted: Admitted) {
+        let word = self.cell.word();
+        if word.generation() == admitted.generation && !word.is_quiet() {
+            // A success in a closed circuit opens none, and the policy is asked about failures only.
+            self.record(admitted.ticket(), Outcome::Success, &CircuitBreakerPolicy::default());
+        }
     }
 
     /// Asks to attempt something now. Returns the ticket with the change that granting it made.
@@ -165,6 +189,19 @@ impl Circuit {
 impl fmt::Debug for Circuit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Circuit").field("key", &self.key()).field("state", &self.state()).finish()
+    }
+}
+
+/// The right to attempt something once, got from a closed circuit by [`Circuit::admit_if_closed`].
+#[derive(Clone, Copy, Debug)]
+pub struct Admitted {
+    generation: u64,
+}
+
+impl Admitted {
+    #[inline]
+    pub(super) fn ticket(self) -> Ticket {
+        Ticket::new(self.generation, false)
     }
 }
 
@@ -341,7 +378,7 @@ mod tests {
                         Step::Ask => {
                             let promised = circuit.rejection().is_none();
                             let answer = match circuit.admit_if_closed() {
-                                Some(ticket) => Ok(ticket),
+                                Some(admitted) => Ok(admitted.ticket()),
                                 None => circuit.clone().admit().map(|(ticket, _)| ticket),
                             };
                             prop_assert!(promised || answer.is_err());

@@ -87,7 +87,7 @@ use tower_service::Service;
 
 use self::circuit::{Holder, Permit};
 pub use self::{
-    circuit::Circuit,
+    circuit::{Admitted, Circuit},
     gate::{Gate, UnlessOpen},
     policy::{CircuitBreakerPolicy, Outcome},
     registry::CircuitRegistry,
@@ -106,13 +106,14 @@ use crate::{
 pub struct CircuitBreakerLayer<C = Circuit, O = ()> {
     circuits: C,
     policy: CircuitBreakerPolicy,
+    admitted: Option<Admitted>,
     observer: O,
 }
 
 impl<C> CircuitBreakerLayer<C> {
     /// Makes a layer with one circuit for all requests: a [`Circuit`], or a `&Circuit` if the service is not kept for long.
     pub const fn new(circuit: C, policy: CircuitBreakerPolicy) -> Self {
-        Self { circuits: circuit, policy, observer: () }
+        Self { circuits: circuit, policy, admitted: None, observer: () }
     }
 }
 
@@ -123,7 +124,7 @@ impl<F> CircuitBreakerLayer<Keyed<CircuitRegistry, F>> {
         F: Fn(&R) -> K,
         K: AsRef<str>,
     {
-        Self { circuits: Keyed::new(registry, key), policy, observer: () }
+        Self { circuits: Keyed::new(registry, key), policy, admitted: None, observer: () }
     }
 }
 
@@ -131,7 +132,13 @@ impl<C, O> CircuitBreakerLayer<C, O> {
     /// Sets who hears of rejections, probes and changes of state, in place of the current observer.
     #[must_use]
     pub fn observer<P>(self, observer: P) -> CircuitBreakerLayer<C, P> {
-        CircuitBreakerLayer { circuits: self.circuits, policy: self.policy, observer }
+        CircuitBreakerLayer { circuits: self.circuits, policy: self.policy, admitted: self.admitted, observer }
+    }
+
+    /// Lets the first attempt through on an admission that its caller has got from the circuit already; default none.
+    #[must_use]
+    pub fn admitted(self, admitted: Option<Admitted>) -> Self {
+        Self { admitted, ..self }
     }
 }
 
@@ -139,7 +146,13 @@ impl<S, C: Clone, O: Clone> Layer<S> for CircuitBreakerLayer<C, O> {
     type Service = CircuitBreaker<S, C, O>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        CircuitBreaker { inner, circuits: self.circuits.clone(), policy: self.policy, observer: self.observer.clone() }
+        CircuitBreaker {
+            inner,
+            circuits: self.circuits.clone(),
+            policy: self.policy,
+            admitted: self.admitted,
+            observer: self.observer.clone(),
+        }
     }
 }
 
@@ -182,6 +195,7 @@ pub struct CircuitBreaker<S, C = Circuit, O = ()> {
     inner: S,
     circuits: C,
     policy: CircuitBreakerPolicy,
+    admitted: Option<Admitted>,
     observer: O,
 }
 
@@ -204,8 +218,8 @@ where
     #[inline]
     fn call(&mut self, request: R) -> Self::Future {
         let circuit = self.circuits.select(&request);
-        let admitted = match circuit.borrow().admit_if_closed() {
-            Some(ticket) => Ok(Permit::new(Holder::Given(circuit), ticket)),
+        let admitted = match self.admitted.take().or_else(|| circuit.borrow().admit_if_closed()) {
+            Some(admitted) => Ok(Permit::new(Holder::Given(circuit), admitted.ticket())),
             None => admit::<_, S::Error, _>(circuit.borrow().clone(), &self.observer),
         };
         let state = match admitted {

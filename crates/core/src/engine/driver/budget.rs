@@ -8,7 +8,7 @@ use orchestr8_schema::{
     usage::Estimate,
 };
 
-use super::Driver;
+use super::{Driver, calls::Work};
 use crate::{
     engine::stack::{self, CallLimits},
     machine::budget::{Amount, Shortage, exceeded},
@@ -42,7 +42,7 @@ impl Driver {
             queues.give_back();
         }
         let entry = &mut self.calls[key];
-        (entry.deferred, entry.future) = (true, None);
+        (entry.deferred, entry.work) = (true, Work::Away);
         entry.state.take_slot_back();
         self.deferred.push_back(key);
         self.tell(EventBody::AttemptDeferred { call });
@@ -80,7 +80,8 @@ impl Driver {
         let entry = &mut self.calls[key];
         let Some(stack) = entry.stack else { return };
         let limits = CallLimits { not_before: None, ..entry.limits };
-        entry.future = Some(stack::call(Arc::clone(&self.program), stack, Arc::clone(&entry.state), places, limits));
+        let (program, state) = (Arc::clone(&self.program), Arc::clone(&entry.state));
+        entry.work = Work::Layered(stack::call(program, stack, state, places, limits, None));
         entry.deferred = false;
         entry.claim = estimate.map(Amount::of).unwrap_or_default();
         self.claimed = self.claimed.plus(entry.claim);

@@ -11,7 +11,10 @@ use orchestr8_agent_base::{
     AgentContext, AgentError,
     context::{compensation_key, input_digest, structural_key},
 };
-use orchestr8_resilience::circuit_breaker::{self, CircuitState};
+use orchestr8_resilience::{
+    Circuit,
+    circuit_breaker::{self, Admitted, CircuitState},
+};
 use orchestr8_schema::{
     Failure, Timestamp,
     event::{Activation, CallId, CircuitChange, CircuitStateName, EventBody, PermitWait, TimeoutScope},
@@ -24,7 +27,7 @@ use crate::{
     clock::mix,
     engine::{
         call::{CallState, InFlight, Need, Returned, Signal},
-        stack::{self, CallFuture, CallLimits, LeafStack, Places},
+        stack::{self, Begun, CallFuture, CallLimits, LeafStack, Places},
     },
     machine::{
         Call, Phase,
@@ -42,8 +45,7 @@ pub(super) struct Entry {
     /// With the tries made by now.
     pub(super) limits: CallLimits,
     pub(super) state: Arc<CallState>,
-    /// Absent while it is in flight.
-    pub(super) future: Option<CallFuture>,
+    pub(super) work: Work,
     /// The number of its layers; absent for a hook that this engine does not have.
     pub(super) stack: Option<u32>,
     pub(super) has_slot: bool,
@@ -55,6 +57,35 @@ pub(super) struct Entry {
     pub(super) in_attempt: bool,
     /// Its token has fired, so its next answer is final.
     pub(super) told: bool,
+}
+
+/// What is to be polled of a call.
+pub(super) enum Work {
+    /// Nothing was called yet, and nothing stands before the first attempt but that its beginning is stored. Most agents answer
+    /// it at once and well, when no layer has anything to do: layers are built around an attempt that has to wait or has failed.
+    Bare(Bare),
+    /// All attempts, layers included.
+    Layered(CallFuture),
+    /// It is in flight, or being polled, or waits for a budget.
+    Away,
+}
+
+/// What the layers of a call will be made of, if it needs any.
+pub(super) struct Bare {
+    places: Places,
+    admitted: Option<Admitted>,
+}
+
+impl Bare {
+    /// Asks whether a call's first attempt may begin before there are layers, which is when none of them would make it wait or
+    /// reject it. Gives the places back if not.
+    fn of(call: &Call, places: Places, has_slot: bool) -> Result<Self, Places> {
+        let admitted = places.circuit.as_ref().map(Circuit::admit_if_closed);
+        if !has_slot || call.not_before.is_some() || places.queues.is_some() || matches!(admitted, Some(None)) {
+            return Err(places);
+        }
+        Ok(Self { places, admitted: admitted.flatten() })
+    }
 }
 
 /// What a call is made of.
@@ -70,8 +101,16 @@ fn needs_slot(call: CallId) -> bool {
 }
 
 impl Driver {
-    /// Makes the future of a call. Nothing happens before it is polled. Absent for a step that calls nothing.
-    pub(super) fn open(&mut self, call: Call, places: Places, has_slot: bool) -> Option<usize> {
+    /// Opens a call that has a slot or needs none, or is to wait for one. A step that calls nothing has no call.
+    pub(super) fn open(&mut self, call: Call, places: Places, has_slot: bool) {
+        let Some(key) = self.insert(call, places, has_slot) else { return };
+        match self.calls[key].work {
+            Work::Bare(_) => self.announce(key),
+            _ => self.runnable.push_back(key),
+        }
+    }
+
+    fn insert(&mut self, call: Call, places: Places, has_slot: bool) -> Option<usize> {
         let Prepared { stack, context, span } = match call.id {
             CallId::Step(_) | CallId::Compensation(_) => self.prepare_step(call.id)?,
             CallId::Hook(activation) => self.prepare_hook(activation)?,
@@ -85,16 +124,23 @@ impl Driver {
             not_before: call.not_before.map(instant),
             deadline: call.deadline_at.map(instant),
         };
-        let future: CallFuture = match stack {
-            Some(stack) => stack::call(Arc::clone(&self.program), stack, Arc::clone(&state), places, limits),
-            None => Box::pin(async { Err(AgentError::not_found("this engine has no hook of that name")) }),
+        let work = match (stack, Bare::of(&call, places, has_slot)) {
+            (Some(_), Ok(bare)) => Work::Bare(bare),
+            (Some(stack), Err(places)) => {
+                let (program, state) = (Arc::clone(&self.program), Arc::clone(&state));
+                Work::Layered(stack::call(program, stack, state, places, limits, None))
+            }
+            (None, _) => {
+                let missing = async { Err(AgentError::not_found("this engine has no hook of that name")) };
+                Work::Layered(Box::pin(missing))
+            }
         };
         let key = self.calls.insert(Entry {
             id: call.id,
             begins_with: (call.attempt, call.restart),
             limits,
             state,
-            future: Some(future),
+            work,
             stack,
             has_slot: has_slot && needs_slot(call.id),
             wants_slot: false,
@@ -212,18 +258,57 @@ impl Driver {
         let mut moved = false;
         while self.answers_taken < TURN {
             let Some(key) = self.runnable.pop_front() else { break };
-            let Some(mut future) = self.calls.get_mut(key).and_then(|entry| entry.future.take()) else { continue };
-            moved = true;
-            let polled = future.as_mut().poll(cx);
-            match polled {
-                Poll::Ready(result) => {
-                    self.hear(key);
-                    self.answered(key, result);
+            let Some(entry) = self.calls.get_mut(key) else { continue };
+            match std::mem::replace(&mut entry.work, Work::Away) {
+                Work::Away => continue,
+                // A key that was left behind by another call.
+                Work::Bare(bare) if !entry.state.may_start() => {
+                    entry.work = Work::Bare(bare);
+                    continue;
                 }
-                Poll::Pending => self.keep(key, future),
+                Work::Bare(bare) => self.begin(key, bare, cx),
+                Work::Layered(mut future) => match future.as_mut().poll(cx) {
+                    Poll::Ready(result) => {
+                        self.hear(key);
+                        self.answered(key, result);
+                    }
+                    Poll::Pending => self.keep(key, future),
+                },
             }
+            moved = true;
         }
         moved
+    }
+
+    /// Makes a call's first attempt in place. Unless it succeeds at once, the layers are built around it.
+    fn begin(&mut self, key: usize, bare: Bare, cx: &mut Context<'_>) {
+        let Bare { places, admitted } = bare;
+        let entry = &self.calls[key];
+        let limits = entry.limits;
+        let Some(stack) = entry.stack else { return };
+        let mut attempt = stack::begin(Arc::clone(&self.program), stack, Arc::clone(&entry.state));
+        let failed = match attempt.as_mut().poll(cx) {
+            Poll::Ready(Ok(output)) => {
+                if let Some(stack) = self.program.stack(stack) {
+                    stack.succeeded(&places, admitted);
+                }
+                return self.answered(key, Ok(output));
+            }
+            Poll::Ready(Err(error)) => {
+                attempt = Box::pin(std::future::ready(Err(error)));
+                true
+            }
+            Poll::Pending => false,
+        };
+        let (program, state) = (Arc::clone(&self.program), Arc::clone(&entry.state));
+        let begun = Some(Begun { attempt, admitted });
+        let future = stack::call(program, stack, Arc::clone(&state), places, limits, begun);
+        if failed {
+            self.calls[key].work = Work::Layered(future);
+            self.runnable.push_front(key);
+        } else {
+            self.in_flight.push(InFlight { key, state, future: Some(future) });
+        }
     }
 
     pub(super) fn poll_in_flight(&mut self, cx: &mut Context<'_>) -> bool {
@@ -254,7 +339,7 @@ impl Driver {
             return;
         }
         if waits_for_driver {
-            entry.future = Some(future);
+            entry.work = Work::Layered(future);
         } else {
             self.in_flight.push(InFlight { key, state: Arc::clone(&entry.state), future: Some(future) });
         }

@@ -19,8 +19,7 @@ impl Driver {
     /// Begins the call of a hook at once.
     pub(super) fn begin_hook(&mut self, call: Call) {
         let places = self.places_of(call.id);
-        let key = self.open(call, places, true);
-        self.runnable.extend(key);
+        self.open(call, places, true);
     }
 
     pub(super) fn prepare_hook(&self, activation: Activation) -> Option<Prepared> {

@@ -52,22 +52,25 @@ impl Drop for Held {
 }
 
 impl Driver {
-    /// Queues the calls that the machine asks for; everything else waits until the batch is stored.
+    /// Queues the calls that the machine asks for, and begins those that have a slot; everything else waits until the batch is
+    /// stored.
     pub(super) fn begin_calls(&mut self) {
-        if self.commands.is_empty() {
-            return;
-        }
-        let mut commands = std::mem::take(&mut self.commands);
-        for command in commands.drain(..) {
-            match command {
-                Command::Call(call) => self.begin_call(call),
-                // Another hook about the same thing may be called within the same batch, so its end cannot wait for the batch's.
-                Command::AbortCall { call: call @ CallId::Hook(_), force, .. } => self.abort(call, force),
-                effect => self.effects.push(effect),
+        while !self.commands.is_empty() {
+            let mut commands = std::mem::take(&mut self.commands);
+            for command in commands.drain(..) {
+                match command {
+                    Command::Call(call) => self.begin_call(call),
+                    // Another hook about the same thing may be called within the same batch, so its end cannot wait for the batch's.
+                    Command::AbortCall { call: call @ CallId::Hook(_), force, .. } => self.abort(call, force),
+                    effect => self.effects.push(effect),
+                }
             }
+            if self.commands.is_empty() {
+                // The buffer was lent out, so that its memory is used again.
+                self.commands = commands;
+            }
+            self.give_slots();
         }
-        self.commands = commands;
-        self.give_slots();
     }
 
     /// Queues a call for a slot, unless its circuit would reject it, it is not due, or it may have to wait for something else.
@@ -81,8 +84,7 @@ impl Driver {
         let places = self.places_of(call.id);
         let rejected = places.circuit.as_ref().is_some_and(|circuit| circuit.rejection().is_some());
         if rejected || call.not_before.is_some() || places.queues.is_some() {
-            let key = self.open(call, places, false);
-            self.runnable.extend(key);
+            self.open(call, places, false);
         } else {
             self.waiting.push_back(Waiter::New(call, places));
         }
@@ -126,8 +128,7 @@ impl Driver {
             }
             match self.waiting.pop_front() {
                 Some(Waiter::New(call, places)) => {
-                    let key = self.open(call, places, true);
-                    self.runnable.extend(key);
+                    self.open(call, places, true);
                 }
                 Some(Waiter::Parked(key)) => {
                     let entry = &mut self.calls[key];
