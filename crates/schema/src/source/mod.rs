@@ -311,7 +311,7 @@ impl<'t> Document<'t> {
         let limits = Limits { depth: options.limits.depth.min(Limits::MAX_DEPTH), ..options.limits };
         if text.trim_start().is_empty() {
             let message = "the document is empty".to_owned();
-            return Err(Diagnostic::new(Code::Syntax, "", message).with_help(format!("{subject} hold an object")));
+            return Err(Diagnostic::new(Code::Syntax, "", message).with_help("it has to hold an object"));
         }
         let looks_like_json = text.trim_start().starts_with(['{', '[']);
         let document = match options.format {

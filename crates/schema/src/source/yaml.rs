@@ -44,7 +44,7 @@ pub(super) fn parse<'t>(text: &'t str, limits: &Limits) -> Result<Document<'t>, 
         (Ok(()), Some((value, tree))) => Ok(Document { text, value, duplicates: builder.duplicates, tree: Some(tree) }),
         (Ok(()), None) => {
             let message = "the document is empty".to_owned();
-            Err(Diagnostic::new(Code::Syntax, "", message).with_help("a workflow is an object"))
+            Err(Diagnostic::new(Code::Syntax, "", message).with_help("it has to hold an object"))
         }
         (Err(fault), _) => {
             let mut diagnostic = Diagnostic::new(fault.code, "", fault.message);
