@@ -30,7 +30,6 @@ use orchestr8_schema::{
 };
 use serde_json::Value;
 use tokio_util::task::TaskTracker;
-use tracing::Instrument;
 
 pub use self::{
     builder::{BuildError, EngineBuilder},
@@ -194,8 +193,8 @@ impl Engine {
         };
 
         announced.keep();
-        let driver = Driver::new(Arc::clone(&self.shared), Arc::clone(&shared), program, lease, span.clone(), &first);
-        self.shared.drivers.spawn(drive(driver).instrument(span));
+        let driver = Driver::new(Arc::clone(&self.shared), Arc::clone(&shared), program, lease, span, &first);
+        self.shared.drivers.spawn(drive(driver));
         Ok(Submission { handle: ExecutionHandle::new(self.clone(), shared), replayed: false })
     }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use futures_util::{StreamExt, stream};
 use orchestr8_agent_base::context::ExecutionIdentity;
 use orchestr8_schema::{ExecutionId, event::EventBody};
-use tracing::Instrument;
 
 use super::{
     Announced, Engine,
@@ -160,11 +159,11 @@ impl Engine {
             Arc::clone(&shared),
             program,
             lease,
-            span.clone(),
+            span,
             reached,
             Beginning::Recover,
         );
-        self.shared.drivers.spawn(drive(driver).instrument(span));
+        self.shared.drivers.spawn(drive(driver));
         Ok(ExecutionHandle::new(self.clone(), shared))
     }
 }

@@ -9,7 +9,6 @@ use orchestr8_schema::{
     policy::Budget,
 };
 use tokio::sync::oneshot;
-use tracing::Instrument;
 
 use super::{
     Announced, Engine, TakeUpError,
@@ -140,11 +139,11 @@ impl Engine {
             Arc::clone(&shared),
             program,
             lease,
-            span.clone(),
+            span,
             reached,
             Beginning::Reopen(reopening, answer),
         );
-        self.shared.drivers.spawn(drive(driver).instrument(span));
+        self.shared.drivers.spawn(drive(driver));
         let handle = ExecutionHandle::new(self.clone(), shared);
         match heard.await {
             Ok(Ok(())) => Ok(Resumed { handle, before }),

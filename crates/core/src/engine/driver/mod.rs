@@ -32,7 +32,7 @@ use orchestr8_schema::{
 };
 use slab::Slab;
 use tokio::sync::oneshot;
-use tracing::Span;
+use tracing::{Instrument, Span};
 
 use self::{
     calls::Entry,
@@ -55,25 +55,13 @@ const TURN: usize = 128;
 /// Activations that have no call.
 const NO_CALL: u32 = u32::MAX;
 
-/// Drives one execution to its end. The future never fails: how it ended is left in [`Shared`].
-pub(super) async fn drive(mut driver: Driver) {
+/// Drives one execution to its end. The future never fails: how it ended is left in [`Shared`], once the execution's span is
+/// closed, so that whoever hears of the end has all of the trace.
+pub(super) async fn drive(driver: Driver) {
     let end = EndOnDrop { engine: Arc::clone(&driver.engine), shared: Arc::clone(&driver.shared) };
-    let run = driver.run().await;
-    if driver.stopping {
-        // Somebody else may take it up at once. A lease that cannot be released ends by itself.
-        let _ = driver.engine.store.release(&driver.lease).await;
-    }
-    match run {
-        Ok(()) => end.shared.end(Ok(std::mem::replace(&mut driver.state, State::new(&driver.program.plan)))),
-        Err(lost) if driver.stopping => {
-            tracing::info!("the execution is left for whoever takes it up");
-            end.shared.end(Err(lost));
-        }
-        Err(lost) => {
-            tracing::error!(error = &lost as &dyn std::error::Error, "the execution is no longer driven here");
-            end.shared.end(Err(lost));
-        }
-    }
+    let span = driver.span.clone();
+    let ended = driver.drive().instrument(span).await;
+    end.shared.end(ended);
 }
 
 /// Leaves word of the end even if the driver is dropped or panics, so that nobody waits for ever.
@@ -218,6 +206,23 @@ impl Driver {
             answers_taken: 0,
             stopping: false,
         }
+    }
+
+    /// Returns the state that the execution has ended with.
+    async fn drive(mut self) -> Result<State, Lost> {
+        let run = self.run().await;
+        if self.stopping {
+            // Somebody else may take it up at once. A lease that cannot be released ends by itself.
+            let _ = self.engine.store.release(&self.lease).await;
+        }
+        match &run {
+            Ok(()) => {}
+            Err(_) if self.stopping => tracing::info!("the execution is left for whoever takes it up"),
+            Err(lost) => {
+                tracing::error!(error = lost as &dyn std::error::Error, "the execution is no longer driven here");
+            }
+        }
+        run.map(|()| self.state)
     }
 
     async fn run(&mut self) -> Result<(), Lost> {
