@@ -10,7 +10,7 @@ use orchestr8_schema::{
     api::{
         Approval, ApprovalList, ApprovalRequest, ApprovalResult, CancelAnswer, CancelRequest, Entry, Execution,
         ExecutionList, Health, JournalPage, Pagination, PauseAnswer, PauseRequest, Problem, SignalAnswer,
-        SignalRequest,
+        SignalRequest, Why,
     },
 };
 use reqwest::{
@@ -266,6 +266,15 @@ impl Client {
     /// When there is none, or the server does not answer.
     pub fn execution(&self, id: ExecutionId) -> Result<Execution, Error> {
         self.get(self.execution_url(id, &[]))
+    }
+
+    /// Reads why a step is as it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`execution`](Self::execution), and when the execution has no such step.
+    pub fn why(&self, id: ExecutionId, step_path: &str) -> Result<Why, Error> {
+        self.get(self.execution_url(id, &["steps", step_path, "why"]))
     }
 
     /// Reads the graph of an execution in one of the languages that the server draws in, its composites open or closed.

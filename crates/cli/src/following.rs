@@ -15,7 +15,7 @@ use crate::{
     interrupt::{Interrupts, Urgency},
     progress::{Progress, reason},
     ui::{BAD, DIM, Ui},
-    wording::{count, duration, visible},
+    wording::{count, duration, shell_word, visible},
 };
 
 /// How often a terminal is redrawn.
@@ -30,8 +30,6 @@ pub(crate) struct Shown {
     pub(crate) outputs: bool,
     /// The number of events that nobody has to be told of, since they are from before.
     pub(crate) known: u64,
-    /// What to do after a failure.
-    pub(crate) hint: Option<String>,
 }
 
 /// Tells what happens until an execution has ended, and what came of it.
@@ -166,8 +164,9 @@ fn summarise(ui: Ui, shown: &Shown, execution: &Execution) {
                 ui.complain(&format!("{BAD}✗{BAD:#} {}", visible(&reason(failure))));
             }
             ui.say(&format!("Failed after {took} · {share} · {DIM}{id}{DIM:#}"));
-            if let Some(hint) = &shown.hint {
-                ui.hint(hint);
+            let culprit = execution.errors.iter().find_map(|failure| failure.step_path.as_ref());
+            if let Some(step) = culprit.filter(|_| !shown.events) {
+                ui.hint(&format!("orchestr8 why {} {}", id.short(), shell_word(step.as_str())));
             }
         }
     }

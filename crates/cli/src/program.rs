@@ -54,6 +54,7 @@ impl Command {
             Self::Status(args) => commands::status::status(ui, &args),
             Self::Inspect(args) => commands::inspect::inspect(ui, &args),
             Self::Logs(args) => commands::logs::logs(ui, &args),
+            Self::Why(args) => commands::why::why(ui, &args, data),
             Self::Cancel(args) => commands::cancel::cancel(ui, &args),
             Self::Pause(args) => commands::pause::pause(ui, &args),
             Self::Approve(args) => commands::approve::approve(ui, &args),

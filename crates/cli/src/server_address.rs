@@ -26,6 +26,15 @@ impl ServerAddress {
         self.server.clone().unwrap_or_else(|| format!("http://127.0.0.1:{}", self.port))
     }
 
+    /// Begins to speak with the server, if one answers or its address was given.
+    pub(crate) fn connect_if_any(&self) -> Result<Option<Client>, Error> {
+        match self.connect() {
+            Ok(client) => Ok(Some(client)),
+            Err(_) if self.server.is_none() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Begins to speak with the server, with the token of the environment if there is one.
     pub(crate) fn connect(&self) -> Result<Client, Error> {
         let token = std::env::var("ORCHESTR8_TOKEN").ok().filter(|token| !token.is_empty());

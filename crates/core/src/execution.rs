@@ -498,6 +498,13 @@ impl Snapshot {
         view::step_detail(&self.plan, &self.state, &self.events, step_path)
     }
 
+    /// Explains why a step is as it is, from workflow and journal: why it ran, was reused or skipped, failed, waits or has not had its
+    /// turn. Absent if the workflow has no step of this path.
+    #[must_use]
+    pub fn why(&self, step_path: &str) -> Option<api::Why> {
+        crate::why::why(&self.plan, &self.state, &self.events, step_path)
+    }
+
     /// Lists the approvals that the execution waits for, in step-path order.
     #[must_use]
     pub fn approvals(&self) -> Vec<api::Approval> {

@@ -70,6 +70,7 @@ pub mod store;
 pub mod telemetry;
 mod truncate;
 mod view;
+mod why;
 
 pub use orchestr8_agent_base as agent_base;
 pub use orchestr8_schema as schema;

@@ -219,7 +219,7 @@ pub(crate) fn approvals(plan: &Plan, state: &State) -> Vec<Approval> {
 }
 
 /// What is known of an execution's secrets.
-fn redactor<'a>(plan: &'a Plan, state: &State) -> (Annotations<'a>, Redactor) {
+pub(crate) fn redactor<'a>(plan: &'a Plan, state: &State) -> (Annotations<'a>, Redactor) {
     let (annotations, mut redactor) = (Annotations::of(plan), Redactor::default());
     annotations.learn_state(&mut redactor, state);
     (annotations, redactor)
@@ -267,7 +267,7 @@ fn attempts(events: &[Event], of: Activation) -> Vec<AttemptRecord> {
 }
 
 /// What a step waits for, if it waits.
-fn waiting_for(plan: &Plan, state: &State, activation: Activation) -> Option<&'static str> {
+pub(crate) fn waiting_for(plan: &Plan, state: &State, activation: Activation) -> Option<&'static str> {
     let step = &state.steps()[activation.get()];
     match step.phase {
         Phase::Scheduled | Phase::Backoff if state.is_deferred(activation) => Some("budget"),
@@ -293,6 +293,13 @@ pub(crate) fn errors<'a>(plan: &'a Plan, state: &'a State) -> impl Iterator<Item
     own.into_iter().chain(others)
 }
 
+/// Shows the status of a step.
+pub(crate) fn step_status(state: &State, activation: Activation) -> &'static str {
+    let known = &state.steps()[activation.get()];
+    let waits = state.is_deferred(activation) && known.phase == Phase::Scheduled;
+    if waits { "waiting" } else { known.phase.status() }
+}
+
 /// Renders a step without its input and output.
 fn step(plan: &Plan, state: &State, activation: Activation, path: &StepPath) -> StepResult {
     let known = &state.steps()[activation.get()];
@@ -308,8 +315,7 @@ fn step(plan: &Plan, state: &State, activation: Activation, path: &StepPath) -> 
     let callee = planned.leaf.as_ref().map(|leaf| &leaf.callee);
     result.agent_id = callee.filter(|callee| !callee.is_tool()).map(|agent| agent.name().to_string());
     result.tool = callee.filter(|callee| callee.is_tool()).map(|tool| tool.name().to_string());
-    let waits = state.is_deferred(activation) && known.phase == Phase::Scheduled;
-    result.status = if waits { "waiting" } else { known.phase.status() }.to_owned();
+    result.status = step_status(state, activation).to_owned();
     result.waiting_for = waiting_for(plan, state, activation).map(str::to_owned);
     result.error = known.error.as_deref().filter(|_| known.phase == Phase::Failed).cloned();
     result.skip_reason = known.skip_reason.map(|reason| reason.as_str().to_owned());

@@ -134,7 +134,7 @@ async fn go_on(ui: Ui, args: &ForkArgs, engine: &Engine, mut request: ForkReques
     for dropped in &dropped {
         ui.say(&format!("- {} is not retained: {}", visible(dropped.step_path.as_str()), dropped.because));
     }
-    let shown = Shown { events: args.events, outputs: args.show_output, known: 0, hint: None };
+    let shown = Shown { events: args.events, outputs: args.show_output, known: 0 };
     let workflow = submission.handle.plan().workflow().clone();
     follow_to_the_end(ui, &shown, &submission.handle, &workflow, interrupts).await
 }

@@ -22,3 +22,4 @@ pub mod sim;
 pub mod status;
 pub mod validate;
 pub mod version;
+pub mod why;

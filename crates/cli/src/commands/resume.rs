@@ -93,7 +93,7 @@ async fn go_on(ui: Ui, args: &ResumeArgs, engine: &Engine) -> Result<Exit, Error
         ui.say(&line);
     }
     let known = resumed.before.events().len() as u64;
-    let shown = Shown { events: args.events, outputs: args.show_output, known, hint: None };
+    let shown = Shown { events: args.events, outputs: args.show_output, known };
     let workflow = resumed.before.plan().workflow().clone();
     follow_to_the_end(ui, &shown, &resumed.handle, &workflow, interrupts).await
 }

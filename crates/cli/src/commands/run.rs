@@ -15,7 +15,6 @@ use crate::{
     following::{Shown, follow_to_the_end},
     interrupt::Interrupts,
     ui::Ui,
-    wording::shell_word,
     workflow_file::WorkflowFile,
 };
 
@@ -121,9 +120,7 @@ async fn execute(
     // Before the execution exists, so that no signal finds it unattended.
     let interrupts = Interrupts::listen()?;
     let execution = engine.submit(request).await.map_err(refused)?.handle;
-    let again = (!args.events && args.file.as_os_str() != "-")
-        .then(|| format!("orchestr8 run {} --events", shell_word(&args.file.to_string_lossy())));
-    let shown = Shown { events: args.events, outputs: args.show_output, known: 0, hint: again };
+    let shown = Shown { events: args.events, outputs: args.show_output, known: 0 };
     follow_to_the_end(ui, &shown, &execution, workflow, interrupts).await
 }
 

@@ -20,7 +20,7 @@
 //! | `POST /v1/workflows/validate` | checks a workflow without starting it |
 //! | `GET /v1/executions` | executions, newest first |
 //! | `GET /v1/executions/{id}`, `GET /status/{id}` | status, progress, outputs |
-//! | `GET /v1/executions/{id}/steps`, `…/steps/{stepPath}` | its steps; one in full |
+//! | `GET /v1/executions/{id}/steps`, `…/steps/{stepPath}`, `…/steps/{stepPath}/why` | its steps; one in full; why it is as it is |
 //! | `GET /v1/executions/{id}/graph` | its graph |
 //! | `GET /v1/executions/{id}/journal` | the journal |
 //! | `GET /v1/executions/{id}/events` | the journal as it grows (server-sent events) |
@@ -120,6 +120,7 @@ impl Service {
             .route("/executions/{id}", get(executions::read))
             .route("/executions/{id}/steps", get(steps::list))
             .route("/executions/{id}/steps/{stepPath}", get(steps::read))
+            .route("/executions/{id}/steps/{stepPath}/why", get(steps::why))
             .route("/executions/{id}/events", get(events::stream_one))
             .route("/executions/{id}/graph", get(graph::read))
             .route("/executions/{id}/journal", get(journal::read))

@@ -1,11 +1,14 @@
-//! `GET /v1/executions/{id}/steps` and `…/steps/{stepPath}`
+//! `GET /v1/executions/{id}/steps`, `…/steps/{stepPath}` and `…/steps/{stepPath}/why`
 
 use axum::{
     Json,
     extract::{Path, State},
     http::Uri,
 };
-use orchestr8_schema::api::{StepDetail, StepList};
+use orchestr8_schema::{
+    ExecutionId,
+    api::{StepDetail, StepList, Why},
+};
 use serde::Deserialize;
 
 use super::{
@@ -55,11 +58,20 @@ pub(super) async fn read(
     Path((id, step_path)): Path<(String, String)>,
 ) -> Result<Json<StepDetail>, Rejection> {
     let id = execution_id(&id)?;
-    service
-        .engine()
-        .snapshot(id)
-        .await?
-        .step(&step_path)
-        .map(Json)
-        .ok_or_else(|| Rejection::new(ProblemCode::NotFound, format!("there is no step `{step_path}`")).about(id))
+    let step = service.engine().snapshot(id).await?.step(&step_path);
+    step.map(Json).ok_or_else(|| absent(id, &step_path))
+}
+
+/// Explains why a step is as it is.
+pub(super) async fn why(
+    State(service): State<Service>,
+    Path((id, step_path)): Path<(String, String)>,
+) -> Result<Json<Why>, Rejection> {
+    let id = execution_id(&id)?;
+    let why = service.engine().snapshot(id).await?.why(&step_path);
+    why.map(Json).ok_or_else(|| absent(id, &step_path))
+}
+
+fn absent(id: ExecutionId, step_path: &str) -> Rejection {
+    Rejection::new(ProblemCode::NotFound, format!("there is no step `{step_path}`")).about(id)
 }

@@ -22,3 +22,5 @@ mod support;
 #[cfg(feature = "otel")]
 mod trace;
 mod validate;
+#[cfg(feature = "server")]
+mod why;

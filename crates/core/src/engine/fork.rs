@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use orchestr8_schema::{
     CorrelationId, ExecutionId, IdempotencyKey, StepId, StepIndex, StepPath, ValidWorkflow,
     event::{Activation, EventBody, ForkedFrom},
-    validate::{ScopeIndex, ValidKind},
+    validate::ScopeIndex,
 };
 use serde_json::{Map, Value};
 
@@ -256,24 +256,9 @@ impl Places {
         let mut found = None;
         for id in ids {
             let step = scopes.iter().find_map(|scope| self.0.get(&(*scope, id.clone())).copied())?;
-            scopes = inside(plan, step);
+            scopes = plan.scopes_inside(step);
             found = Some(step);
         }
         found
-    }
-}
-
-/// The scopes that a composite may open.
-fn inside(plan: &Plan, step: StepIndex) -> Vec<ScopeIndex> {
-    let unit = plan.unit_of(step);
-    let own = |scope: ScopeIndex| unit.global_scope(scope);
-    match &plan.valid_step(step).kind {
-        ValidKind::Parallel(parallel) => vec![own(parallel.scope)],
-        ValidKind::Branch(branch) => {
-            branch.cases.iter().map(|case| case.scope).chain(branch.default).map(own).collect()
-        }
-        ValidKind::Map(map) => vec![own(map.scope)],
-        ValidKind::Loop(looped) => vec![own(looped.scope)],
-        _ => plan.steps()[step.get()].child.into_iter().collect(),
     }
 }

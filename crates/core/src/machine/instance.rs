@@ -97,9 +97,26 @@ impl State {
     }
 
     /// Returns the activation of a step that stands in the same scope instance as another.
-    pub(super) fn sibling(&self, plan: &Plan, of: Activation, step: StepIndex) -> Activation {
+    pub(crate) fn sibling(&self, plan: &Plan, of: Activation, step: StepIndex) -> Activation {
         let scope = &self.scopes[self.steps[of.get()].scope as usize];
         Activation(scope.base + plan.steps()[step.get()].position)
+    }
+
+    /// Lists the activations that stand in the same scope instance, the given one included.
+    pub(crate) fn siblings(&self, of: Activation) -> impl Iterator<Item = Activation> {
+        self.activations(self.steps[of.get()].scope).map(Activation)
+    }
+
+    /// Lists the activations right inside of a composite, in the order in which they opened.
+    pub(crate) fn inside(&self, composite: Activation) -> Vec<Activation> {
+        let places =
+            (0..self.scopes.len() as Place).filter(|place| self.scopes[*place as usize].opened_by == Some(composite));
+        places.flat_map(|place| self.activations(place)).map(Activation).collect()
+    }
+
+    /// Returns the item of the map or the iteration of the loop that an activation stands in; otherwise 0.
+    pub(crate) fn number_of(&self, activation: Activation) -> u32 {
+        self.scopes[self.steps[activation.get()].scope as usize].number
     }
 
     /// Finds the activation of a step that is visible from a scope instance: in it, or around it.

@@ -262,6 +262,21 @@ impl Plan {
         &self.units[self.steps[step.get()].unit]
     }
 
+    /// Returns the scopes that a step may open: none of a step that is no composite.
+    #[must_use]
+    pub fn scopes_inside(&self, step: StepIndex) -> Vec<ScopeIndex> {
+        let own = |scope: ScopeIndex| self.unit_of(step).global_scope(scope);
+        match &self.valid_step(step).kind {
+            ValidKind::Parallel(parallel) => vec![own(parallel.scope)],
+            ValidKind::Branch(branch) => {
+                branch.cases.iter().map(|case| case.scope).chain(branch.default).map(own).collect()
+            }
+            ValidKind::Map(map) => vec![own(map.scope)],
+            ValidKind::Loop(looped) => vec![own(looped.scope)],
+            _ => self.steps[step.get()].child.into_iter().collect(),
+        }
+    }
+
     /// Returns the edges between steps.
     #[must_use]
     pub fn graph(&self) -> &Graph {

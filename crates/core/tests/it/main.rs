@@ -22,6 +22,7 @@ mod standstill;
 mod tools;
 mod views;
 mod watching;
+mod why;
 
 use serde_json::{Value, json};
 

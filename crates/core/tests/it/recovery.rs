@@ -17,7 +17,7 @@ use orchestr8_schema::{
 use orchestr8_testing::{FaultStore, Interference, Records, Scripted, StoreFault, TestClock, scripted};
 use serde_json::{Value, json};
 
-use crate::{step, workflow, workflow_with};
+use crate::{step, why::assert_explained, workflow, workflow_with};
 
 /// The end of a process: what it would write from then on is never stored, and its executions are free.
 #[derive(Debug)]
@@ -126,6 +126,7 @@ async fn live_on(workflow: &ValidWorkflow, first: u64, each: u64) -> (Snapshot, 
         tell(&handle).await;
         let _ = handle.outcome().await;
         let snapshot = begun.snapshot(id).await.expect("read");
+        assert_explained(&snapshot);
         if snapshot.state().status().is_terminal() {
             check_keys(&records);
             return (snapshot, lives);

@@ -10,6 +10,7 @@ mod journal;
 mod list;
 mod problem;
 mod request;
+mod why;
 
 pub use self::{
     control::{
@@ -25,4 +26,5 @@ pub use self::{
     list::{Approval, ApprovalList, AttemptRecord, ExecutionList, ExecutionSummary, StepDetail, StepList},
     problem::{Health, Problem},
     request::{Accepted, CancelAnswer, CancelRequest, ExecuteRequest, Links, RequestContext, SyncResult, Warning},
+    why::{Cause, Why},
 };

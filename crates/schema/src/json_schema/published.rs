@@ -81,6 +81,7 @@ enum ApiBodies {
     ExecutionList(api::ExecutionList),
     StepList(api::StepList),
     StepDetail(api::StepDetail),
+    Why(api::Why),
     CancelRequest(api::CancelRequest),
     CancelAnswer(api::CancelAnswer),
     PauseRequest(api::PauseRequest),
