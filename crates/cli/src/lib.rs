@@ -1,7 +1,8 @@
 //! The application around the engine: commands, REST server, configuration, telemetry export.
 //!
-//! The program is [`run`]; everything that it prints follows a few rules: data goes to standard output and talk to standard
-//! error, errors carry a hint, and the exit code says what kind of end it was. Each command is a file in [`commands`].
+//! The program is [`run`], or a [`Program`] with agents of one's own; everything that it prints follows a few rules: data goes to
+//! standard output and talk to standard error, errors carry a hint, and the exit code says what kind of end it was. Each command is
+//! a file in [`commands`].
 //!
 //! The REST server stands on its own: [`server::router`] makes an [`axum::Router`] of any engine, without command line or
 //! listener.
@@ -37,5 +38,5 @@ mod workflow_folder;
 
 pub use self::{
     error::{Error, ErrorKind, Exit},
-    program::run,
+    program::{Program, run},
 };

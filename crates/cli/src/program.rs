@@ -7,9 +7,11 @@ use std::{
 };
 
 use clap::{Parser as _, error::ErrorKind as ClapErrorKind};
+use orchestr8_agent_base::{AgentRegistry, registry::RegisterError};
 
 use crate::{
     Error, Exit,
+    agents::Agents,
     args::{Args, Command},
     commands,
     data::DataDir,
@@ -19,52 +21,94 @@ use crate::{
 
 /// Runs the program with its arguments, the program's name being the first, and says how it ended.
 pub fn run(args: impl IntoIterator<Item = impl Into<OsString>>) -> ExitCode {
-    let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
-    let args = match Args::try_parse_from(&args) {
-        Ok(args) => args,
-        Err(error) => return misused(&args, &error),
-    };
-    let ui = args.global.ui();
-    args.global.color.apply();
-    let verbosity = args.global.verbosity().unwrap_or(args.command.usual_verbosity());
-    // It lives until the end is known, so that the spans of a failure leave too.
-    let _telemetry = telemetry::start(Logs { verbosity, json: ui.is_json(), color: args.global.color });
-    let result = panic::catch_unwind(AssertUnwindSafe(|| {
-        args.command.run(ui, || DataDir::find(args.global.data_dir.as_deref()))
-    }));
-    match result.unwrap_or_else(|_| Err(Error::internal("this is a defect of the program; the line above says where")))
-    {
-        Ok(exit) => exit.into(),
-        Err(error) => {
-            ui.error(&error);
-            error.exit_code()
+    Program::new().run(args)
+}
+
+/// The program, to which agents and tools can be added: whoever has their own makes a program of a few lines that runs workflow files
+/// with them, with every command.
+///
+/// ```
+/// use orchestr8_agent_base::{AgentManifest, agent_fn};
+///
+/// let program = orchestr8_cli::Program::new().agents(|registry| {
+///     let manifest = AgentManifest::new("@acme/shout", "1.0.0", "Writes a text in capitals")?;
+///     registry.register(agent_fn(manifest, |input, _cx, _cancel| async move {
+///         Ok(input["text"].as_str().unwrap_or_default().to_uppercase().into())
+///     }))
+/// });
+/// let exit = program.run(["orchestr8", "agents", "inspect", "@acme/shout"]);
+/// assert_eq!(exit, std::process::ExitCode::SUCCESS);
+/// ```
+#[derive(Debug, Default)]
+#[must_use]
+pub struct Program {
+    agents: Agents,
+}
+
+impl Program {
+    /// Makes the program with the agents that it brings along.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds agents and tools: this is called whenever a command needs to know them.
+    pub fn agents(
+        mut self,
+        register: impl Fn(&mut AgentRegistry) -> Result<(), RegisterError> + Send + Sync + 'static,
+    ) -> Self {
+        self.agents.add(Box::new(register));
+        self
+    }
+
+    /// Runs the program with its arguments, the program's name being the first, and says how it ended.
+    pub fn run(&self, args: impl IntoIterator<Item = impl Into<OsString>>) -> ExitCode {
+        let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+        let args = match Args::try_parse_from(&args) {
+            Ok(args) => args,
+            Err(error) => return misused(&args, &error),
+        };
+        let ui = args.global.ui();
+        args.global.color.apply();
+        let verbosity = args.global.verbosity().unwrap_or(args.command.usual_verbosity());
+        // It lives until the end is known, so that the spans of a failure leave too.
+        let _telemetry = telemetry::start(Logs { verbosity, json: ui.is_json(), color: args.global.color });
+        let result = panic::catch_unwind(AssertUnwindSafe(|| {
+            args.command.run(ui, || DataDir::find(args.global.data_dir.as_deref()), &self.agents)
+        }));
+        let defect = || Err(Error::internal("this is a defect of the program; the line above says where"));
+        match result.unwrap_or_else(|_| defect()) {
+            Ok(exit) => exit.into(),
+            Err(error) => {
+                ui.error(&error);
+                error.exit_code()
+            }
         }
     }
 }
 
 impl Command {
-    fn run(self, ui: Ui, data: impl FnOnce() -> Result<DataDir, Error>) -> Result<Exit, Error> {
+    fn run(self, ui: Ui, data: impl FnOnce() -> Result<DataDir, Error>, agents: &Agents) -> Result<Exit, Error> {
         match self {
-            Self::Run(args) => commands::run::run(ui, &args, &data()?),
-            Self::Fork(args) => commands::fork::fork(ui, &args, &data()?),
-            Self::Resume(args) => commands::resume::resume(ui, &args, &data()?),
-            Self::Validate(args) => commands::validate::validate(ui, &args),
+            Self::Run(args) => commands::run::run(ui, &args, &data()?, agents),
+            Self::Fork(args) => commands::fork::fork(ui, &args, &data()?, agents),
+            Self::Resume(args) => commands::resume::resume(ui, &args, &data()?, agents),
+            Self::Validate(args) => commands::validate::validate(ui, &args, agents),
             Self::Graph(args) => commands::graph::graph(ui, &args),
             Self::List(args) => commands::list::list(ui, &args),
             Self::Status(args) => commands::status::status(ui, &args),
             Self::Inspect(args) => commands::inspect::inspect(ui, &args),
             Self::Logs(args) => commands::logs::logs(ui, &args),
-            Self::Why(args) => commands::why::why(ui, &args, data),
+            Self::Why(args) => commands::why::why(ui, &args, data, agents),
             Self::Cancel(args) => commands::cancel::cancel(ui, &args),
             Self::Pause(args) => commands::pause::pause(ui, &args),
             Self::Approve(args) => commands::approve::approve(ui, &args),
             Self::Signal(args) => commands::signal::signal(ui, &args),
-            Self::Sim(args) => commands::sim::sim(ui, &args),
-            Self::Agents(args) => commands::agents::agents(ui, &args),
+            Self::Sim(args) => commands::sim::sim(ui, &args, agents),
+            Self::Agents(args) => commands::agents::agents(ui, &args, agents),
             Self::Schema(args) => commands::schema::schema(ui, &args),
-            Self::Lsp(args) => commands::lsp::lsp(ui, &args),
+            Self::Lsp(args) => commands::lsp::lsp(ui, &args, agents),
             #[cfg(feature = "server")]
-            Self::Server(args) => commands::server::server(ui, &args, &data()?),
+            Self::Server(args) => commands::server::server(ui, &args, &data()?, agents),
             Self::Completions(args) => commands::completions::completions(ui, &args),
             Self::Man(args) => commands::man::man(ui, &args),
             Self::Version(args) => commands::version::version(ui, &args),

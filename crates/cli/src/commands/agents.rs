@@ -5,7 +5,7 @@ use orchestr8_agent_base::AgentManifest;
 use orchestr8_schema::{AgentId, workflow::VersionRange};
 use serde_json::{Value, json};
 
-use crate::{Error, Exit, agents::built_in, ui::Ui};
+use crate::{Error, Exit, agents::Agents, ui::Ui};
 
 /// Shows the agents that workflow files may name.
 #[derive(Debug, Args)]
@@ -34,15 +34,15 @@ struct InspectArgs {
     version: VersionRange,
 }
 
-pub(crate) fn agents(ui: Ui, args: &AgentsArgs) -> Result<Exit, Error> {
+pub(crate) fn agents(ui: Ui, args: &AgentsArgs, agents: &Agents) -> Result<Exit, Error> {
     match &args.command {
-        AgentsCommand::List => list(ui),
-        AgentsCommand::Inspect(args) => inspect(ui, args),
+        AgentsCommand::List => list(ui, agents),
+        AgentsCommand::Inspect(args) => inspect(ui, args, agents),
     }
 }
 
-fn list(ui: Ui) -> Result<Exit, Error> {
-    let registry = built_in()?;
+fn list(ui: Ui, agents: &Agents) -> Result<Exit, Error> {
+    let registry = agents.registry()?;
     let manifests: Vec<_> = registry.list().map(|agent| agent.manifest()).collect();
     if ui.is_json() {
         ui.print_json(&json!({ "agents": manifests }))?;
@@ -56,8 +56,8 @@ fn list(ui: Ui) -> Result<Exit, Error> {
     Ok(Exit::Success)
 }
 
-fn inspect(ui: Ui, args: &InspectArgs) -> Result<Exit, Error> {
-    let registry = built_in()?;
+fn inspect(ui: Ui, args: &InspectArgs, agents: &Agents) -> Result<Exit, Error> {
+    let registry = agents.registry()?;
     let Some(agent) = registry.get(&args.id, &args.version) else {
         let versions: Vec<_> = registry.versions(&args.id).map(ToString::to_string).collect();
         let message = if versions.is_empty() {

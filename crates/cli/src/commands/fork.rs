@@ -13,7 +13,8 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use crate::{
-    Error, Exit, agents,
+    Error, Exit,
+    agents::Agents,
     assignment::{Assignment, read_input},
     data::{DataDir, find_execution},
     following::{Shown, follow_to_the_end},
@@ -60,8 +61,8 @@ pub struct ForkArgs {
     show_output: bool,
 }
 
-pub(crate) fn fork(ui: Ui, args: &ForkArgs, data: &DataDir) -> Result<Exit, Error> {
-    let registry = agents::built_in()?;
+pub(crate) fn fork(ui: Ui, args: &ForkArgs, data: &DataDir, agents: &Agents) -> Result<Exit, Error> {
+    let registry = agents.registry()?;
     let mut request = ForkRequest::at(args.checkpoint()?);
     if let Some(path) = &args.with {
         let file = WorkflowFile::read(path)?;

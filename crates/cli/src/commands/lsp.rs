@@ -4,7 +4,7 @@ use std::io;
 
 use clap::Args;
 
-use crate::{Error, Exit, agents, lsp, ui::Ui};
+use crate::{Error, Exit, agents::Agents, lsp, ui::Ui};
 
 /// Serves editors over standard input and output.
 ///
@@ -18,8 +18,8 @@ pub struct LspArgs {
     stdio: bool,
 }
 
-pub(crate) fn lsp(_: Ui, _: &LspArgs) -> Result<Exit, Error> {
-    let registry = agents::built_in()?;
+pub(crate) fn lsp(_: Ui, _: &LspArgs, agents: &Agents) -> Result<Exit, Error> {
+    let registry = agents.registry()?;
     let input = io::BufReader::new(io::stdin());
     let polite = lsp::serve(input, io::stdout().lock(), &registry)
         .map_err(|error| Error::internal("speaking with the editor").with_source(error))?;

@@ -14,7 +14,8 @@ use orchestr8_schema::{event::Activation, policy::Budget};
 use tokio::runtime::Runtime;
 
 use crate::{
-    Error, Exit, agents,
+    Error, Exit,
+    agents::Agents,
     data::{DataDir, find_execution},
     following::{Shown, follow_to_the_end},
     interrupt::Interrupts,
@@ -58,9 +59,9 @@ impl ResumeArgs {
     }
 }
 
-pub(crate) fn resume(ui: Ui, args: &ResumeArgs, data: &DataDir) -> Result<Exit, Error> {
+pub(crate) fn resume(ui: Ui, args: &ResumeArgs, data: &DataDir, agents: &Agents) -> Result<Exit, Error> {
     let engine = Engine::builder()
-        .registry(agents::built_in()?)
+        .registry(agents.registry()?)
         .store(data.open_store()?)
         .build()
         .map_err(|error| Error::internal("making the engine").with_source(error))?;

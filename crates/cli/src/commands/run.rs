@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 use tokio::runtime::Runtime;
 
 use crate::{
-    Error, ErrorKind, Exit, agents,
+    Error, ErrorKind, Exit,
+    agents::Agents,
     assignment::{Assignment, read_input},
     data::{self, DataDir},
     following::{Shown, follow_to_the_end},
@@ -56,11 +57,11 @@ pub struct RunArgs {
     local: bool,
 }
 
-pub(crate) fn run(ui: Ui, args: &RunArgs, data: &DataDir) -> Result<Exit, Error> {
+pub(crate) fn run(ui: Ui, args: &RunArgs, data: &DataDir, agents: &Agents) -> Result<Exit, Error> {
     if args.file.as_os_str() == "-" && args.input_file.as_ref().is_some_and(|path| path.as_os_str() == "-") {
         return Err(Error::usage("standard input cannot be both the workflow and its input"));
     }
-    let registry = agents::built_in()?;
+    let registry = agents.registry()?;
     let file = WorkflowFile::read(&args.file)?;
     let workflow = file.check(Options::new().agents(&registry)).map_err(Error::invalid_file)?;
     if !workflow.warnings().is_empty() {

@@ -18,7 +18,8 @@ use tokio::{net::TcpListener, runtime::Runtime};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
-    Error, Exit, agents,
+    Error, Exit,
+    agents::Agents,
     data::{self, DataDir},
     interrupt::{Interrupts, Urgency},
     server::{Access, Ended, Service, Token, serve},
@@ -107,7 +108,7 @@ impl Keeper {
 
 const DEFAULT_PORT: u16 = 8088;
 
-pub(crate) fn server(ui: Ui, args: &ServerArgs, data: &DataDir) -> Result<Exit, Error> {
+pub(crate) fn server(ui: Ui, args: &ServerArgs, data: &DataDir, agents: &Agents) -> Result<Exit, Error> {
     let access = args.access()?;
     let address = SocketAddr::new(args.host, args.port()?);
     if std::env::var_os("BIND_ADDRESS").is_some() {
@@ -115,7 +116,7 @@ pub(crate) fn server(ui: Ui, args: &ServerArgs, data: &DataDir) -> Result<Exit, 
     }
     let store = data.open_store()?;
     let engine = Engine::builder()
-        .registry(agents::built_in()?)
+        .registry(agents.registry()?)
         .store(store.clone())
         .metrics(true)
         .build()

@@ -7,7 +7,8 @@ use orchestr8_schema::{Millis, source::Options};
 use orchestr8_testing::simulate::{Counterexample, Fault, Report, Simulation};
 
 use crate::{
-    Error, Exit, agents,
+    Error, Exit,
+    agents::Agents,
     ui::Ui,
     wording::{count, duration, shell_word, visible},
     workflow_file::WorkflowFile,
@@ -48,13 +49,13 @@ pub struct SimArgs {
     parallel: Option<usize>,
 }
 
-pub(crate) fn sim(ui: Ui, args: &SimArgs) -> Result<Exit, Error> {
+pub(crate) fn sim(ui: Ui, args: &SimArgs, agents: &Agents) -> Result<Exit, Error> {
     let faults = args.faults.as_ref().map(|texts| read_faults(texts)).transpose()?;
     let horizon = read_horizon(&args.horizon)?;
     let file = WorkflowFile::read(&args.file)?;
     // No agent is called, so none has to be known; what is known lends its schemas.
     let workflow = file.check(Options::new()).map_err(Error::invalid_file)?;
-    let simulation = Simulation::new(workflow, &agents::built_in()?)
+    let simulation = Simulation::new(workflow, &agents.registry()?)
         .map_err(|error| Error::usage(format!("`{}` cannot be simulated", visible(file.name()))).with_source(error))?;
     let mut simulation = simulation.horizon(horizon);
     if let Some(threads) = args.parallel {

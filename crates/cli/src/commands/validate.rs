@@ -7,7 +7,8 @@ use orchestr8_schema::{Diagnostic, source::Options};
 use serde::Serialize;
 
 use crate::{
-    Error, Exit, agents,
+    Error, Exit,
+    agents::Agents,
     ui::Ui,
     wording::{count, visible},
     workflow_file::WorkflowFile,
@@ -48,8 +49,8 @@ struct FileVerdict {
     diagnostics: Vec<Diagnostic>,
 }
 
-pub(crate) fn validate(ui: Ui, args: &ValidateArgs) -> Result<Exit, Error> {
-    let registry = agents::built_in()?;
+pub(crate) fn validate(ui: Ui, args: &ValidateArgs, agents: &Agents) -> Result<Exit, Error> {
+    let registry = agents.registry()?;
     let mut options = Options::new().strict(args.strict);
     if !args.no_agents {
         options = options.agents(&registry);

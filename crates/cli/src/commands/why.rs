@@ -9,7 +9,8 @@ use orchestr8_schema::{
 use tokio::runtime::Runtime;
 
 use crate::{
-    Error, Exit, agents,
+    Error, Exit,
+    agents::Agents,
     data::{DataDir, find_execution},
     execution_name::ExecutionName,
     server_address::ServerAddress,
@@ -34,10 +35,15 @@ pub struct WhyArgs {
     server: ServerAddress,
 }
 
-pub(crate) fn why(ui: Ui, args: &WhyArgs, data: impl FnOnce() -> Result<DataDir, Error>) -> Result<Exit, Error> {
+pub(crate) fn why(
+    ui: Ui,
+    args: &WhyArgs,
+    data: impl FnOnce() -> Result<DataDir, Error>,
+    agents: &Agents,
+) -> Result<Exit, Error> {
     let why = match args.server.connect_if_any()? {
         Some(client) => client.why(client.find(&args.id)?, &args.step)?,
-        None => stored(args, &data()?)?,
+        None => stored(args, &data()?, agents)?,
     };
     if ui.is_json() {
         ui.print_json(&why)?;
@@ -50,9 +56,9 @@ pub(crate) fn why(ui: Ui, args: &WhyArgs, data: impl FnOnce() -> Result<DataDir,
 }
 
 /// Explains a step of an execution in the data directory.
-fn stored(args: &WhyArgs, data: &DataDir) -> Result<Why, Error> {
+fn stored(args: &WhyArgs, data: &DataDir, agents: &Agents) -> Result<Why, Error> {
     let engine = Engine::builder()
-        .registry(agents::built_in()?)
+        .registry(agents.registry()?)
         .store(data.open_store()?)
         .build()
         .map_err(|error| Error::internal("making the engine").with_source(error))?;
