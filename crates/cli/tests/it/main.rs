@@ -1,6 +1,8 @@
 //! The built program, as its users meet it: one binary of tests, one module per topic.
 
 mod bad_input;
+#[cfg(target_os = "linux")]
+mod bad_store;
 mod crash;
 mod examples;
 mod graph;
@@ -21,6 +23,8 @@ mod sim;
 mod support;
 #[cfg(feature = "otel")]
 mod trace;
+#[cfg(feature = "server")]
+mod two_processes;
 mod validate;
 #[cfg(feature = "server")]
 mod why;

@@ -3,14 +3,17 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Debug,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering::SeqCst},
+    },
     time::Duration,
 };
 
 use orchestr8_agent_base::Clock;
 use orchestr8_core::{Engine, ExecutionHandle, MemoryStore, Snapshot, Store, engine::TakeUpError};
 use orchestr8_schema::{
-    ErrorKind, ValidWorkflow,
+    ErrorKind, Timestamp, ValidWorkflow,
     api::ExecutionStatus,
     event::{EventBody, Signal},
 };
@@ -237,6 +240,54 @@ async fn timers_keep_their_times_and_those_overdue_fire_at_once() {
     taken[0].signal(signal).await.expect("told");
     assert!(taken[0].outcome().await.expect("driven").is_completed());
     let took = began.elapsed();
+    assert!(took >= Duration::from_secs(13) && took < Duration::from_secs(18), "{took:?}");
+}
+
+/// A clock that somebody sets back.
+#[derive(Debug)]
+struct SetBack {
+    clock: TestClock,
+    by: AtomicI64,
+}
+
+impl Clock for SetBack {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.clock.now().as_micros() - self.by.load(SeqCst))
+    }
+
+    fn random(&self) -> u64 {
+        self.clock.random()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_back_an_hour_moves_no_time_of_an_execution_back_and_no_timer_forth() {
+    const HOUR: i64 = 3_600_000_000;
+    let (_, workflow) = workflows().into_iter().find(|(name, _)| *name == "wait").expect("one");
+    let store = MemoryStore::new();
+    let (agents, _) = agents();
+    let clock = Arc::new(SetBack { clock: TestClock::new(7), by: AtomicI64::new(0) });
+    let engine = |store: FaultStore<MemoryStore>| {
+        let builder = Engine::builder().store(store).clock(Arc::clone(&clock) as Arc<dyn Clock>);
+        agents.iter().cloned().fold(builder, orchestr8_core::EngineBuilder::agent).build().expect("built")
+    };
+    let began = tokio::time::Instant::now();
+    let begun = engine(dying(&store, 3));
+    let handle = begun.start(&workflow, json!({})).await.expect("started");
+    assert!(handle.outcome().await.is_err(), "it dies once the wait for 10 s has begun");
+    // Once while nobody drives it, and once while it waits.
+    clock.by.store(HOUR, SeqCst);
+    let next = engine(dying(&store, u64::MAX));
+    let taken = next.recover().await.expect("recovered").taken_up.into_iter().next().expect("it is free");
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    clock.by.store(2 * HOUR, SeqCst);
+    let signal = Signal { name: "go".into(), payload: json!(1), signal_id: None, step_path: None };
+    taken.signal(signal).await.expect("told");
+    let _ = taken.outcome().await;
+    let took = began.elapsed();
+    let snapshot = taken.snapshot().await.expect("read");
+    assert_eq!(snapshot.status(), ExecutionStatus::Completed);
+    assert!(snapshot.events().is_sorted_by_key(|event| event.at), "times rise");
     assert!(took >= Duration::from_secs(13) && took < Duration::from_secs(18), "{took:?}");
 }
 

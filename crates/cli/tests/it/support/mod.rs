@@ -2,6 +2,7 @@
 
 #[cfg(feature = "otel")]
 pub(crate) mod collector;
+pub(crate) mod own_program;
 #[cfg(feature = "server")]
 pub(crate) mod running_server;
 

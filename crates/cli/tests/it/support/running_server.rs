@@ -2,8 +2,8 @@
 
 use std::{
     fmt::Write as _,
-    io::{BufRead as _, BufReader},
-    process::{Child, Command, Stdio},
+    io::{BufRead as _, BufReader, Lines},
+    process::{Child, ChildStdout, Command, Stdio},
 };
 
 use reqwest::blocking::{Client, RequestBuilder, Response};
@@ -12,25 +12,41 @@ use reqwest::blocking::{Client, RequestBuilder, Response};
 #[derive(Debug)]
 pub(crate) struct RunningServer {
     child: Child,
+    /// What it prints.
+    told: Lines<BufReader<ChildStdout>>,
     pub(crate) url: String,
     pub(crate) client: Client,
 }
 
 impl RunningServer {
     pub(crate) fn start(command: &mut Command) -> Self {
-        let mut child = command
-            .args(["server", "--port", "0"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the built program starts");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("standard output is a pipe"))
-            .read_line(&mut line)
+        Self::of(command.args(["server", "--port", "0"]))
+    }
+
+    /// Starts what is a server already.
+    pub(crate) fn of(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the built program starts");
+        let mut told = BufReader::new(child.stdout.take().expect("standard output is a pipe")).lines();
+        let url = told
+            .find_map(|line| {
+                let line = line.expect("it writes UTF-8");
+                let (_, address) = line.split_once("Listening on ")?;
+                address.split_whitespace().next().map(str::to_owned)
+            })
             .expect("the server says where it listens");
-        let url = line.trim().strip_prefix("Listening on ").expect("the server says where it listens").to_owned();
         let client = Client::builder().no_proxy().build().expect("a client without TLS can always be made");
-        Self { child, url, client }
+        Self { child, told, url, client }
+    }
+
+    /// Waits until it has told of so many things.
+    pub(crate) fn tells(&mut self, lines: usize) {
+        assert_eq!(self.told.by_ref().take(lines).count(), lines, "the server has ended");
+    }
+
+    /// Kills it, and waits until it is gone.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("the server is our child");
+        self.child.wait().expect("the server is our child");
     }
 
     pub(crate) fn get(&self, path: &str) -> RequestBuilder {
@@ -52,9 +68,14 @@ impl RunningServer {
     /// Asks the server to end as an operator does, and waits for it.
     #[cfg(unix)]
     pub(crate) fn terminate(mut self) -> Option<i32> {
-        let pid = self.child.id();
-        Command::new("sh").args(["-c", &format!("kill -TERM {pid}")]).status().expect("a shell can send signals");
+        self.signal("TERM");
         self.child.wait().expect("the server is our child").code()
+    }
+
+    #[cfg(unix)]
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.id();
+        Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status().expect("a shell can send signals");
     }
 }
 
