@@ -1,4 +1,4 @@
-//! Reading with positions: YAML, and JSON again once there is something to point at.
+//! Reading all of YAML, with positions; JSON is read so too once there is something to point at.
 //!
 //! The tree is built from the parser's events with a stack of our own, so depth, nodes and aliases are counted before anything
 //! grows, and no document can exhaust the thread's stack.
@@ -6,15 +6,16 @@
 use std::{collections::HashMap, ops::Range};
 
 use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Tag};
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 
-use super::{
-    Document, Limits,
-    position::{LineIndex, Parts, Tree},
-};
+use super::scalar::{NotFinite, resolve};
 use crate::{
     Code, Diagnostic,
     problem::{escape, quote},
+    source::{
+        Document, Limits,
+        position::{LineIndex, Parts, Tree},
+    },
 };
 
 /// Parses YAML 1.2, core schema.
@@ -53,13 +54,6 @@ pub(super) fn parse<'t>(text: &'t str, limits: &Limits) -> Result<Document<'t>, 
             Err(diagnostic)
         }
     }
-}
-
-/// Returns where everything in a JSON document stands.
-pub(super) fn locate(text: &str) -> Option<Tree> {
-    // The text has been accepted already.
-    let limits = Limits { text: usize::MAX, depth: Limits::MAX_DEPTH, nodes: usize::MAX, steps: usize::MAX };
-    parse(text, &limits).ok()?.tree
 }
 
 struct Fault {
@@ -280,9 +274,9 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>, range: &Range<usize
     let plain = style == ScalarStyle::Plain;
     match tag.map(|tag| tag.core_suffix().ok_or(tag)) {
         None if !plain => Ok(Value::String(text.to_owned())),
-        None => resolve(text).map_err(|()| not_finite(text, range)),
+        None => resolve(text).map_err(|NotFinite| not_finite(text, range)),
         Some(Ok("str")) => Ok(Value::String(text.to_owned())),
-        Some(Ok(_)) => resolve(text).map_err(|()| not_finite(text, range)),
+        Some(Ok(_)) => resolve(text).map_err(|NotFinite| not_finite(text, range)),
         // `!` alone says that it is text.
         Some(Err(tag)) if tag.suffix().is_empty() => Ok(Value::String(text.to_owned())),
         Some(Err(tag)) => {
@@ -295,89 +289,4 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>, range: &Range<usize
 fn not_finite(text: &str, range: &Range<usize>) -> Fault {
     let message = format!("`{}` is no number that JSON knows", quote(text));
     syntax(&message, range.clone(), Some("quote it to make it text"))
-}
-
-fn resolve(text: &str) -> Result<Value, ()> {
-    match text {
-        "" | "~" | "null" | "Null" | "NULL" => return Ok(Value::Null),
-        "true" | "True" | "TRUE" => return Ok(Value::Bool(true)),
-        "false" | "False" | "FALSE" => return Ok(Value::Bool(false)),
-        ".nan" | ".NaN" | ".NAN" => return Err(()),
-        _ => {}
-    }
-    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
-    if matches!(unsigned, ".inf" | ".Inf" | ".INF") {
-        return Err(());
-    }
-    let based = |prefix, base| {
-        let digits = text.strip_prefix(prefix).filter(|digits| !digits.starts_with('+'))?;
-        u64::from_str_radix(digits, base).ok()
-    };
-    if let Some(number) = based("0o", 8).or_else(|| based("0x", 16)) {
-        return Ok(Value::Number(number.into()));
-    }
-    if !unsigned.is_empty() && unsigned.bytes().all(|byte| byte.is_ascii_digit()) {
-        if let Ok(number) = text.parse::<u64>() {
-            return Ok(Value::Number(number.into()));
-        }
-        if let Ok(number) = text.parse::<i64>() {
-            return Ok(Value::Number(number.into()));
-        }
-    }
-    if !is_float(unsigned) {
-        return Ok(Value::String(text.to_owned()));
-    }
-    match text.parse().ok().and_then(Number::from_f64) {
-        Some(number) => Ok(Value::Number(number)),
-        None => Err(()),
-    }
-}
-
-/// Whether a text without sign matches `(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?`.
-fn is_float(text: &str) -> bool {
-    let (mantissa, exponent) = match text.find(['e', 'E']) {
-        Some(at) => (&text[..at], Some(&text[at + 1..])),
-        None => (text, None),
-    };
-    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    let mantissa_is_valid = match mantissa.split_once('.') {
-        Some((whole, fraction)) => digits(whole) && digits(fraction) && !(whole.is_empty() && fraction.is_empty()),
-        None => !mantissa.is_empty() && digits(mantissa),
-    };
-    let exponent = exponent.map(|exponent| exponent.strip_prefix(['+', '-']).unwrap_or(exponent));
-    mantissa_is_valid && exponent.is_none_or(|exponent| !exponent.is_empty() && digits(exponent))
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::resolve;
-
-    #[test]
-    fn plain_scalars_follow_the_core_schema() {
-        let table = [
-            ("yes", json!("yes")),
-            ("on", json!("on")),
-            ("True", json!(true)),
-            ("~", json!(null)),
-            ("1.10", json!(1.10)),
-            ("1.0.0", json!("1.0.0")),
-            ("0o17", json!(15)),
-            ("0x1F", json!(31)),
-            ("+12", json!(12)),
-            ("-12", json!(-12)),
-            ("1e3", json!(1000.0)),
-            (".5", json!(0.5)),
-            ("1_000", json!("1_000")),
-            ("12:30", json!("12:30")),
-            ("18446744073709551616", json!(18_446_744_073_709_552_000_f64)),
-            ("infinity", json!("infinity")),
-            (".", json!(".")),
-        ];
-        for (text, value) in table {
-            assert_eq!(resolve(text), Ok(value), "{text}");
-        }
-        assert_eq!(resolve("-.inf"), Err(()));
-    }
 }
