@@ -55,7 +55,8 @@ fn each_trap_has_its_answer() {
         ("byte order mark in the middle", yaml("    \u{feff}name: x\n"), "O8"),
         ("CRLF", yaml("    name: x\n").replace('\n', "\r\n"), "valid"),
         ("CR alone", json_text(",\r\"name\":\"x\""), "valid"),
-        ("tabs as indentation", yaml("\tname: x\n"), "O8"),
+        ("tabs as indentation", yaml("\tname: x\n"), "O8001 a tab cannot indent"),
+        ("a tab after spaces", yaml("    \tname: x\n"), "O8001 a tab cannot indent"),
         ("tabs between tokens", json_text("\t,\t\"name\"\t:\t\"x\"\t"), "valid"),
         ("NUL in YAML", yaml("    name: a\0b\n"), "O8"),
         ("NUL in JSON", json_text(",\"name\":\"a\0b\""), "O8001"),
@@ -104,6 +105,16 @@ fn each_trap_has_its_answer() {
         .filter(|(_, found, expected)| !found.starts_with(**expected))
         .collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn a_tab_that_indents_is_shown_where_it_is() {
+    for text in [yaml("\tname: x\n"), yaml("    name: x\n  \ttimeout: 1s\n"), "\tversion: 1.0.0\n".to_owned()] {
+        let found = diagnostics(load(&text, &options()));
+        let before = &text[..text.find('\t').unwrap()];
+        let line = u32::try_from(before.matches('\n').count() + 1).unwrap();
+        assert_eq!(found.first().and_then(|found| found.span).map(|span| span.line), Some(line), "{text}");
+    }
 }
 
 #[test]

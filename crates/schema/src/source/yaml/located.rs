@@ -32,7 +32,7 @@ pub(super) fn parse<'t>(text: &'t str, limits: &Limits) -> Result<Document<'t>, 
     let result = loop {
         match parser.next_event() {
             None => break Ok(()),
-            Some(Err(error)) => break Err(builder.scan_error(&error)),
+            Some(Err(error)) => break Err(builder.scan_error(&error, text)),
             Some(Ok((event, span))) => {
                 let range = span.byte_range().unwrap_or(0..0);
                 if let Err(fault) = builder.event(event, range) {
@@ -244,8 +244,11 @@ impl Builder {
         Fault { code: Code::TooDeep, message, help: Some("flatten it"), range: range.start..range.start }
     }
 
-    fn scan_error(&self, error: &ScanError) -> Fault {
+    fn scan_error(&self, error: &ScanError, text: &str) -> Fault {
         let start = error.marker().byte_offset().unwrap_or(0);
+        if let Some(tab) = indenting_tab(text, start) {
+            return syntax("a tab cannot indent", tab..tab + 1, Some("use spaces"));
+        }
         if matches!(error.kind(), ErrorKind::RecursionLimitExceeded) {
             return self.too_deep(start..start);
         }
@@ -263,6 +266,16 @@ impl Builder {
         });
         tokens.collect()
     }
+}
+
+/// Finds the tab that indents the line where the parser stopped, or the one below, whose tab it may have met while it looked ahead.
+fn indenting_tab(text: &str, stopped: usize) -> Option<usize> {
+    let line = text.get(..stopped)?.rfind('\n').map_or(0, |end| end + 1);
+    let below = text.get(stopped..)?.find('\n').map(|end| stopped + end + 1);
+    [Some(line), below].into_iter().flatten().find_map(|start| {
+        let offset = text[start..].find(|c| c != ' ')?;
+        text[start + offset..].starts_with('\t').then_some(start + offset)
+    })
 }
 
 fn syntax(message: &str, range: Range<usize>, help: Option<&'static str>) -> Fault {
