@@ -5,23 +5,24 @@ mod common;
 
 use common::{Shown, codes, load};
 use orchestr8_schema::{StepIndex, jmespath::JmesPath};
-use proptest::prelude::*;
+use proptest::{prelude::*, sample::select};
 use serde_json::{Value, json};
+
+fn roots() -> Value {
+    json!({
+        "steps": {
+            "fetch": { "status": "completed", "output": { "n": 7, "zero": 0, "list": ["a", "b"], "text": "hello", "empty": "" } },
+            "web-search": { "status": "failed", "error": { "code": "TIMEOUT" } }
+        },
+        "inputs": { "flag": true, "no": false },
+        "context": { "executionId": "e1" }
+    })
+}
 
 fn holds(condition: &Value) -> Result<bool, String> {
     let workflow = load(json!([{ "id": "fetch" }, { "id": "web-search" }, { "id": "reader", "condition": condition }]))
         .map_err(|error| error.to_string())?;
-    let scope = Shown {
-        workflow: &workflow,
-        roots: json!({
-            "steps": {
-                "fetch": { "status": "completed", "output": { "n": 7, "zero": 0, "list": ["a", "b"], "text": "hello", "empty": "" } },
-                "web-search": { "status": "failed", "error": { "code": "TIMEOUT" } }
-            },
-            "inputs": { "flag": true, "no": false },
-            "context": { "executionId": "e1" }
-        }),
-    };
+    let scope = Shown { workflow: &workflow, roots: roots() };
     workflow.steps()[2].condition.as_ref().unwrap().holds(&scope).map_err(|error| error.to_string())
 }
 
@@ -172,6 +173,40 @@ fn functions_behave_as_documented() {
     assert!(JmesPath::compile("sort_by(p, &x)").unwrap().evaluate(&data).is_err());
 }
 
+/// A condition of comparisons, and sometimes something more.
+fn any_condition() -> impl Strategy<Value = String> {
+    let leaf = select(vec![
+        "steps.fetch.output.n",
+        "steps.fetch.output.zero",
+        "steps.fetch.output.text",
+        "steps.fetch.output.empty",
+        "steps.fetch.output.list",
+        "steps.fetch.output.missing.deeper",
+        "steps.fetch.output",
+        "steps.fetch.status",
+        "inputs.flag",
+        "inputs.no",
+        "`7.0`",
+        "`0`",
+        "`-0.0`",
+        "`8.000000000000001`",
+        "`[\"a\", \"b\"]`",
+        "`{\"n\": 7.0}`",
+        "`null`",
+        "`true`",
+        "'hello'",
+        "length(steps.fetch.output.list)",
+        "steps.fetch.output.list[0]",
+    ]);
+    leaf.prop_map(str::to_owned).prop_recursive(4, 12, 2, |inner| {
+        let operator = select(vec!["&&", "||", "==", "!=", "<", "<=", ">", ">="]);
+        prop_oneof![
+            3 => (inner.clone(), operator, inner.clone()).prop_map(|(left, operator, right)| format!("({left} {operator} {right})")),
+            1 => inner.prop_map(|part| format!("!({part})")),
+        ]
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -180,5 +215,22 @@ proptest! {
         text in r#"(steps\.|inputs|fetch|web-search|output|\$\{|\}|'|"|`|\[|\]|\(|\)|\*|@|&|\||!|==|<|\?|\.|,|:|\\|ü| |[a-z0-9-]){0,24}"#
     ) {
         let _ = holds(&json!({ "if": text }));
+    }
+
+    /// Simple conditions are evaluated in place; the result is that of the interpreter.
+    #[test]
+    fn every_condition_is_jmespath(text in any_condition()) {
+        let value = JmesPath::compile(&text).unwrap().evaluate(&roots()).unwrap();
+        let truth = match &value {
+            Value::Null => false,
+            Value::Bool(flag) => *flag,
+            Value::Number(_) => true,
+            Value::String(text) => !text.is_empty(),
+            Value::Array(items) => !items.is_empty(),
+            Value::Object(map) => !map.is_empty(),
+        };
+        prop_assert_eq!(holds(&json!({ "if": &text })), Ok(truth), "{}", text);
+        let same = json!({ "expression": &text, "operator": "equals", "value": value });
+        prop_assert_eq!(holds(&same), Ok(true), "{}", text);
     }
 }

@@ -40,7 +40,7 @@ impl Visits {
         Self { left: most, most }
     }
 
-    fn pay(&mut self, nodes: usize) -> Result<(), Stop> {
+    pub(crate) fn pay(&mut self, nodes: usize) -> Result<(), Stop> {
         self.left = self.left.checked_sub(nodes).ok_or(Stop::Visits(self.most))?;
         Ok(())
     }

@@ -74,15 +74,11 @@ impl JmesPath {
     pub fn evaluate(&self, value: &Value) -> Result<Value, EvaluationError> {
         let mut visits = Visits::new(Self::MAX_VISITS);
         let result = visits.import(value).and_then(|value| self.search(&value, &mut visits));
-        result.and_then(|value| export(&value)).map_err(|stop| self.error(&stop))
+        result.and_then(|value| export(&value)).map_err(|stop| stopped(&self.text, &stop))
     }
 
     pub(crate) fn search(&self, value: &Shared, visits: &mut Visits) -> Result<Shared, Stop> {
         interpret::Interpreter::new(&self.text, visits).node(value, &self.ast)
-    }
-
-    pub(crate) fn error(&self, stop: &Stop) -> EvaluationError {
-        EvaluationError::new(format!("evaluating `{}`: {stop}", clip(&self.text)))
     }
 
     pub(crate) fn ast(&self) -> &Ast {
@@ -182,6 +178,11 @@ fn check_limits(text: &str) -> Result<(), InvalidJmesPath> {
     Ok(())
 }
 
+/// Makes the error of an expression that had to stop.
+pub(crate) fn stopped(text: &str, stop: &Stop) -> EvaluationError {
+    EvaluationError::new(format!("evaluating `{}`: {stop}", clip(text)))
+}
+
 /// Calls `visit` with each direct part of a node.
 pub(crate) fn children<'a>(node: &'a Ast, mut visit: impl FnMut(&'a Ast)) {
     match node {
@@ -204,6 +205,33 @@ pub(crate) fn children<'a>(node: &'a Ast, mut visit: impl FnMut(&'a Ast)) {
         Ast::Function { args: elements, .. } | Ast::MultiList { elements, .. } => elements.iter().for_each(visit),
         Ast::MultiHash { elements, .. } => elements.iter().for_each(|pair| visit(&pair.value)),
         Ast::Identity { .. } | Ast::Field { .. } | Ast::Index { .. } | Ast::Literal { .. } | Ast::Slice { .. } => {}
+    }
+}
+
+/// A chain of names such as `a.b.c`, and where it begins, in bytes.
+pub(crate) struct Chain<'a> {
+    pub(crate) names: Vec<&'a str>,
+    pub(crate) offset: usize,
+}
+
+/// Returns a node as a chain of names, if it is one.
+pub(crate) fn chain(node: &Ast) -> Option<Chain<'_>> {
+    let mut names = Vec::new();
+    let mut node = node;
+    loop {
+        match node {
+            Ast::Field { name, offset } => {
+                names.push(name.as_str());
+                names.reverse();
+                return Some(Chain { names, offset: *offset });
+            }
+            Ast::Subexpr { lhs, rhs, .. } => {
+                let Ast::Field { name, .. } = &**rhs else { return None };
+                names.push(name.as_str());
+                node = lhs;
+            }
+            _ => return None,
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
         compile::{Compiler, Place, Reads},
         parse::{self, Part},
     },
-    jmespath::{Fault, InvalidJmesPath, JmesPath, children},
+    jmespath::{Chain, Fault, InvalidJmesPath, JmesPath, chain, children},
     problem::{At, Problems},
     workflow,
 };
@@ -104,11 +104,11 @@ impl Compiler<'_> {
             self.need(&used, &quoted, &mut needs, at);
         }
         self.check_nodes(path.ast(), at);
-        (self.problems.errors() == errors).then_some(Test::JmesPath { path, needs })
+        (self.problems.errors() == errors).then(|| Test::new(path, needs))
     }
 
     /// Notes what one chain of names shows.
-    fn need(&mut self, used: &Use<'_>, quoted: &Quoted, needs: &mut Needs, at: &At<'_>) {
+    fn need(&mut self, used: &Chain<'_>, quoted: &Quoted, needs: &mut Needs, at: &At<'_>) {
         let names = &used.names[..used.names.len().min(SHOWN_DEPTH)];
         let range = quoted.range_of(used);
         let place = Place { path: at, range: range.clone(), whole: range };
@@ -201,14 +201,8 @@ enum Data {
     Part,
 }
 
-/// A chain of names that begins at the root.
-struct Use<'a> {
-    names: Vec<&'a str>,
-    offset: usize,
-}
-
 /// Collects the chains of names that begin at the root; fails where the root as a whole is asked for.
-fn uses_of<'a>(node: &'a Ast, data: Data, uses: &mut Vec<Use<'a>>) -> Result<(), (usize, String)> {
+fn uses_of<'a>(node: &'a Ast, data: Data, uses: &mut Vec<Chain<'a>>) -> Result<(), (usize, String)> {
     // Chains lean to the left and may be long, so they are walked without recursion.
     let mut node = node;
     loop {
@@ -245,27 +239,6 @@ fn uses_of<'a>(node: &'a Ast, data: Data, uses: &mut Vec<Use<'a>>) -> Result<(),
                 });
                 return result;
             }
-        }
-    }
-}
-
-/// Returns a node as a chain of names, if it is one.
-fn chain(node: &Ast) -> Option<Use<'_>> {
-    let mut names = Vec::new();
-    let mut node = node;
-    loop {
-        match node {
-            Ast::Field { name, offset } => {
-                names.push(name.as_str());
-                names.reverse();
-                return Some(Use { names, offset: *offset });
-            }
-            Ast::Subexpr { lhs, rhs, .. } => {
-                let Ast::Field { name, .. } = &**rhs else { return None };
-                names.push(name.as_str());
-                node = lhs;
-            }
-            _ => return None,
         }
     }
 }
@@ -336,7 +309,7 @@ impl Quoted {
         offset - before
     }
 
-    fn range_of(&self, used: &Use<'_>) -> std::ops::Range<usize> {
+    fn range_of(&self, used: &Chain<'_>) -> std::ops::Range<usize> {
         let start = self.original(used.offset);
         // Spaces and quotes in the chain make this too short, never wrong.
         let length = used.names.iter().map(|name| name.len() + 1).sum::<usize>() - 1;

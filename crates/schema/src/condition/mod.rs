@@ -1,13 +1,16 @@
 //! Conditions: whether a step runs, compiled once and evaluated on nothing but what they name.
 
+mod logic;
+
 use std::{borrow::Cow, collections::BTreeMap};
 
 use ::jmespath::Variable;
 use serde_json::Value;
 
+pub(crate) use self::logic::Logic;
 use crate::{
     expression::{EvaluationError, Expression, Operand, Root, Scope},
-    jmespath::{JmesPath, Shared, Visits, export},
+    jmespath::{self, JmesPath, Shared, Visits, export},
     workflow::Operator,
 };
 
@@ -23,9 +26,10 @@ pub(crate) enum Kind {
     Comparison { test: Test, operator: Operator, value: Value },
 }
 
-/// What is evaluated: JMESPath, or exactly one expression.
+/// What is evaluated: JMESPath, be it simple or not, or exactly one expression.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Test {
+    Logic { text: Box<str>, logic: Logic },
     JmesPath { path: JmesPath, needs: Needs },
     Expression(Expression),
 }
@@ -88,8 +92,17 @@ impl Condition {
 }
 
 impl Test {
+    /// Makes a test of an expression that reads what `needs` shows.
+    pub(crate) fn new(path: JmesPath, needs: Needs) -> Self {
+        match Logic::of(path.ast(), &needs) {
+            Some(logic) => Self::Logic { text: path.as_str().into(), logic },
+            None => Self::JmesPath { path, needs },
+        }
+    }
+
     pub(crate) fn is_true(&self, scope: &dyn Scope) -> Result<bool, EvaluationError> {
         match self {
+            Self::Logic { text, logic } => Ok(is_true(&*evaluate(text, logic, scope)?)),
             Self::JmesPath { path, needs } => Ok(search(path, needs, scope)?.is_truthy()),
             Self::Expression(expression) => Ok(expression.evaluate(scope).is_some_and(|value| is_true(&value))),
         }
@@ -97,17 +110,15 @@ impl Test {
 
     /// Returns the result of a test that reads nothing; one that cannot be evaluated is never true.
     pub(crate) fn constant(&self) -> Option<bool> {
-        match self {
-            Self::JmesPath { needs: Needs::Names(names), .. } if names.is_empty() => {
-                Some(self.is_true(&Nothing).unwrap_or(false))
-            }
-            Self::JmesPath { .. } | Self::Expression(_) => None,
-        }
+        let mut reads = matches!(self, Self::Expression(_));
+        self.visit(&mut |_| reads = true);
+        (!reads).then(|| self.is_true(&Nothing).unwrap_or(false))
     }
 
     /// Calls `visit` with everything that it reads.
     fn visit<'a>(&'a self, visit: &mut impl FnMut(&'a Operand)) {
         match self {
+            Self::Logic { logic, .. } => logic.visit(visit),
             Self::JmesPath { needs, .. } => needs.visit(visit),
             Self::Expression(expression) => expression.operands().iter().for_each(visit),
         }
@@ -115,13 +126,18 @@ impl Test {
 
     fn value<'a>(&'a self, scope: &'a dyn Scope) -> Result<Cow<'a, Value>, EvaluationError> {
         match self {
+            Self::Logic { text, logic } => evaluate(text, logic, scope),
             Self::JmesPath { path, needs } => {
                 let value = search(path, needs, scope)?;
-                export(&value).map(Cow::Owned).map_err(|stop| path.error(&stop))
+                export(&value).map(Cow::Owned).map_err(|stop| jmespath::stopped(path.as_str(), &stop))
             }
             Self::Expression(expression) => Ok(expression.evaluate(scope).unwrap_or(Cow::Owned(Value::Null))),
         }
     }
+}
+
+fn evaluate<'a>(text: &str, logic: &'a Logic, scope: &'a dyn Scope) -> Result<Cow<'a, Value>, EvaluationError> {
+    logic.evaluate(scope).map_err(|stop| jmespath::stopped(text, &stop))
 }
 
 fn search(path: &JmesPath, needs: &Needs, scope: &dyn Scope) -> Result<Shared, EvaluationError> {
@@ -130,7 +146,7 @@ fn search(path: &JmesPath, needs: &Needs, scope: &dyn Scope) -> Result<Shared, E
         let data = data.unwrap_or_else(|| Shared::new(Variable::Object(BTreeMap::new())));
         path.search(&data, &mut visits)
     });
-    result.map_err(|stop| path.error(&stop))
+    result.map_err(|stop| jmespath::stopped(path.as_str(), &stop))
 }
 
 impl Needs {
@@ -146,6 +162,15 @@ impl Needs {
                 });
                 entries[index].1.insert(rest, operand);
             }
+        }
+    }
+
+    /// Returns what shows exactly a chain of names.
+    fn shown(&self, names: &[&str]) -> Option<&Operand> {
+        match (self, names) {
+            (Self::Whole(operand), []) => Some(operand),
+            (Self::Names(entries), [name, rest @ ..]) => entries.iter().find(|(known, _)| known == name)?.1.shown(rest),
+            _ => None,
         }
     }
 
