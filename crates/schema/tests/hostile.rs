@@ -11,7 +11,7 @@ use generate::{Document, any_workflow, options, to_yaml};
 use orchestr8_schema::{
     Diagnostic, InvalidWorkflow, ValidWorkflow,
     jmespath::JmesPath,
-    source::{Options, load, load_value, parse},
+    source::{Format, Options, load, load_value, parse},
 };
 use proptest::{prelude::*, sample::Index};
 use serde_json::{Value, json};
@@ -105,6 +105,15 @@ fn each_trap_has_its_answer() {
         .filter(|(_, found, expected)| !found.starts_with(**expected))
         .collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn thousands_of_duplicates_at_a_long_place_do_not_add_up() {
+    let text = format!("{{\"{}\":{{{}\"a\":1}}}}", "x".repeat(1 << 16), "\"a\":1,".repeat(5_000));
+    for format in [Format::Json, Format::Yaml] {
+        let invalid = parse(&text, &Options::new().format(format)).unwrap_err();
+        assert_eq!(invalid.diagnostics().len(), 64);
+    }
 }
 
 #[test]

@@ -3,15 +3,15 @@
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Number, Value, map::Entry};
 
-use super::{Document, Limits, position::LineIndex};
+use super::{Document, Limits, MAX_DUPLICATES, position::LineIndex};
 use crate::{Code, Diagnostic, problem::escape};
 
 /// Parses JSON, counting depth and nodes on the way.
 pub(super) fn parse<'t>(text: &'t str, limits: &Limits) -> Result<Document<'t>, Diagnostic> {
     let mut state =
-        State { limits: *limits, depth: 0, nodes: 0, path: Vec::new(), duplicates: Vec::new(), fault: None };
+        State { limits: *limits, depth: 0, nodes: 0, path: String::new(), duplicates: Vec::new(), fault: None };
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let result = Node(&mut state).deserialize(&mut deserializer).and_then(|value| {
         deserializer.end()?;
@@ -31,10 +31,8 @@ pub(super) fn parse<'t>(text: &'t str, limits: &Limits) -> Result<Document<'t>, 
                 }
                 None => (Code::Syntax, syntax_message(&error), None),
             };
-            let mut diagnostic = Diagnostic::new(code, state.pointer(), message);
-            if state.fault.is_none() {
-                diagnostic.path.clear();
-            }
+            let path = if state.fault.is_some() { state.path } else { String::new() };
+            let mut diagnostic = Diagnostic::new(code, path, message);
             diagnostic.help = help.map(str::to_owned);
             let index = LineIndex::new(text);
             diagnostic.span = index.at_byte_column(error.line(), error.column());
@@ -67,14 +65,21 @@ struct State {
     limits: Limits,
     depth: usize,
     nodes: usize,
-    path: Vec<String>,
+    /// Where reading failed: built from the inside out, so that nothing is noted while all goes well.
+    path: String,
+    /// Built likewise.
     duplicates: Vec<String>,
     fault: Option<Fault>,
 }
 
 impl State {
-    fn pointer(&self) -> String {
-        self.path.iter().map(|token| format!("/{}", escape(token))).collect()
+    /// Puts a token in front of the pointers of what was found within a value: duplicates, and where reading failed.
+    fn prefix(&mut self, known: usize, token: &str, failed: bool) {
+        let path = failed.then_some(&mut self.path);
+        for pointer in self.duplicates[known..].iter_mut().chain(path) {
+            pointer.insert_str(0, token);
+            pointer.insert(0, '/');
+        }
     }
 
     fn enter<E: Error>(&mut self) -> Result<(), E> {
@@ -140,14 +145,17 @@ impl<'de> Visitor<'de> for Node<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Value, A::Error> {
         self.0.enter()?;
         let mut items = Vec::new();
-        self.0.path.push("0".to_owned());
-        while let Some(item) = sequence.next_element_seed(Node(&mut *self.0))? {
-            items.push(item);
-            if let Some(last) = self.0.path.last_mut() {
-                *last = items.len().to_string();
+        loop {
+            let known = self.0.duplicates.len();
+            let item = sequence.next_element_seed(Node(&mut *self.0));
+            if item.is_err() || self.0.duplicates.len() > known {
+                self.0.prefix(known, &items.len().to_string(), item.is_err());
+            }
+            match item? {
+                Some(item) => items.push(item),
+                None => break,
             }
         }
-        self.0.path.pop();
         self.0.depth -= 1;
         Ok(Value::Array(items))
     }
@@ -156,13 +164,20 @@ impl<'de> Visitor<'de> for Node<'_> {
         self.0.enter()?;
         let mut map = Map::new();
         while let Some(key) = access.next_key::<String>()? {
-            self.0.path.push(key.clone());
-            if map.contains_key(&key) {
-                let pointer = self.0.pointer();
-                self.0.duplicates.push(pointer);
+            let known = self.0.duplicates.len();
+            let value = access.next_value_seed(Node(&mut *self.0));
+            if value.is_err() || self.0.duplicates.len() > known {
+                self.0.prefix(known, &escape(&key), value.is_err());
             }
-            map.insert(key, access.next_value_seed(Node(&mut *self.0))?);
-            self.0.path.pop();
+            match map.entry(key) {
+                Entry::Vacant(vacant) => drop(vacant.insert(value?)),
+                Entry::Occupied(mut occupied) => {
+                    if self.0.duplicates.len() < MAX_DUPLICATES {
+                        self.0.duplicates.push(format!("/{}", escape(occupied.key())));
+                    }
+                    occupied.insert(value?);
+                }
+            }
         }
         self.0.depth -= 1;
         Ok(Value::Object(map))

@@ -295,6 +295,9 @@ fn finish(valid: Option<ValidWorkflow>, found: Vec<Diagnostic>) -> Result<ValidW
     }
 }
 
+/// How many duplicate keys are reported: each names its place, which can be as long as the document.
+const MAX_DUPLICATES: usize = 64;
+
 /// A document that has been parsed.
 pub(crate) struct Document<'t> {
     text: &'t str,

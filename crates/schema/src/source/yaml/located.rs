@@ -13,7 +13,7 @@ use crate::{
     Code, Diagnostic,
     problem::{escape, quote},
     source::{
-        Document, Limits,
+        Document, Limits, MAX_DUPLICATES,
         position::{LineIndex, Parts, Tree},
     },
 };
@@ -144,6 +144,7 @@ impl Builder {
 
     fn key(&mut self, text: String, range: Range<usize>) -> Result<(), Fault> {
         if let Some(Open { items: Items::Object { map, .. }, .. }) = self.stack.last()
+            && self.duplicates.len() < MAX_DUPLICATES
             && map.contains_key(&text)
         {
             let duplicate = format!("{}/{}", self.pointer(), escape(&text));
