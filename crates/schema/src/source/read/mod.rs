@@ -77,8 +77,17 @@ struct Field<'a> {
 impl<'a> Object<'a> {
     /// Returns a field; one that is null counts as absent.
     fn get<'f>(&'f self, name: &'f str) -> Option<Field<'f>> {
-        let value = self.map.get(name).filter(|value| !value.is_null())?;
+        let value = self.value(name).filter(|value| !value.is_null())?;
         Some(Field { value, at: self.at.key(name), name })
+    }
+
+    /// Looks a name up; among a few keys by comparing, since hashing takes longer and most names are asked for in vain.
+    fn value(&self, name: &str) -> Option<&'a Value> {
+        const FEW: usize = 12;
+        if self.map.len() > FEW {
+            return self.map.get(name);
+        }
+        self.map.iter().find(|(key, _)| *key == name).map(|(_, value)| value)
     }
 
     fn contains(&self, name: &str) -> bool {
