@@ -103,6 +103,7 @@ impl Command {
             Self::Pause(args) => commands::pause::pause(ui, &args),
             Self::Approve(args) => commands::approve::approve(ui, &args),
             Self::Signal(args) => commands::signal::signal(ui, &args),
+            Self::Test(args) => commands::test::test(ui, &args, agents),
             Self::Sim(args) => commands::sim::sim(ui, &args, agents),
             Self::Agents(args) => commands::agents::agents(ui, &args, agents),
             Self::Schema(args) => commands::schema::schema(ui, &args),
@@ -121,8 +122,8 @@ impl Command {
         match self {
             #[cfg(feature = "server")]
             Self::Server(_) => Verbosity::Info,
-            // What fails in a simulation is meant to.
-            Self::Sim(_) => Verbosity::Silent,
+            // What fails in a test or a simulation is meant to, or told by the command.
+            Self::Test(_) | Self::Sim(_) => Verbosity::Silent,
             _ => Verbosity::Errors,
         }
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use orchestr8_schema::{
-    Code, Diagnostic, ValidWorkflow,
+    Code, Diagnostic, InvalidWorkflow, ValidWorkflow,
     source::{Options, load},
 };
 
@@ -79,14 +79,23 @@ impl WorkflowFile {
     ///
     /// The report of all problems, if one of them is an error.
     pub fn check(&self, options: Options<'_>) -> Result<ValidWorkflow, Report> {
-        let options = options.file_name(&self.name).workflows(&self.folder);
-        load(&self.bytes, &options).map_err(|invalid| self.report(invalid.diagnostics().to_vec()))
+        self.load(options).map_err(|invalid| self.report(invalid.into_diagnostics()))
+    }
+
+    /// Checks the workflow and its sub-workflows, as [`check`](Self::check) does.
+    pub(crate) fn load(&self, options: Options<'_>) -> Result<ValidWorkflow, InvalidWorkflow> {
+        load(&self.bytes, &options.file_name(&self.name).workflows(&self.folder))
     }
 
     /// Puts problems together with the text that they are about.
     #[must_use]
     pub fn report(&self, diagnostics: Vec<Diagnostic>) -> Report {
         Report::new(self.name.clone(), String::from_utf8_lossy(&self.bytes), diagnostics).with(self.folder.texts())
+    }
+
+    /// Returns the names of the files of sub-workflows that checking has read.
+    pub(crate) fn sub_workflows(&self) -> impl Iterator<Item = String> {
+        self.folder.texts().into_keys()
     }
 
     /// Returns the file's name.

@@ -62,7 +62,7 @@ impl WorkflowLoader for WorkflowFolder {
 }
 
 /// Takes `.` and `..` out of a path as far as its text allows, so that one file has one name.
-fn normalize(path: &Path) -> PathBuf {
+pub(crate) fn normalize(path: &Path) -> PathBuf {
     let mut normal = PathBuf::new();
     for component in path.components() {
         match component {

@@ -1,10 +1,11 @@
 //! The layout of graphs: what holds of every drawing, whatever is drawn.
 
 use orchestr8_cli::graph::{
-    Drawing, Edge, EdgeKind, Graph, Node, NodeDrawing, Scope, ScopeDrawing, Status, Tally, dot,
+    Drawing, Edge, EdgeKind, Graph, Node, NodeDrawing, Scope, ScopeDrawing, Tally, dot,
     layout::{Arrangement, Link, Point, Rect, Size, arrange},
     mermaid, svg,
 };
+use orchestr8_schema::api::StepStatus;
 use proptest::{collection::vec, prelude::*, sample::Index};
 
 /// Boxes of any size, and edges that lead from earlier ones to later ones.
@@ -155,7 +156,7 @@ fn three() -> Graph {
 fn nested() -> impl Strategy<Value = Graph> {
     let leaf = ("[a-z-]{1,40}", any::<Option<bool>>()).prop_map(|(id, ran)| {
         let mut node = step(id, "agent", Vec::new());
-        node.status = ran.map(|ran| if ran { Status::Completed } else { Status::Waiting });
+        node.status = ran.map(|ran| if ran { StepStatus::Completed } else { StepStatus::Waiting });
         node
     });
     let node = leaf.prop_recursive(4, 40, 6, |inner| {

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use orchestr8_agent_base::Clock;
 use orchestr8_core::clock::mix;
-use orchestr8_schema::Timestamp;
+use orchestr8_schema::{Timestamp, test_file::Given};
 use tokio::time::Instant;
 
 /// A clock that begins at 2025-01-17T00:00:00Z and goes with the runtime's clock, which a test pauses. Random numbers, and the
@@ -12,6 +12,7 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub struct TestClock {
     began: Instant,
+    start: Timestamp,
     seed: u64,
     drawn: AtomicU64,
 }
@@ -19,19 +20,23 @@ pub struct TestClock {
 impl TestClock {
     /// The seed of a test that does not ask for another.
     pub const SEED: u64 = 42;
-    /// Microseconds from the Unix epoch to 2025-01-17T00:00:00Z.
-    const START: i64 = 1_737_072_000_000_000;
 
     /// Makes a clock that begins now.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { began: Instant::now(), seed, drawn: AtomicU64::new(0) }
+        Self::starting_at(Given::DEFAULT_NOW, seed)
+    }
+
+    /// Makes a clock that begins now, and shows this time.
+    #[must_use]
+    pub fn starting_at(start: Timestamp, seed: u64) -> Self {
+        Self { began: Instant::now(), start, seed, drawn: AtomicU64::new(0) }
     }
 }
 
 impl Clock for TestClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_micros(Self::START).plus(self.began.elapsed())
+        self.start.plus(self.began.elapsed())
     }
 
     fn random(&self) -> u64 {

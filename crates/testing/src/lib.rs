@@ -33,6 +33,7 @@
 //! | agents that do as they are told | [`scripted`] |
 //! | wall time and chance under control | [`TestClock`] |
 //! | what every store promises | [`store_conformance!`] |
+//! | test files of workflows, executed | [`workflow_test`] |
 //! | many executions under chance and faults | [`simulate`] |
 //! | a store that fails when told to | [`FaultStore`] |
 //! | what to say about an execution | [`assert_completed!`], [`assert_failed!`], [`assert_events!`], [`assert_attempts!`] |
@@ -46,6 +47,7 @@ mod fault_store;
 mod harness;
 pub mod simulate;
 pub mod store_suite;
+pub mod workflow_test;
 
 pub use self::{
     agents::{Record, Records, Scripted, scripted},

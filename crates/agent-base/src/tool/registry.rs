@@ -1,6 +1,6 @@
 //! Where tools are looked up by name.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use orchestr8_schema::{Millis, id::ToolName, json_schema::JsonValidator};
 use serde_json::Value;
@@ -113,8 +113,8 @@ impl ToolRegistry {
 }
 
 /// A tool as registered: with its spec asked once, and its schemas compiled.
-#[derive(Debug)]
 pub struct RegisteredTool {
+    tool: Arc<dyn Tool>,
     spec: ToolSpec,
     callee: Arc<Callee>,
 }
@@ -129,11 +129,17 @@ impl RegisteredTool {
                 message: error.to_string(),
             }),
         };
-        let mut callee = Callee::of_tool(tool, spec.name.as_str().into());
+        let mut callee = Callee::of_tool(Arc::clone(&tool), spec.name.as_str().into());
         callee.input = compile("input", &spec.input_schema)?;
         callee.output = compile("output", &spec.output_schema)?;
         callee.timeout = spec.timeout.map(Millis::as_duration);
-        Ok(Self { spec, callee: Arc::new(callee) })
+        Ok(Self { tool, spec, callee: Arc::new(callee) })
+    }
+
+    /// Returns the tool itself, without any checks around it.
+    #[must_use]
+    pub fn tool(&self) -> &Arc<dyn Tool> {
+        &self.tool
     }
 
     /// Returns the spec, its name being the one that it is registered under.
@@ -146,5 +152,11 @@ impl RegisteredTool {
     #[must_use]
     pub fn callee(&self) -> &Arc<Callee> {
         &self.callee
+    }
+}
+
+impl fmt::Debug for RegisteredTool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RegisteredTool").field("name", &self.spec.name).finish_non_exhaustive()
     }
 }

@@ -20,6 +20,7 @@ pub mod server;
 pub mod signal;
 pub mod sim;
 pub mod status;
+pub mod test;
 pub mod validate;
 pub mod version;
 pub mod why;

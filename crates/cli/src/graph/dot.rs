@@ -4,7 +4,9 @@
 
 use std::fmt::Write as _;
 
-use super::{EdgeKind, Graph, Node, Scope, Status};
+use orchestr8_schema::api::StepStatus;
+
+use super::{EdgeKind, Graph, Node, Scope};
 
 /// Draws a graph.
 #[must_use]
@@ -76,27 +78,27 @@ fn second_line(node: &Node) -> String {
     if progress.is_empty() { detail } else { format!("{detail} · {progress}") }
 }
 
-fn color(status: Status) -> &'static str {
+fn color(status: StepStatus) -> &'static str {
     match status {
-        Status::Pending => "#b08800",
-        Status::Running => "#1f6feb",
-        Status::Waiting => "#8250df",
-        Status::Completed => "#1a7f37",
-        Status::Failed => "#cf222e",
-        Status::Skipped => "#6e7781",
-        Status::Cancelled => "#57606a",
+        StepStatus::Pending => "#b08800",
+        StepStatus::Running => "#1f6feb",
+        StepStatus::Waiting => "#8250df",
+        StepStatus::Completed => "#1a7f37",
+        StepStatus::Failed => "#cf222e",
+        StepStatus::Skipped => "#6e7781",
+        StepStatus::Cancelled => "#57606a",
     }
 }
 
-fn style(status: Option<Status>) -> String {
+fn style(status: Option<StepStatus>) -> String {
     match status {
         None => String::new(),
-        Some(Status::Skipped) => format!(", color=\"{}\", style=\"rounded,dashed\"", color(Status::Skipped)),
+        Some(StepStatus::Skipped) => format!(", color=\"{}\", style=\"rounded,dashed\"", color(StepStatus::Skipped)),
         Some(status) => format!(", color=\"{}\", penwidth=2", color(status)),
     }
 }
 
-fn cluster_style(status: Option<Status>) -> String {
+fn cluster_style(status: Option<StepStatus>) -> String {
     status.map_or_else(String::new, |status| format!(" color=\"{}\";", color(status)))
 }
 

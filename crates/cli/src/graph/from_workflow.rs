@@ -4,14 +4,14 @@ use std::collections::{HashMap, HashSet};
 
 use orchestr8_schema::{
     Step, ValidWorkflow, Workflow,
-    api::StepResult,
+    api::{StepResult, StepStatus},
     reference,
     validate::ValidKind,
     workflow::{Join, LoopStep, StepKind, WaitDuration, WaitStep, WaitUntil},
 };
 use serde_json::Value;
 
-use super::{Edge, EdgeKind, Graph, Node, Scope, Status, Tally, status::place_of};
+use super::{Edge, EdgeKind, Graph, Node, Scope, Tally, status::place_of};
 use crate::wording::count;
 
 /// A graph shows at most so many steps; above, composites are closed.
@@ -36,13 +36,13 @@ impl Graph {
     pub fn set_statuses<'a>(&mut self, results: impl IntoIterator<Item = &'a StepResult>) {
         let mut tallies: HashMap<String, Tally> = HashMap::new();
         for result in results {
-            if let Some(status) = Status::parse(&result.status) {
+            if let Some(status) = StepStatus::parse(&result.status) {
                 tallies.entry(place_of(result)).or_default().add(status);
             }
         }
         self.steps.each(&mut |node| {
             let tally = tallies.get(&node.path).copied().unwrap_or_default();
-            node.status = tally.overall().or(Some(Status::Pending));
+            node.status = tally.overall().or(Some(StepStatus::Pending));
             node.visits = tally;
         });
     }

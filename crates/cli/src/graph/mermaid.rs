@@ -4,7 +4,9 @@
 
 use std::{collections::HashSet, fmt::Write as _};
 
-use super::{EdgeKind, Graph, Node, Scope, Status};
+use orchestr8_schema::api::StepStatus;
+
+use super::{EdgeKind, Graph, Node, Scope};
 
 /// Draws a graph.
 #[must_use]
@@ -13,7 +15,7 @@ pub fn draw(graph: &Graph) -> String {
     let names = Names::new(&graph.steps);
     scope(&mut out, &names, &graph.steps, 1);
     edges(&mut out, &names, &graph.steps);
-    for status in Status::ALL {
+    for status in StepStatus::ALL {
         let mut steps = Vec::new();
         of_status(&graph.steps, status, &names, &mut steps);
         if !steps.is_empty() {
@@ -72,7 +74,7 @@ fn edges(out: &mut String, names: &Names<'_>, scope: &Scope) {
     }
 }
 
-fn of_status(scope: &Scope, status: Status, names: &Names<'_>, steps: &mut Vec<String>) {
+fn of_status(scope: &Scope, status: StepStatus, names: &Names<'_>, steps: &mut Vec<String>) {
     for node in &scope.nodes {
         if node.status == Some(status) {
             steps.push(names.of(node));
@@ -84,15 +86,15 @@ fn of_status(scope: &Scope, status: Status, names: &Names<'_>, steps: &mut Vec<S
 }
 
 /// Colours that carry dark text in both of Mermaid's themes.
-fn style(status: Status) -> &'static str {
+fn style(status: StepStatus) -> &'static str {
     match status {
-        Status::Pending => "fill:#fff3bf,stroke:#b08800,color:#1c2330",
-        Status::Running => "fill:#d0e4ff,stroke:#1f6feb,color:#1c2330",
-        Status::Waiting => "fill:#e8dcff,stroke:#8250df,color:#1c2330",
-        Status::Completed => "fill:#d3f3dc,stroke:#1a7f37,color:#1c2330",
-        Status::Failed => "fill:#ffdcd8,stroke:#cf222e,color:#1c2330",
-        Status::Skipped => "fill:#ffffff,stroke:#6e7781,color:#1c2330,stroke-dasharray:4 3",
-        Status::Cancelled => "fill:#d8dee4,stroke:#57606a,color:#1c2330",
+        StepStatus::Pending => "fill:#fff3bf,stroke:#b08800,color:#1c2330",
+        StepStatus::Running => "fill:#d0e4ff,stroke:#1f6feb,color:#1c2330",
+        StepStatus::Waiting => "fill:#e8dcff,stroke:#8250df,color:#1c2330",
+        StepStatus::Completed => "fill:#d3f3dc,stroke:#1a7f37,color:#1c2330",
+        StepStatus::Failed => "fill:#ffdcd8,stroke:#cf222e,color:#1c2330",
+        StepStatus::Skipped => "fill:#ffffff,stroke:#6e7781,color:#1c2330,stroke-dasharray:4 3",
+        StepStatus::Cancelled => "fill:#d8dee4,stroke:#57606a,color:#1c2330",
     }
 }
 

@@ -19,5 +19,5 @@ pub mod svg;
 pub use self::{
     drawing::{Drawing, NodeDrawing, ScopeDrawing},
     model::{Edge, EdgeKind, Graph, Node, Scope},
-    status::{Status, Tally},
+    status::Tally,
 };

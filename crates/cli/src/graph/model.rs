@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 
-use super::{Status, Tally};
+use orchestr8_schema::api::StepStatus;
+
+use super::Tally;
 
 /// A workflow, or an execution of one, as a graph.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,7 +38,7 @@ pub struct Node {
     /// What it does, in a few words.
     pub detail: String,
     /// How far it has come, in the graph of an execution.
-    pub status: Option<Status>,
+    pub status: Option<StepStatus>,
     /// Its visits, where there are several.
     pub visits: Tally,
     /// The steps inside; of a branch, one list per case.
@@ -125,7 +127,7 @@ impl Node {
             let counts = self.visits.iter().map(|(status, count)| format!("{count} {}", status.as_str()));
             return counts.collect::<Vec<_>>().join(", ");
         }
-        self.status.map(Status::as_str).unwrap_or_default().to_owned()
+        self.status.map(StepStatus::as_str).unwrap_or_default().to_owned()
     }
 }
 
@@ -206,7 +208,7 @@ struct NodeBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     closed: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<Status>,
+    status: Option<StepStatus>,
 }
 
 #[derive(Clone, Debug, Serialize)]

@@ -1,61 +1,14 @@
 //! How far steps have come, as a graph shows it.
 
-use orchestr8_schema::api::StepResult;
-use serde::Serialize;
-
-/// The status of a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Status {
-    /// It has not begun.
-    Pending,
-    /// It runs.
-    Running,
-    /// It waits for a time, a signal or a person.
-    Waiting,
-    /// It ended well.
-    Completed,
-    /// It failed.
-    Failed,
-    /// It did not run.
-    Skipped,
-    /// It was cancelled.
-    Cancelled,
-}
-
-impl Status {
-    /// Every status.
-    pub const ALL: [Self; 7] =
-        [Self::Pending, Self::Running, Self::Waiting, Self::Completed, Self::Failed, Self::Skipped, Self::Cancelled];
-
-    /// Returns the status as it stands in JSON.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Running => "running",
-            Self::Waiting => "waiting",
-            Self::Completed => "completed",
-            Self::Failed => "failed",
-            Self::Skipped => "skipped",
-            Self::Cancelled => "cancelled",
-        }
-    }
-
-    /// Reads a status as [`StepResult`] has it.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|status| status.as_str() == text)
-    }
-}
+use orchestr8_schema::api::{StepResult, StepStatus};
 
 /// How many visits of one step have which status: a step inside a map or a loop is visited once for each item or iteration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally([u32; Status::ALL.len()]);
+pub struct Tally([u32; StepStatus::ALL.len()]);
 
 impl Tally {
     /// Adds a visit.
-    pub fn add(&mut self, status: Status) {
+    pub fn add(&mut self, status: StepStatus) {
         let count = &mut self.0[status as usize];
         *count = count.saturating_add(1);
     }
@@ -68,27 +21,27 @@ impl Tally {
 
     /// Returns how many visits have a status.
     #[must_use]
-    pub fn count(&self, status: Status) -> u32 {
+    pub fn count(&self, status: StepStatus) -> u32 {
         self.0[status as usize]
     }
 
     /// Returns each status that occurs with its number of visits, the most urgent first.
-    pub fn iter(&self) -> impl Iterator<Item = (Status, u32)> {
-        const URGENT: [Status; 7] = [
-            Status::Failed,
-            Status::Running,
-            Status::Waiting,
-            Status::Pending,
-            Status::Cancelled,
-            Status::Completed,
-            Status::Skipped,
+    pub fn iter(&self) -> impl Iterator<Item = (StepStatus, u32)> {
+        const URGENT: [StepStatus; 7] = [
+            StepStatus::Failed,
+            StepStatus::Running,
+            StepStatus::Waiting,
+            StepStatus::Pending,
+            StepStatus::Cancelled,
+            StepStatus::Completed,
+            StepStatus::Skipped,
         ];
         URGENT.into_iter().map(|status| (status, self.count(status))).filter(|(_, count)| *count > 0)
     }
 
     /// Returns what one word says of all visits: the most urgent status; `None` of no visits.
     #[must_use]
-    pub fn overall(&self) -> Option<Status> {
+    pub fn overall(&self) -> Option<StepStatus> {
         self.iter().next().map(|(status, _)| status)
     }
 }

@@ -7,8 +7,10 @@
 
 use std::fmt::Write as _;
 
+use orchestr8_schema::api::StepStatus;
+
 use super::{
-    Drawing, Graph, Node, NodeDrawing, Scope, ScopeDrawing, Status,
+    Drawing, Graph, Node, NodeDrawing, Scope, ScopeDrawing,
     drawing::{CASE_HEADER, DETAIL_SIZE, HEADER, LABEL_SIZE, PADDING, SIGN, lower_line, sign_width},
     layout::{Point, Rect},
     measure::{fit, text_width},
@@ -160,26 +162,26 @@ fn strip(out: &mut String, node: &Node, area: &Rect) {
 }
 
 /// Draws a status as a sign, so that colour is never all that tells.
-fn sign(out: &mut String, status: Status, x: i32, y: i32) {
+fn sign(out: &mut String, status: StepStatus, x: i32, y: i32) {
     let shape = match status {
-        Status::Pending => "<circle class=\"hollow\" r=\"5\"/>".to_owned(),
-        Status::Running => {
+        StepStatus::Pending => "<circle class=\"hollow\" r=\"5\"/>".to_owned(),
+        StepStatus::Running => {
             "<circle class=\"hollow\" r=\"5.5\"/><path class=\"solid\" d=\"M-2-3.2 3.4 0-2 3.2Z\"/>".to_owned()
         }
-        Status::Waiting => {
+        StepStatus::Waiting => {
             "<circle class=\"hollow\" r=\"5.5\"/><path class=\"line\" d=\"M0-3.2V0L2.4 1.6\"/>".to_owned()
         }
-        Status::Completed => {
+        StepStatus::Completed => {
             "<circle class=\"solid\" r=\"6.5\"/><path class=\"mark\" d=\"M-3 .2-.8 2.4 3.2-2.2\"/>".to_owned()
         }
-        Status::Failed => {
+        StepStatus::Failed => {
             "<circle class=\"solid\" r=\"6.5\"/><path class=\"mark\" d=\"M-2.5-2.5 2.5 2.5M2.5-2.5-2.5 2.5\"/>"
                 .to_owned()
         }
-        Status::Skipped => {
+        StepStatus::Skipped => {
             "<circle class=\"hollow\" r=\"5\"/><path class=\"line\" d=\"M-3.5 3.5 3.5-3.5\"/>".to_owned()
         }
-        Status::Cancelled => "<circle class=\"solid\" r=\"6.5\"/><path class=\"mark\" d=\"M-3 0H3\"/>".to_owned(),
+        StepStatus::Cancelled => "<circle class=\"solid\" r=\"6.5\"/><path class=\"mark\" d=\"M-3 0H3\"/>".to_owned(),
     };
     push(out, format_args!("<g class=\"sign\" transform=\"translate({x} {y})\">{shape}</g>\n"));
 }

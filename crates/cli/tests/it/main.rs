@@ -21,6 +21,7 @@ mod run;
 mod server;
 mod sim;
 mod support;
+mod test;
 #[cfg(feature = "otel")]
 mod trace;
 #[cfg(feature = "server")]

@@ -293,6 +293,52 @@ pub struct StepResult {
     pub duration: Option<u64>,
 }
 
+/// The status of a step, as [`StepResult::status`] has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepStatus {
+    /// Its turn has not come.
+    Pending,
+    /// It runs.
+    Running,
+    /// It waits for a time, a signal or a person.
+    Waiting,
+    /// It ended well.
+    Completed,
+    /// It ended by a failure.
+    Failed,
+    /// It did not run.
+    Skipped,
+    /// It was cancelled.
+    Cancelled,
+}
+
+impl StepStatus {
+    /// Every status.
+    pub const ALL: [Self; 7] =
+        [Self::Pending, Self::Running, Self::Waiting, Self::Completed, Self::Failed, Self::Skipped, Self::Cancelled];
+
+    /// Returns the status as it stands in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Waiting => "waiting",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Reads a status as it stands in JSON; `None` if it is none.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == text)
+    }
+}
+
 /// What became of the compensation of a step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

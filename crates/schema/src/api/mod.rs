@@ -18,8 +18,8 @@ pub use self::{
         SignalAnswer, SignalRequest,
     },
     execution::{
-        BudgetState, Compensation, Execution, ExecutionStatus, Progress, StepCompensation, StepResult, WaitingFor,
-        WorkflowSummary,
+        BudgetState, Compensation, Execution, ExecutionStatus, Progress, StepCompensation, StepResult, StepStatus,
+        WaitingFor, WorkflowSummary,
     },
     fork::{ForkAnswer, ForkBody, NotRetained},
     journal::{Entry, JournalExport, JournalPage, JournalSummary, Level, Pagination, Truncated},

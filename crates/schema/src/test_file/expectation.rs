@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{EventPattern, MockTarget, StepPattern};
 use crate::{
     Code, ErrorKind, Millis, StepId,
-    api::{Compensation, ExecutionStatus},
+    api::{Compensation, ExecutionStatus, StepStatus},
     merge::merged,
 };
 
@@ -67,46 +67,6 @@ pub struct StepExpectation {
     pub skip_reason: Option<String>,
     /// The step that stood in for it.
     pub recovered_by: Option<StepId>,
-}
-
-/// The status of a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
-#[schemars(rename_all = "kebab-case")]
-pub enum StepStatus {
-    /// Its turn has not come.
-    Pending,
-    /// It runs.
-    Running,
-    /// It waits for a time, a signal or a person.
-    Waiting,
-    /// It ended well.
-    Completed,
-    /// It ended by a failure.
-    Failed,
-    /// It did not run.
-    Skipped,
-    /// It was cancelled.
-    Cancelled,
-}
-
-impl StepStatus {
-    /// Every status.
-    pub const ALL: [Self; 7] =
-        [Self::Pending, Self::Running, Self::Waiting, Self::Completed, Self::Failed, Self::Skipped, Self::Cancelled];
-
-    /// Returns the status as it stands in JSON.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Running => "running",
-            Self::Waiting => "waiting",
-            Self::Completed => "completed",
-            Self::Failed => "failed",
-            Self::Skipped => "skipped",
-            Self::Cancelled => "cancelled",
-        }
-    }
 }
 
 /// What is checked of a failure.

@@ -36,9 +36,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 
 pub use self::{
-    expectation::{
-        Bounds, Expectation, FailureExpectation, JournalExpectation, StepExpectation, StepStatus, UsageExpectation,
-    },
+    expectation::{Bounds, Expectation, FailureExpectation, JournalExpectation, StepExpectation, UsageExpectation},
     given::Given,
     mock::{Mock, MockAnswer, MockFailure, MockRule, MockTarget},
     pattern::{InvalidStepPattern, StepPattern},

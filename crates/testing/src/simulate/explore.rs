@@ -129,10 +129,6 @@ impl Findings {
             TrialEnd::Stuck => &mut report.stuck,
         } += 1;
         let mut state = orchestr8_core::machine::State::new(plan);
-        let reached = self.steps.len() + self.cases.len();
-        if reached >= plan.steps().len() + plan.steps().len() {
-            return;
-        }
         for event in &trial.journal {
             orchestr8_core::machine::fold(plan, &mut state, event);
             let Some(step) = event.body.activation().and_then(|activation| state.activation(activation)) else {

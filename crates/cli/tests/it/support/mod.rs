@@ -68,7 +68,7 @@ pub(crate) fn assert_steady(name: &str, text: &str) {
         .add_filter(r#""(elapsedMs|deltaMs|duration|delayMs|elapsedTime|uptime|pid)": ?\d+"#, r#""$1": "[number]""#);
     settings.add_filter(r#"(etag: (?:W/)?)"[0-9a-f]{16}""#, "$1[tag]");
     settings.add_filter(r"last-modified: .*", "last-modified: [date]");
-    settings.add_filter(r"(\+?)\b\d+(?:\.\d)?(?:ms|s)(  |\n| ·)", "$1[took]$2");
+    settings.add_filter(r"(\+?)\b\d+(?:\.\d)?(?:ms|s)(  |\n| ·| \(virtual)", "$1[took]$2");
     settings.add_filter(r"( in )\d+ms", "$1[took]");
     settings.add_filter(r"127\.0\.0\.1:\d+", "127.0.0.1:[port]");
     settings.set_prepend_module_to_snapshot(false);

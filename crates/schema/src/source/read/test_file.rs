@@ -8,15 +8,15 @@ use serde_json::Value;
 use super::{Field, Object, Reader};
 use crate::{
     Code, ErrorKind, Millis,
-    api::{Compensation, ExecutionStatus},
+    api::{Compensation, ExecutionStatus, StepStatus},
     event::EventBody,
     expression::of_input,
     jmespath::JmesPath,
     problem::{At, Problems, quote},
     test_file::{
         Action, Bounds, Defaults, EventPattern, Expectation, FailureExpectation, Given, JournalExpectation, Mock,
-        MockAnswer, MockFailure, MockRule, MockTarget, Moment, StepExpectation, StepPattern, StepStatus, Stimulus,
-        Test, TestCase, TestFile, UsageExpectation,
+        MockAnswer, MockFailure, MockRule, MockTarget, Moment, StepExpectation, StepPattern, Stimulus, Test, TestCase,
+        TestFile, UsageExpectation,
     },
     validate::report_jmespath,
 };
