@@ -42,6 +42,11 @@ impl DataDir {
     ///
     /// When the file cannot be opened or written.
     pub fn open_store(&self) -> Result<SqliteStore, Error> {
+        Self::open_file(&self.0.join("orchestr8.db"))
+    }
+
+    /// Opens a database elsewhere.
+    pub(crate) fn open_file(path: &Path) -> Result<SqliteStore, Error> {
         let durability = match env::var("ORCHESTR8_JOURNAL_DURABILITY").as_deref() {
             Err(_) | Ok("" | "power") => Durability::Power,
             Ok("process") => Durability::Process,
@@ -51,7 +56,7 @@ impl DataDir {
                 )));
             }
         };
-        SqliteStore::open(self.0.join("orchestr8.db"), durability).map_err(unopened)
+        SqliteStore::open(path, durability).map_err(unopened)
     }
 }
 

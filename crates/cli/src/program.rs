@@ -105,6 +105,7 @@ impl Command {
             Self::Signal(args) => commands::signal::signal(ui, &args),
             Self::Test(args) => commands::test::test(ui, &args, agents),
             Self::Sim(args) => commands::sim::sim(ui, &args, agents),
+            Self::UpgradeCheck(args) => commands::upgrade_check::upgrade_check(ui, &args, data, agents),
             Self::Agents(args) => commands::agents::agents(ui, &args, agents),
             Self::Schema(args) => commands::schema::schema(ui, &args),
             Self::Lsp(args) => commands::lsp::lsp(ui, &args, agents),

@@ -21,6 +21,7 @@ pub mod signal;
 pub mod sim;
 pub mod status;
 pub mod test;
+pub mod upgrade_check;
 pub mod validate;
 pub mod version;
 pub mod why;

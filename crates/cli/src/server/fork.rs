@@ -1,5 +1,7 @@
 //! `POST /v1/executions/{id}/fork`
 
+use std::collections::BTreeMap;
+
 use axum::{
     Extension, Json,
     body::Body,
@@ -20,6 +22,7 @@ use serde_json::{Value, value::RawValue};
 use super::{
     Service,
     body::RequestBody,
+    bundle::Bundle,
     control::matches,
     exchange::Correlation,
     execute::{IDEMPOTENT_REPLAYED, accepted, idempotency_key, location},
@@ -27,10 +30,12 @@ use super::{
     query::{execution_id, request},
 };
 
-/// The workflow of a request, as it is written.
+/// The workflow of a request and what it refers to, as they are written.
 #[derive(Default, Deserialize)]
+#[serde(default)]
 struct Written {
     workflow: Option<Box<RawValue>>,
+    bundle: BTreeMap<String, Box<RawValue>>,
 }
 
 /// Starts a new execution from a checkpoint of another one.
@@ -93,10 +98,17 @@ pub(super) async fn fork(
 /// Reads the workflow that is to go on, if there is another one.
 fn workflow(service: &Service, body: &RequestBody) -> Result<Option<ValidWorkflow>, Rejection> {
     // As text, so that duplicate keys are still there to be found.
-    let Written { workflow } = serde_json::from_slice(&body.bytes)
+    let Written { workflow, bundle } = serde_json::from_slice(&body.bytes)
         .map_err(|error| Rejection::bad_request(format!("the body does not have the form of a request: {error}")))?;
-    let Some(workflow) = workflow else { return Ok(None) };
-    let options = Options::new().agents(service.engine().agents()).format(Format::Json);
+    let Some(workflow) = workflow else {
+        return if bundle.is_empty() {
+            Ok(None)
+        } else {
+            Err(Rejection::bad_request("`bundle` belongs to a `workflow`"))
+        };
+    };
+    let bundle = Bundle::new(bundle)?;
+    let options = Options::new().agents(service.engine().agents()).format(Format::Json).workflows(&bundle);
     load(workflow.get(), &options).map(Some).map_err(|invalid| {
         let mut issues = invalid.into_diagnostics();
         // Positions within a part of the body would mislead; paths do not.

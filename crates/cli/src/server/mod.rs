@@ -39,6 +39,7 @@
 mod access;
 mod approvals;
 mod body;
+mod bundle;
 mod cancel;
 mod catalog;
 mod control;

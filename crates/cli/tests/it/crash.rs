@@ -10,12 +10,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use orchestr8_core::{
-    Engine, Snapshot,
-    agent_base::AgentRegistry,
-    machine::Status,
-    store::{Durability, Query, SqliteStore},
-};
+use orchestr8_core::{Snapshot, machine::Status};
 use orchestr8_schema::event::{CallId, EventBody};
 use proptest::{
     collection::vec,
@@ -27,7 +22,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     orchestr8,
-    own_program::{Effect, effects, own_program, register},
+    own_program::{Effect, effects, own_program, stored},
     say,
 };
 
@@ -105,7 +100,7 @@ fn any_workflow() -> impl Strategy<Value = Value> {
 }
 
 /// Runs a program, and kills it once it has told of this many events and calls. The exit code, unless it was killed.
-fn run_and_kill(command: &mut Command, lines: usize) -> Option<i32> {
+pub(crate) fn run_and_kill(command: &mut Command, lines: usize) -> Option<i32> {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the program starts");
     let told = BufReader::new(child.stdout.take().expect("standard output is a pipe")).lines();
     let told = told.filter(|line| line.as_ref().is_ok_and(|line| line.contains('{')));
@@ -116,20 +111,10 @@ fn run_and_kill(command: &mut Command, lines: usize) -> Option<i32> {
 }
 
 /// What is known of the only execution in a data directory; absent before it is stored.
-fn stored(data: &Path) -> Option<Snapshot> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    runtime.block_on(async {
-        let mut registry = AgentRegistry::new();
-        orchestr8_agent_base::builtin::register(&mut registry).expect("registered");
-        orchestr8_agent_base::example_agents::register(&mut registry).expect("registered");
-        register(&mut registry).expect("registered");
-        let store = SqliteStore::open(data.join("orchestr8.db"), Durability::Process).expect("opened");
-        let engine = Engine::builder().registry(registry).store(store).build().expect("built");
-        let page = engine.executions(&Query::newest(2)).await.expect("listed");
-        assert!(page.executions.len() < 2, "one execution, however often it was taken up");
-        let id = page.executions.first()?.execution_id;
-        Some(engine.snapshot(id).await.expect("read"))
-    })
+fn only(data: &Path) -> Option<Snapshot> {
+    let mut snapshots = stored(data);
+    assert!(snapshots.len() < 2, "one execution, however often it was taken up");
+    snapshots.pop()
 }
 
 /// The paths of the steps that have come to their end, and how often each was told of.
@@ -206,7 +191,7 @@ impl Trial {
         let undisturbed = self.folder.join("undisturbed");
         let other_ledger = self.folder.join("other-ledger");
         let code = run_and_kill(&mut Self::command(&undisturbed, &other_ledger, &["run", &file]), usize::MAX);
-        let expected = stored(&undisturbed).expect("it has run");
+        let expected = only(&undisturbed).expect("it has run");
         assert_eq!(code, Some(0), "seed {}: {:?}", self.seed, expected.state().error());
         let lines = expected.events().len() + effects(&other_ledger).len();
 
@@ -223,7 +208,7 @@ impl Trial {
             let arguments: &[&str] = if known == 0 { &["run", &file] } else { &["resume", "@last"] };
             let code = run_and_kill(&mut Self::command(&data, &self.ledger, arguments), kill_after);
             kills += usize::from(code.is_none());
-            let Some(after) = stored(&data) else { continue };
+            let Some(after) = only(&data) else { continue };
             if let Some(before) = &before {
                 self.compare(before, &after, &effects(&self.ledger)[known_effects..]);
             }
@@ -330,7 +315,7 @@ fn resume_reopens_what_has_failed() {
         assert!(resumed.stderr.contains("~ c runs again: its turn had not come"), "{}", resumed.stderr);
     }
     let once = BTreeMap::from([("a".to_owned(), 1)]);
-    assert_eq!(committed(&stored(&data).expect("it has run")), once);
+    assert_eq!(committed(&only(&data).expect("it has run")), once);
     let lowered = program(&["resume", "@last", "--max-tokens", "0"]);
     assert_eq!(lowered.code, Some(2));
     assert!(lowered.stderr.contains("maxTokens"), "{}", lowered.stderr);

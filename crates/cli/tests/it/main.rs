@@ -26,6 +26,7 @@ mod test;
 mod trace;
 #[cfg(feature = "server")]
 mod two_processes;
+mod upgrade;
 mod validate;
 #[cfg(feature = "server")]
 mod why;

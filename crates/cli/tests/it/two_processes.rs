@@ -6,18 +6,13 @@ use std::{
     path::Path,
 };
 
-use orchestr8_core::{
-    Engine, Snapshot,
-    agent_base::AgentRegistry,
-    machine::Status,
-    store::{Durability, Query, SqliteStore},
-};
+use orchestr8_core::machine::Status;
 use orchestr8_schema::event::{CallId, EventBody};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use crate::support::{
-    own_program::{effects, own_program, register},
+    own_program::{effects, own_program, stored},
     running_server::RunningServer,
 };
 
@@ -159,20 +154,4 @@ fn check(data: &Path, ledger: &Path, ids: &[String]) {
     }
     assert!(calls.is_empty(), "every call belongs to a step: {calls:?}");
     assert!(taken_over > 0, "a death leaves something to take over");
-}
-
-fn stored(data: &Path) -> Vec<Snapshot> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    runtime.block_on(async {
-        let mut registry = AgentRegistry::new();
-        register(&mut registry).expect("registered");
-        let store = SqliteStore::open(data.join("orchestr8.db"), Durability::Process).expect("opened");
-        let engine = Engine::builder().registry(registry).store(store).build().expect("built");
-        let page = engine.executions(&Query::newest(10_000)).await.expect("listed");
-        let mut snapshots = Vec::new();
-        for summary in page.executions {
-            snapshots.push(engine.snapshot(summary.execution_id).await.expect("read"));
-        }
-        snapshots
-    })
 }

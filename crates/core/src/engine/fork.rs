@@ -64,6 +64,13 @@ pub struct Forked {
     pub dropped: Vec<Dropped>,
 }
 
+/// What is known of a fork before it is started.
+pub(super) struct Prepared {
+    from: ForkedFrom,
+    retained: u32,
+    pub(super) dropped: Vec<Dropped>,
+}
+
 /// A result that a fork cannot take over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -143,8 +150,19 @@ impl Engine {
     /// [`ForkError`] if there is no such checkpoint, what had completed there was undone, or the new execution cannot be started. None
     /// exists then.
     pub async fn fork(&self, id: ExecutionId, request: ForkRequest) -> Result<Forked, ForkError> {
-        let known = self.snapshot(id).await?;
-        let sequence = position(&known, &request.at)?;
+        let (start, prepared) = self.prepare(&self.snapshot(id).await?, request)?;
+        let submission = self.submit(start).await?;
+        let Prepared { from, retained, dropped } = prepared;
+        Ok(Forked { submission, from, retained, dropped })
+    }
+
+    /// Puts together what a fork begins with.
+    pub(super) fn prepare(
+        &self,
+        known: &Snapshot,
+        request: ForkRequest,
+    ) -> Result<(StartRequest, Prepared), ForkError> {
+        let sequence = position(known, &request.at)?;
         let plan = Arc::clone(known.plan());
         let mut then = State::new(&plan);
         for event in known.events().iter().take(usize::try_from(sequence).unwrap_or(usize::MAX)) {
@@ -160,7 +178,7 @@ impl Engine {
                 return Err(ForkError::Undone(format!("`{path}` was undone since")));
             }
         }
-        let Some(queued) = known.state().queued() else { return Err(StoreError::NotFound(id).into()) };
+        let Some(queued) = known.state().queued() else { unreachable!("a snapshot begins with `execution.queued`") };
         let workflow = request.workflow.unwrap_or_else(|| queued.workflow.clone());
         let mut dropped = Vec::new();
         if !workflow.is_same(&queued.workflow) {
@@ -185,7 +203,7 @@ impl Engine {
             dropped.sort_unstable_by(|one, other| one.step_path.cmp(&other.step_path));
         }
         let count = retained.len() as u32;
-        let from = ForkedFrom { execution_id: id, sequence };
+        let from = ForkedFrom { execution_id: queued.execution_id, sequence };
         let own = own_variables(&queued.workflow, &queued.input, &queued.variables);
         let input = request.input.unwrap_or_else(|| Value::clone(&queued.input));
         let env = queued.env.as_object().into_iter().flatten();
@@ -200,8 +218,7 @@ impl Engine {
         if let Some((key, digest)) = request.idempotency {
             start = start.idempotency(key, digest);
         }
-        let submission = self.submit(start).await?;
-        Ok(Forked { submission, from, retained: count, dropped })
+        Ok((start, Prepared { from, retained: count, dropped }))
     }
 }
 
@@ -234,7 +251,7 @@ fn own_variables(workflow: &ValidWorkflow, input: &Value, variables: &Value) -> 
 }
 
 /// The ids of the steps around an activation, the outermost first, and its own.
-fn chain(plan: &Plan, state: &State, activation: Activation) -> Vec<StepId> {
+pub(super) fn chain(plan: &Plan, state: &State, activation: Activation) -> Vec<StepId> {
     let outer = std::iter::successors(Some(activation), |inner| state.parent_of(*inner));
     let mut ids: Vec<_> = outer.map(|around| plan.steps()[state.steps()[around.get()].step.get()].id.clone()).collect();
     ids.reverse();
@@ -242,16 +259,16 @@ fn chain(plan: &Plan, state: &State, activation: Activation) -> Vec<StepId> {
 }
 
 /// Where the steps of a plan are.
-struct Places(HashMap<(ScopeIndex, StepId), StepIndex>);
+pub(super) struct Places(HashMap<(ScopeIndex, StepId), StepIndex>);
 
 impl Places {
-    fn new(plan: &Plan) -> Self {
+    pub(super) fn new(plan: &Plan) -> Self {
         let steps = (0..).map(StepIndex).zip(plan.steps());
         Self(steps.map(|(index, step)| ((step.scope, step.id.clone()), index)).collect())
     }
 
     /// Finds the step at the end of a chain of ids.
-    fn find(&self, plan: &Plan, ids: &[StepId]) -> Option<StepIndex> {
+    pub(super) fn find(&self, plan: &Plan, ids: &[StepId]) -> Option<StepIndex> {
         let mut scopes = vec![ScopeIndex::ROOT];
         let mut found = None;
         for id in ids {

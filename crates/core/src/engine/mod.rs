@@ -11,6 +11,7 @@ mod resume;
 mod slots;
 mod stack;
 mod tenure;
+mod upgrade;
 
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
@@ -37,6 +38,7 @@ pub use self::{
     recover::{Recovery, TakeUpError},
     request::{StartError, StartRequest, Submission},
     resume::{ResumeError, Resumed},
+    upgrade::Upgrade,
 };
 use self::{
     driver::{Driver, drive},

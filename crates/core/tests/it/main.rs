@@ -20,6 +20,7 @@ mod recovery;
 mod reopening;
 mod standstill;
 mod tools;
+mod upgrades;
 mod views;
 mod watching;
 mod why;

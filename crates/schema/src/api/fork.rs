@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::Accepted;
 use crate::{StepPath, event::ForkedFrom};
@@ -23,6 +23,9 @@ pub struct ForkBody {
     /// An edited workflow document.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workflow: Option<Value>,
+    /// The documents that the workflow refers to, by reference; at most 100.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub bundle: Map<String, Value>,
 }
 
 /// The answer to a request for a fork: 202.

@@ -204,6 +204,40 @@ fn forks_take_over_what_has_not_changed() {
 }
 
 #[test]
+fn a_fork_brings_along_what_its_workflow_refers_to() {
+    let server = RunningServer::start(&mut orchestr8());
+    let echo = |id: &str| json!({ "id": id, "agent": { "id": "@orchestr8/echo" }, "input": { "of": 1 } });
+    let id = start(&server, &of_steps(&json!([echo("first")])), &json!({}));
+    until(&server, &id, |body| body["status"] == "completed");
+    let calls = |id: &str, of: &str| json!({ "id": id, "workflow": { "ref": of } });
+    let mut request = json!({
+        "sequence": 6,
+        "workflow": of_steps(&json!([echo("first"), calls("outer", "./parts/outer.yaml")])),
+        "bundle": {
+            "./parts/outer.yaml": of_steps(&json!([calls("inner", "../inner.json")])),
+            "./inner.json": of_steps(&json!([echo("last")])),
+        },
+    });
+    let fork = |body: &Value| {
+        let answer = server.post(&format!("/v1/executions/{id}/fork")).json(body).send().expect("the server answers");
+        (answer.status().as_u16(), answer.json::<Value>().expect("JSON"))
+    };
+    let (status, answer) = fork(&request);
+    assert_eq!(status, 202, "{answer}");
+    let forked = answer["executionId"].as_str().expect("an id");
+    let ended = until(&server, forked, |body| body["status"] == "completed");
+    let steps: Vec<_> = ended["steps"].as_array().into_iter().flatten().map(|step| &step["stepPath"]).collect();
+    assert_eq!(steps, ["first", "outer", "outer.inner", "outer.inner.last"]);
+    // The server reads no path that a request names.
+    request["bundle"] = json!({ "./parts/outer.yaml": request["bundle"]["./parts/outer.yaml"] });
+    let (status, refused) = fork(&request);
+    assert_eq!((status, &refused["code"]), (400, &json!("VALIDATION")), "{refused}");
+    assert!(refused.to_string().contains("it is not in `bundle`"), "{refused}");
+    request["workflow"] = Value::Null;
+    assert_eq!(fork(&request).0, 400, "nothing refers to it");
+}
+
+#[test]
 fn executions_and_steps_are_listed_in_pages() {
     let server = RunningServer::start(&mut orchestr8());
     let greet = of_steps(&json!([{ "id": "a", "agent": { "id": "@orchestr8/noop" } }]));

@@ -10,8 +10,14 @@ use std::{
     time::Duration,
 };
 
-use orchestr8_agent_base::{AgentContext, AgentError, AgentManifest, AgentRegistry, agent_fn, registry::RegisterError};
+use orchestr8_agent_base::{
+    AgentContext, AgentError, AgentManifest, AgentRegistry, agent_fn, builtin, example_agents, registry::RegisterError,
+};
 use orchestr8_cli::Program;
+use orchestr8_core::{
+    Engine, Snapshot,
+    store::{Durability, Query, SqliteStore},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -51,9 +57,28 @@ pub(crate) fn effects(ledger: &Path) -> Vec<Effect> {
     text.lines().map(|line| serde_json::from_str(line).expect("each line was written at once")).collect()
 }
 
+/// What is known of the executions in a data directory, newest first.
+pub(crate) fn stored(data: &Path) -> Vec<Snapshot> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut registry = AgentRegistry::new();
+        builtin::register(&mut registry).expect("registered");
+        example_agents::register(&mut registry).expect("registered");
+        register(&mut registry).expect("registered");
+        let store = SqliteStore::open(data.join("orchestr8.db"), Durability::Process).expect("opened");
+        let engine = Engine::builder().registry(registry).store(store).build().expect("built");
+        let page = engine.executions(&Query::newest(10_000)).await.expect("listed");
+        let mut snapshots = Vec::new();
+        for summary in page.executions {
+            snapshots.push(engine.snapshot(summary.execution_id).await.expect("read"));
+        }
+        snapshots
+    })
+}
+
 /// Adds `@test/ledger`: it notes the call, takes `delayMs`, fails in as many attempts as `fails` says, and gives its place and
 /// `of`.
-pub(crate) fn register(registry: &mut AgentRegistry) -> Result<(), RegisterError> {
+fn register(registry: &mut AgentRegistry) -> Result<(), RegisterError> {
     let manifest = AgentManifest::new("@test/ledger", "1.0.0", "Notes its calls")?;
     registry.register(agent_fn(manifest, |input, cx, _cancel| async move {
         note(&cx).map_err(|error| AgentError::internal(format!("the ledger: {error}")))?;
