@@ -8,10 +8,9 @@ use std::{
 
 use orchestr8_agent_base::{Agent, AgentRegistry, Clock, Tool, registry::RegisterError, tool::RegisterToolError};
 use orchestr8_schema::id::InvalidId;
-use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-use super::{Engine, EngineShared, slots::Slots, stack::Registries, tenure};
+use super::{Engine, EngineShared, places::Places, slots::Slots, stack::Registries, tenure};
 use crate::{
     bus::Bus,
     clock::SystemClock,
@@ -133,7 +132,8 @@ impl EngineBuilder {
         self
     }
 
-    /// Sets how many executions may be active at once, others stay queued; default 1000.
+    /// Sets how many executions may be active at once, others stay queued; default 1000. One that is paused, or only waits for timers, signals
+    /// or answers, is not counted, and goes on at once when it wakes.
     pub fn max_active_executions(mut self, count: usize) -> Self {
         self.max_active_executions = count;
         self
@@ -171,7 +171,7 @@ impl EngineBuilder {
                 clock,
                 bus: Arc::new(Bus::default()),
                 slots: Slots::new(self.max_concurrent_steps),
-                active: Arc::new(Semaphore::new(self.max_active_executions.min(Semaphore::MAX_PERMITS))),
+                places: Places::new(self.max_active_executions),
                 registries: Registries::default(),
                 hooks: EngineHooks::register(self.hooks)?,
                 metrics: self.metrics.then(Metrics::default),

@@ -5,6 +5,7 @@ mod call;
 mod driver;
 mod fork;
 pub(crate) mod mailbox;
+mod places;
 mod recover;
 mod request;
 mod resume;
@@ -42,6 +43,7 @@ pub use self::{
 };
 use self::{
     driver::{Driver, drive},
+    places::Places,
     slots::Slots,
     stack::{LeafStack, Registries},
     tenure::Tenure,
@@ -97,7 +99,7 @@ pub(crate) struct EngineShared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) bus: Arc<Bus>,
     pub(crate) slots: Slots,
-    pub(crate) active: Arc<tokio::sync::Semaphore>,
+    pub(crate) places: Arc<Places>,
     pub(crate) registries: Registries,
     pub(crate) hooks: EngineHooks,
     /// Absent if nobody wants to know.
@@ -315,7 +317,7 @@ impl Engine {
         drivers.close();
         let ended = tokio::time::timeout(timeout, drivers.wait()).await.is_ok();
         if self.shared.store.outlives_process() {
-            self.shared.active.close();
+            self.shared.places.close();
             for shared in self.shared.live().values() {
                 shared.mailbox().send(mailbox::Request::Stop);
             }

@@ -192,6 +192,33 @@ async fn one_that_waits_for_its_turn_goes_back_to_waiting() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_only_waits_leaves_its_place_to_others_and_goes_on_at_once_when_it_wakes() {
+    let engine = Harness::new()
+        .agent(scripted("slow").delays(20 * SECOND))
+        .engine_with(|engine| engine.max_active_executions(1))
+        .engine();
+    let start = async |steps| {
+        let workflow = ValidWorkflow::from_value(&workflow(steps)).expect("valid");
+        engine.start(&workflow, json!({})).await.expect("started")
+    };
+    let waits = start(json!([{ "id": "nap", "wait": { "duration": "10s" } }, step("a", "slow", &["nap"])])).await;
+    let works = start(json!([step("a", "slow", &[])])).await;
+    let queued = start(json!([step("a", "slow", &[])])).await;
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(status(&works).await, ExecutionStatus::Running, "the one before only waits");
+    assert_eq!(status(&queued).await, ExecutionStatus::Queued);
+    tokio::time::sleep(20 * SECOND).await;
+    // One has ended, but two have been active, and one of them still is.
+    assert_eq!(status(&works).await, ExecutionStatus::Completed);
+    assert_eq!(status(&waits).await, ExecutionStatus::Running);
+    assert_eq!(status(&queued).await, ExecutionStatus::Queued);
+    let run = Run::of(&waits).await;
+    assert_completed!(run);
+    assert_eq!(run.outcome().to_body().duration, Some(30_000), "it goes on at once");
+    assert_completed!(Run::of(&queued).await);
+}
+
+#[tokio::test(start_paused = true)]
 async fn it_can_be_cancelled() {
     let slow = scripted("slow").delays(20 * SECOND);
     let records = slow.records();

@@ -39,7 +39,12 @@ use self::{
     timers::Timers,
     waiting::{Held, Waiter, waits},
 };
-use super::{EngineShared, Program, call::InFlight, mailbox::Request};
+use super::{
+    EngineShared, Program,
+    call::InFlight,
+    mailbox::Request,
+    places::{Closed, Place},
+};
 use crate::{
     bus::Origin,
     clock::Timeline,
@@ -125,6 +130,8 @@ pub(super) struct Driver {
     /// Answers of agents since other tasks had a turn.
     answers_taken: usize,
     beginning: Beginning,
+    /// Among the active executions, while there is something to do.
+    place: Option<Place>,
     /// The engine shuts down: what is stored stays as it is, and nothing else happens.
     stopping: bool,
 }
@@ -189,6 +196,7 @@ impl Driver {
             span,
             timeline,
             beginning,
+            place: None,
             stored: state.sequence(),
             state,
             batch: Vec::new(),
@@ -226,12 +234,12 @@ impl Driver {
     }
 
     async fn run(&mut self) -> Result<(), Lost> {
-        let _active = match std::mem::replace(&mut self.beginning, Beginning::Start) {
+        self.place = match std::mem::replace(&mut self.beginning, Beginning::Start) {
             Beginning::Recover if self.state.status() != Status::Queued => self.recover().await?,
             Beginning::Start | Beginning::Recover => {
-                let Some(active) = self.admitted().await? else { return Ok(()) };
+                let Some(place) = self.admitted().await? else { return Ok(()) };
                 self.tell(EventBody::ExecutionStarted { epoch: self.lease.epoch });
-                Some(active)
+                Some(place)
             }
             Beginning::Reopen(reopening, answer) => Some(self.go_on(reopening, answer).await?),
         };
@@ -256,12 +264,11 @@ impl Driver {
         }
     }
 
-    /// Begins where another driver has stopped: what is outstanding is carried out, and nothing else. What is paused is not counted
-    /// among the active ones.
-    async fn recover(&mut self) -> Result<Option<tokio::sync::OwnedSemaphorePermit>, Lost> {
-        let active = match self.state.status() {
+    /// Begins where another driver has stopped: what is outstanding is carried out, and nothing else.
+    async fn recover(&mut self) -> Result<Option<Place>, Lost> {
+        let place = match self.state.status() {
             Status::Paused => None,
-            _ => Some(Arc::clone(&self.engine.active).acquire_owned().await.map_err(|_| Lost::stopped())?),
+            _ => Some(Arc::clone(&self.engine.places).wait().await.map_err(|Closed| Lost::stopped())?),
         };
         self.tell(EventBody::ExecutionRecovered { epoch: self.lease.epoch });
         // What the fold of this batch asks for is outstanding, too, but for the end itself.
@@ -270,7 +277,7 @@ impl Driver {
         if let Some(metrics) = &self.engine.metrics {
             metrics.taken_up(&self.program.plan, &self.state);
         }
-        Ok(active)
+        Ok(place)
     }
 
     /// Begins where the execution had failed. Should it not fit any more, there is nothing to drive.
@@ -278,12 +285,12 @@ impl Driver {
         &mut self,
         reopening: Arc<Reopening>,
         to: oneshot::Sender<Result<(), Refusal>>,
-    ) -> Result<tokio::sync::OwnedSemaphorePermit, Lost> {
-        let active = Arc::clone(&self.engine.active).acquire_owned().await.map_err(|_| Lost::stopped())?;
+    ) -> Result<Place, Lost> {
+        let place = Arc::clone(&self.engine.places).wait().await.map_err(|Closed| Lost::stopped())?;
         match self.feed(EventBody::ExecutionReopened(reopening)) {
             Ok(()) => {
                 self.answers.push(Answer { to, result: Ok(()) });
-                Ok(active)
+                Ok(place)
             }
             Err(refusal) => {
                 // Whoever asked may have gone.
@@ -295,29 +302,29 @@ impl Driver {
 
     /// Waits until the engine may have one more active execution. Until then only requests are heard; `None` means that one has
     /// ended it. In a pause it does not wait, and afterwards it is the last of those who do.
-    async fn admitted(&mut self) -> Result<Option<tokio::sync::OwnedSemaphorePermit>, Lost> {
+    async fn admitted(&mut self) -> Result<Option<Place>, Lost> {
         let engine = Arc::clone(&self.engine);
         let _queued = engine.metrics.as_ref().map(Metrics::queued);
-        let mut permit = pin!(Arc::clone(&self.engine.active).acquire_owned());
+        let mut place = pin!(Arc::clone(&self.engine.places).wait());
         loop {
             let admitted = std::future::poll_fn(|cx| {
                 self.shared.mailbox().register(cx);
                 if self.state.status() != Status::Paused
-                    && let Poll::Ready(permit) = permit.as_mut().poll(cx)
+                    && let Poll::Ready(place) = place.as_mut().poll(cx)
                 {
-                    return Poll::Ready(Some(permit));
+                    return Poll::Ready(Some(place));
                 }
                 self.take_requests();
                 if self.is_idle() { Poll::Pending } else { Poll::Ready(None) }
             })
             .await;
             match admitted {
-                Some(Ok(permit)) => return Ok(Some(permit)),
-                Some(Err(_)) => return Err(Lost::stopped()),
+                Some(Ok(place)) => return Ok(Some(place)),
+                Some(Err(Closed)) => return Err(Lost::stopped()),
                 None if self.store_and_carry_out().await? => return Ok(None),
                 None if self.stopping => return Err(Lost::stopped()),
                 None if self.state.status() == Status::Paused => {
-                    permit.set(Arc::clone(&self.engine.active).acquire_owned());
+                    place.set(Arc::clone(&self.engine.places).wait());
                 }
                 None => {}
             }
@@ -344,7 +351,15 @@ impl Driver {
             self.give_slots();
             self.take_timers(cx);
         }
-        if self.is_idle() { Poll::Pending } else { Poll::Ready(()) }
+        if !self.is_idle() {
+            self.place.get_or_insert_with(|| self.engine.places.take());
+            return Poll::Ready(());
+        }
+        if self.calls.is_empty() {
+            // It is paused, or waits for timers, signals or answers: others may have its place.
+            self.place = None;
+        }
+        Poll::Pending
     }
 
     fn is_idle(&self) -> bool {
