@@ -81,13 +81,13 @@ async fn what_steps_and_attempts_come_to_is_counted_by_agent() {
 #[tokio::test(start_paused = true)]
 async fn what_is_in_progress_is_shown_as_it_is() {
     let engine = counting()
-        .engine_with(|engine| engine.metrics(true).max_concurrent_steps(2).max_active_executions(2))
+        .engine_with(|engine| engine.metrics(true).max_concurrent_steps(2).max_active_executions(1))
         .agent(scripted("slow").delays(Duration::from_secs(5)))
         .engine();
     let busy = valid(&workflow(json!([step("a", "slow", &[]), step("b", "slow", &[]), step("c", "slow", &[])])));
     let asks = valid(&workflow(json!([{ "id": "ask", "approval": { "prompt": "May I?" } }])));
     let mut handles = Vec::new();
-    for workflow in [&busy, &asks, &busy] {
+    for workflow in [&asks, &busy, &busy] {
         handles.push(engine.start(workflow, json!({})).await.expect("started"));
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -95,7 +95,7 @@ async fn what_is_in_progress_is_shown_as_it_is() {
     assert_eq!((now.active, now.queued, now.running, now.ready, now.approvals_waiting), (2, 1, 2, 1, 1));
 
     let answer = ApprovalAnswer { decision: ApprovalDecision::Approve, answer: json!({}), comment: None, by: None };
-    handles[1].answer("ask", answer).await.expect("it waits");
+    handles[0].answer("ask", answer).await.expect("it waits");
     handles[2].cancel(Cancellation::new("enough")).await.expect("cancelled");
     for handle in &handles {
         let _ = handle.outcome().await;

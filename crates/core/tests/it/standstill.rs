@@ -219,6 +219,25 @@ async fn what_only_waits_leaves_its_place_to_others_and_goes_on_at_once_when_it_
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_waits_for_a_slot_keeps_its_place() {
+    let engine = Harness::new()
+        .agent(scripted("slow").delays(20 * SECOND))
+        .engine_with(|engine| engine.max_concurrent_steps(1).max_active_executions(2))
+        .engine();
+    let one = ValidWorkflow::from_value(&workflow(json!([step("a", "slow", &[])]))).expect("valid");
+    let mut handles = Vec::new();
+    for _ in 0..3 {
+        handles.push(engine.start(&one, json!({})).await.expect("started"));
+    }
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(status(&handles[1]).await, ExecutionStatus::Running);
+    assert_eq!(status(&handles[2]).await, ExecutionStatus::Queued);
+    for handle in &handles {
+        assert_completed!(Run::of(handle).await);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn it_can_be_cancelled() {
     let slow = scripted("slow").delays(20 * SECOND);
     let records = slow.records();

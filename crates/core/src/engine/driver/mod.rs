@@ -62,11 +62,15 @@ const NO_CALL: u32 = u32::MAX;
 
 /// Drives one execution to its end. The future never fails: how it ended is left in [`Shared`], once the execution's span is
 /// closed, so that whoever hears of the end has all of the trace.
-pub(super) async fn drive(driver: Driver) {
-    let end = EndOnDrop { engine: Arc::clone(&driver.engine), shared: Arc::clone(&driver.shared) };
-    let span = driver.span.clone();
-    let ended = driver.drive().instrument(span).await;
-    end.shared.end(ended);
+pub(super) fn drive(driver: Driver) -> impl Future<Output = ()> + Send {
+    // A future holds what it is given once more wherever that is handed on, so it is given little.
+    let driver = Box::new(driver);
+    async move {
+        let end = EndOnDrop { engine: Arc::clone(&driver.engine), shared: Arc::clone(&driver.shared) };
+        let span = driver.span.clone();
+        let ended = driver.drive().instrument(span).await;
+        end.shared.end(ended);
+    }
 }
 
 /// Leaves word of the end even if the driver is dropped or panics, so that nobody waits for ever.
@@ -217,7 +221,7 @@ impl Driver {
     }
 
     /// Returns the state that the execution has ended with.
-    async fn drive(mut self) -> Result<State, Lost> {
+    async fn drive(mut self: Box<Self>) -> Result<State, Lost> {
         let run = self.run().await;
         if self.stopping {
             // Somebody else may take it up at once. A lease that cannot be released ends by itself.
@@ -355,11 +359,24 @@ impl Driver {
             self.place.get_or_insert_with(|| self.engine.places.take());
             return Poll::Ready(());
         }
-        if self.calls.is_empty() {
-            // It is paused, or waits for timers, signals or answers: others may have its place.
-            self.place = None;
+        if self.place.is_some() && self.calls.is_empty() && self.waiting.is_empty() {
+            self.rest();
         }
         Poll::Pending
+    }
+
+    /// Leaves its place to others, and the memory of its buffers, while it is paused or waits for timers, signals or answers: that may
+    /// be long.
+    fn rest(&mut self) {
+        self.place = None;
+        self.calls.shrink_to_fit();
+        self.waiting.shrink_to_fit();
+        self.runnable.shrink_to_fit();
+        self.starting.shrink_to_fit();
+        self.batch.shrink_to_fit();
+        self.commands.shrink_to_fit();
+        self.effects.shrink_to_fit();
+        self.answers.shrink_to_fit();
     }
 
     fn is_idle(&self) -> bool {
