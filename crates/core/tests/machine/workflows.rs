@@ -16,7 +16,7 @@ pub(crate) struct Shapes {
 
 /// Random workflows; a shorter list of choices gives a simpler one.
 pub(crate) fn workflows(shapes: Shapes) -> impl Strategy<Value = Value> {
-    (prop::collection::vec(any::<u8>(), 1..60), any::<bool>(), any::<bool>()).prop_map(
+    (prop::collection::vec(any::<u8>(), 1..100), any::<bool>(), any::<bool>()).prop_map(
         move |(choices, stop, propagate)| {
             let mut builder = Builder { choices, at: 0, names: 0, shapes };
             let hooks = builder.workflow_hooks();
@@ -57,7 +57,7 @@ impl Builder {
     }
 
     fn scope(&mut self, depth: usize) -> Vec<Value> {
-        let count = 1 + self.choose(if depth == 0 { 5 } else { 3 });
+        let count = 1 + self.choose(if depth == 0 { 6 } else { 4 });
         let mut steps: Vec<Value> = Vec::new();
         let mut names: Vec<String> = Vec::new();
         for _ in 0..count {
@@ -86,12 +86,12 @@ impl Builder {
         let mut soft = Vec::new();
         for other in earlier {
             match self.choose(5) {
-                3 => hard.push(other.clone()),
+                2 | 3 => hard.push(other.clone()),
                 4 => soft.push(other.clone()),
                 _ => {}
             }
         }
-        let kinds = if depth < 2 { 12 } else { 8 };
+        let kinds = if depth < 2 { 14 } else { 8 };
         let kind = self.choose(kinds);
         let (key, value) = match kind {
             0..=3 => ("agent", json!({ "id": "@test/any" })),
@@ -104,7 +104,7 @@ impl Builder {
             }
             8 => ("parallel", self.parallel(depth)),
             9 => ("branch", self.branch(depth)),
-            10 => ("map", self.map(depth)),
+            10..=12 => ("map", self.map(depth)),
             _ => ("loop", self.looped(depth, &name)),
         };
         step[key] = value;
@@ -213,7 +213,7 @@ impl Builder {
         let steps = self.scope(depth + 1);
         let item = format!("item{}", self.names);
         let index = format!("index{}", self.names);
-        let items: Vec<_> = (0..3 - self.choose(4)).collect();
+        let items: Vec<_> = (0..4 - self.choose(5)).collect();
         let mut map = json!({
             "items": items,
             "as": item,

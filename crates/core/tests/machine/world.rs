@@ -180,6 +180,7 @@ impl<'a> World<'a> {
                 event.body.activation().and_then(|activation| before.activation(activation))
             );
             self.journal.push(event);
+            assert!(self.journal.len() < 20_000, "the machine decides without end");
             let next = match commands.pop() {
                 Some(Command::Record(next)) => Some(next),
                 other => {
@@ -574,9 +575,14 @@ impl<'a> World<'a> {
 
     /// Lets everything that is open end well, as a patient world does.
     pub(crate) fn settle(&mut self) {
+        // Each signal ends a wait; there are not that many.
+        let mut signals = 0;
         for _ in 0..5000 {
             if self.finished.is_some() {
                 return;
+            }
+            if signals == 200 {
+                break;
             }
             self.event(EventBody::ExecutionResumed { reason: None });
             let wait = self.timers.keys().find(|timer| matches!(timer, Timer::Wait(_))).copied();
@@ -588,7 +594,10 @@ impl<'a> World<'a> {
                     self.timers.remove(&timer);
                     assert!(self.event(EventBody::TimerFired { timer }));
                 }
-                (None, None, None) => self.signal("go"),
+                (None, None, None) => {
+                    signals += 1;
+                    self.signal("go");
+                }
             }
         }
         panic!("the execution does not end: {:?}", self.state);
