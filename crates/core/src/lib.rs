@@ -64,6 +64,8 @@ pub mod journal;
 pub mod machine;
 pub mod metrics;
 pub mod plan;
+#[cfg(planted)]
+pub mod planted;
 pub mod redact;
 mod rerun;
 pub mod store;

@@ -38,6 +38,10 @@ impl Slots {
 
     /// Takes a slot; false if none is free or somebody waits for one already.
     pub(crate) fn try_take(&self) -> bool {
+        #[cfg(planted)]
+        if crate::planted::Defect::SlotsWithoutEnd.is_made() {
+            return true;
+        }
         let mut inner = self.inner();
         let taken = inner.free > 0 && inner.waiting.is_empty();
         if taken {

@@ -38,6 +38,8 @@ use tracing::Instrument;
 
 use super::{Program, call::CallState};
 use crate::plan::{self, CircuitPolicy, Leaf, LeafPolicy, SharedKey};
+#[cfg(planted)]
+use crate::planted::Defect;
 
 /// A call as the driver polls it: all attempts, layers included; or its first attempt, before there are layers.
 pub(super) type CallFuture = Pin<Box<dyn Future<Output = Result<Value, AgentError>> + Send>>;
@@ -154,7 +156,10 @@ impl LeafStack {
             circuit,
             rate_limit: leaf.policy.rate_limit.as_ref().map(rate_limit_policy).transpose()?,
             bulkhead: leaf.policy.bulkhead.as_ref().map(bulkhead_policy).transpose()?,
+            #[cfg(not(planted))]
             timeout: leaf.policy.timeout,
+            #[cfg(planted)]
+            timeout: leaf.policy.timeout * if Defect::TimeoutTwice.is_made() { 2 } else { 1 },
             counts: registries.counts.counts(&key.of(None)),
             key,
         })
@@ -264,6 +269,8 @@ pub(super) fn call(
         let breaker = circuit.zip(leaf.circuit.as_ref()).map(|(circuit, known)| {
             CircuitBreakerLayer::new(circuit, known.policy).admitted(admitted).observer(observer)
         });
+        #[cfg(planted)]
+        let breaker = breaker.filter(|_| !Defect::CircuitIgnored.is_made());
         let retry = RetryLayer::new(leaf.retry, limits.seed)
             .tries_used(limits.tries_used)
             .not_before(limits.not_before)
@@ -308,7 +315,11 @@ fn retry_policy(policy: &LeafPolicy) -> Result<RetryPolicy, InvalidPolicy> {
     let jitter = if policy.jitter { Jitter::Full } else { Jitter::None };
     let backoff = Backoff::try_new(policy.base_delay, policy.max_delay)?.jitter(jitter);
     let retries = |kind| policy.retryable.contains(&kind);
-    Ok(RetryPolicy::try_new(policy.max_attempts, backoff)?
+    #[cfg(not(planted))]
+    let max_attempts = policy.max_attempts;
+    #[cfg(planted)]
+    let max_attempts = policy.max_attempts + u32::from(Defect::AttemptTooMany.is_made());
+    Ok(RetryPolicy::try_new(max_attempts, backoff)?
         .retry_timeouts(retries(ErrorKind::Timeout))
         .retry_network_errors(retries(ErrorKind::Network))
         .retry_retryable_errors(retries(ErrorKind::Retryable))
@@ -476,6 +487,14 @@ async fn attempt(state: &CallState, leaf: &LeafStack, meter: Option<&RateLimited
     {
         let message = format!("the output does not fit the step's schema: {}", Violations(&violations));
         result = Err(AgentError::validation(message));
+    }
+    #[cfg(planted)]
+    match &mut result {
+        Err(error) if Defect::RetryAfterIgnored.is_made() => {
+            result = Err(AgentError::new(error.kind(), error.to_string()));
+        }
+        Ok(output) if Defect::AnswerLost.is_made() => *output = Value::Null,
+        _ => {}
     }
     state.end_attempt(&span, &result);
     result

@@ -76,8 +76,15 @@ pub fn step(plan: &Plan, state: &mut State, event: &Event, out: &mut Commands) {
 /// decided from, and so fits.
 pub(crate) fn proceed(plan: &Plan, state: &mut State, event: &Event, out: &mut Commands) {
     debug_assert_eq!(accept::accept(plan, state, &event.body), Ok(()), "what is decided fits");
+    #[cfg(planted)]
+    let before = out.len();
     fold::apply(plan, state, event, out);
-    if let Some(body) = decide::decide(plan, state) {
+    #[cfg(planted)]
+    crate::planted::asked(out, before);
+    let decided = decide::decide(plan, state);
+    #[cfg(planted)]
+    let decided = crate::planted::decided(decided);
+    if let Some(body) = decided {
         out.push(Command::Record(Event { at: event.at, body }));
     }
 }

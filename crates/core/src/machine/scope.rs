@@ -37,7 +37,7 @@ pub struct StepScope<'a> {
 
 impl<'a> StepScope<'a> {
     /// Makes the view of a step.
-    pub(super) fn of_step(plan: &'a Plan, state: &'a State, activation: Activation) -> Self {
+    pub fn of_step(plan: &'a Plan, state: &'a State, activation: Activation) -> Self {
         let place = state.steps[activation.get()].scope;
         Self { activation: Some(activation), ..Self::of_scope(plan, state, place) }
     }

@@ -62,6 +62,36 @@ impl Simulation {
         self.report(found)
     }
 
+    /// Looks for a promise that is broken, with the faults of [`explore`](Self::explore), and stops at the first one. It need not be
+    /// that of the lowest seed, nor the smallest example.
+    #[must_use]
+    pub fn first_violation(&self, seeds: Range<u64>) -> Option<Violation> {
+        let next = AtomicU64::new(seeds.start);
+        let found = Mutex::new(None);
+        std::thread::scope(|scope| {
+            for _ in 0..self.threads {
+                scope.spawn(|| {
+                    let Ok(stand) = self.stand() else { return };
+                    let calm = stand.run(seeds.start, 0, &[]);
+                    let Ok(calm) = calm else { return };
+                    loop {
+                        let seed = next.fetch_add(1, Ordering::Relaxed);
+                        if seed >= seeds.end || found.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
+                            return;
+                        }
+                        let faults = faults_of(seed, seed - seeds.start, &calm);
+                        let violations =
+                            stand.judge(seed, &faults).map(|(_, violations)| violations).unwrap_or_default();
+                        if let Some(first) = violations.into_iter().next() {
+                            *found.lock().unwrap_or_else(PoisonError::into_inner) = Some(first);
+                        }
+                    }
+                });
+            }
+        });
+        found.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn report(&self, found: Findings) -> Report {
         let mut report = found.report;
         let Ok(stand) = self.stand() else { return report };

@@ -16,6 +16,7 @@ use tokio::time::sleep;
 use super::{
     chance::Chance,
     invariant::Invariant,
+    referee::Told,
     world::{Errand, World},
 };
 use crate::FaultStore;
@@ -179,7 +180,7 @@ async fn run_errands(world: &World, handle: &ExecutionHandle) -> std::convert::I
     loop {
         while let Some((at, errand)) = world.errand_due() {
             // Whoever comes too late, or twice, is told so, and that is all.
-            let _ = run_errand(handle, errand).await;
+            let _ = run_errand(world, handle, errand).await;
             world.done(at);
         }
         match world.next_errand() {
@@ -197,12 +198,24 @@ async fn run_errands(world: &World, handle: &ExecutionHandle) -> std::convert::I
     }
 }
 
-async fn run_errand(handle: &ExecutionHandle, errand: Errand) -> Result<(), Box<dyn std::error::Error>> {
+async fn run_errand(world: &World, handle: &ExecutionHandle, errand: Errand) -> Result<(), Box<dyn std::error::Error>> {
     match errand {
-        Errand::Answer(path, approval) => handle.answer(&path, approval).await?,
-        Errand::Signal(signal) => handle.signal(signal).await?,
-        Errand::Cancel => handle.cancel(Cancellation::new("somebody changed their mind")).await?,
-        Errand::Pause => handle.pause(None).await?,
+        Errand::Answer(path, approval) => {
+            world.with_referee(|referee| referee.says(&path, approval.decision));
+            handle.answer(&path, approval).await?;
+        }
+        Errand::Signal(signal) => {
+            handle.signal(signal.clone()).await?;
+            world.with_referee(|referee| referee.was_told(Told::Signal(signal.signal_id.as_deref())));
+        }
+        Errand::Cancel => {
+            handle.cancel(Cancellation::new("somebody changed their mind")).await?;
+            world.with_referee(|referee| referee.was_told(Told::Cancel));
+        }
+        Errand::Pause => {
+            handle.pause(None).await?;
+            world.with_referee(|referee| referee.was_told(Told::Pause));
+        }
         Errand::Resume => handle.resume(None).await?,
     }
     Ok(())

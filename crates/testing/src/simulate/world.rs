@@ -200,11 +200,7 @@ impl World {
             target: target.as_deref(),
             acts_once: real.acts_once(),
         };
-        let call = {
-            let mut scene = self.scene();
-            let now = scene.wall();
-            scene.referee.called(begun, now)
-        };
+        let call = { self.scene().referee.called(begun) };
         let mut order = Chance::of(self.order, &format!("delay of {path} {}", cx.attempt()));
         let delay = match order.below(4) {
             0 => Duration::ZERO,
@@ -243,9 +239,7 @@ impl World {
     }
 
     pub(super) fn answered(&self, call: usize, end: CallEnd, answer: Option<Value>) {
-        let mut scene = self.scene();
-        let now = scene.wall();
-        scene.referee.answered(call, end, answer, now);
+        self.scene().referee.answered(call, end, answer);
     }
 
     /// Whether anybody outside will still do something.

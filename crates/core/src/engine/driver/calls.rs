@@ -199,6 +199,11 @@ impl Driver {
                 (planned.compensation.as_deref()?, Arc::clone(&undoing.input), Some(key))
             }
         };
+        #[cfg(planted)]
+        let key = match crate::planted::Defect::KeyChanges.is_made() {
+            true => Some(format!("{} of epoch {}", identity.step_path, self.lease.epoch)),
+            false => key,
+        };
         let stack = self.program.stack_of(known.step, call)?;
         let span = telemetry::step_span(&self.span, &identity, &leaf.callee);
         let (execution, clock) = (Arc::clone(execution), Arc::clone(&self.engine.clock));

@@ -6,6 +6,8 @@ use orchestr8_schema::{Timestamp, event::Event};
 use tokio::time::Instant;
 
 use super::{Answer, Driver};
+#[cfg(planted)]
+use crate::planted::Defect;
 use crate::{
     execution::Lost,
     machine::{Command, Status},
@@ -17,6 +19,17 @@ impl Driver {
     /// Stores the batch, publishes it, and carries out what it asks for. True if the execution has ended.
     pub(super) async fn store_and_carry_out(&mut self) -> Result<bool, Lost> {
         self.begin_calls();
+        #[cfg(planted)]
+        if Defect::ActsBeforeStoring.is_made()
+            && let Some(first) = self.batch.first()
+        {
+            let at = first.at;
+            for key in self.starting.drain(..) {
+                self.calls[key].state.grant_start(at);
+                self.runnable.push_back(key);
+            }
+            std::future::poll_fn(|cx| std::task::Poll::Ready(self.poll_runnable(cx))).await;
+        }
         let ended = if self.batch.is_empty() {
             false
         } else {
@@ -45,9 +58,15 @@ impl Driver {
     /// Appends the batch. A store that fails for a while (a full disk) holds the execution up and loses nothing.
     async fn append(&mut self) -> Result<(), Lost> {
         let mut delay = Duration::from_millis(100);
+        #[cfg(planted)]
+        crate::planted::stored(&mut self.batch);
         loop {
             match self.engine.store.append(&self.lease, self.stored, &mut self.batch).await {
                 Ok(()) => return Ok(()),
+                #[cfg(planted)]
+                Err(StoreError::Conflict(_)) if Defect::ConflictIgnored.is_made() => return Ok(()),
+                #[cfg(planted)]
+                Err(_) if Defect::RefusalIgnored.is_made() => return Ok(()),
                 Err(error @ (StoreError::Conflict(_) | StoreError::NotFound(_))) => return Err(Lost::store(error)),
                 Err(error) => {
                     tracing::error!(

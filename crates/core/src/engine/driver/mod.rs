@@ -278,6 +278,8 @@ impl Driver {
         // What the fold of this batch asks for is outstanding, too, but for the end itself.
         self.commands.retain(|command| matches!(command, Command::Finish(_)));
         machine::outstanding(&self.program.plan, &self.state, &mut self.commands);
+        #[cfg(planted)]
+        crate::planted::taken_up(&mut self.commands);
         if let Some(metrics) = &self.engine.metrics {
             metrics.taken_up(&self.program.plan, &self.state);
         }
@@ -388,6 +390,10 @@ impl Driver {
     fn take_requests(&mut self) {
         while let Some(request) = self.shared.mailbox().take_request() {
             match request {
+                #[cfg(planted)]
+                Request::Cancel { answer, .. } if crate::planted::Defect::CancelLost.is_made() => {
+                    self.answers.push(Answer { to: answer, result: Ok(()) });
+                }
                 Request::Cancel { reason, grace_period, requested_by, answer } => {
                     let grace_period = grace_period.unwrap_or(self.program.plan.limits().grace_period);
                     let cancelling = Cancelling { reason, grace_period, requested_by };
@@ -395,6 +401,10 @@ impl Driver {
                     self.answers.push(Answer { to: answer, result });
                 }
                 Request::Stop => self.stopping = true,
+                #[cfg(planted)]
+                Request::Pause { answer, .. } if crate::planted::Defect::PauseLost.is_made() => {
+                    self.answers.push(Answer { to: answer, result: Ok(()) });
+                }
                 Request::Pause { reason, answer } => {
                     let result = self.feed(EventBody::ExecutionPaused { reason });
                     self.waiting.retain(|waiter| waits(waiter, &self.state, &self.calls));
@@ -406,11 +416,21 @@ impl Driver {
                     self.answers.push(Answer { to: answer, result });
                     break;
                 }
+                #[cfg(planted)]
+                Request::Signal { answer, .. } if crate::planted::Defect::SignalsLost.is_made() => {
+                    self.answers.push(Answer { to: answer, result: Ok(()) });
+                }
                 Request::Signal { signal, answer } => {
                     let result = self.feed(EventBody::SignalReceived(Arc::new(signal)));
                     self.answers.push(Answer { to: answer, result });
                 }
                 Request::Approval { step_path, approval, answer } => {
+                    #[cfg(planted)]
+                    let approval = {
+                        let mut approval = approval;
+                        crate::planted::answer(&mut approval);
+                        approval
+                    };
                     let result = machine::approval_at(&self.program.plan, &self.state, &step_path, &approval);
                     let result = result.and_then(|activation| {
                         self.feed(EventBody::ApprovalAnswered { activation, answer: Arc::new(approval) })

@@ -80,7 +80,9 @@ pub(super) struct Calls {
     committed: HashSet<Activation>,
     /// The keys under which steps are undone.
     undo_keys: HashMap<Activation, String>,
-    /// Before which time an activation's next attempt must not begin.
+    /// How long an activation was told to wait by the attempt that has failed, until the journal knows of that.
+    told: BTreeMap<Activation, Duration>,
+    /// Before which time an activation's next attempt must not begin, by the time of the journal: the wall clock may jump.
     not_before: BTreeMap<Activation, Timestamp>,
     /// Circuits that are not closed: until when no call may be made, or that one probe is being made.
     circuits: HashMap<String, Gate>,
@@ -108,6 +110,17 @@ impl Calls {
             }
             EventBody::AttemptFinished { call: CallId::Step(activation), result: Ok(_), .. } => {
                 self.committed.insert(*activation);
+            }
+            EventBody::AttemptFinished { call: CallId::Step(activation), .. } => {
+                if let Some(delay) = self.told.remove(activation) {
+                    self.not_before.insert(*activation, event.at.plus(delay));
+                }
+            }
+            EventBody::AttemptStarted { call: CallId::Step(activation), .. } => {
+                let is_early = self.not_before.remove(activation).is_some_and(|earliest| event.at < earliest);
+                let path = is_early.then(|| state.step_path(plan, *activation)).flatten()?;
+                let message = format!("{} was called before it was allowed to", path.as_str());
+                return Some((Invariant::RetryAfter, message));
             }
             EventBody::CircuitChanged(change) => {
                 let gate = match change.state {
@@ -151,7 +164,6 @@ impl Calls {
         state: &State,
         (steps, undoing): (&Steps, &Undoing),
         call: Begun<'_>,
-        at: Timestamp,
     ) -> (usize, Vec<(Invariant, String)>) {
         let mut blames = Vec::new();
         let mut blame = |invariant, message: String| blames.push((invariant, message));
@@ -202,9 +214,6 @@ impl Calls {
                 let message = format!("{} has the idempotency key of {}", call.path, steps.path(owner));
                 blame(Invariant::KeysHold, message);
             }
-            if self.not_before.remove(&activation).is_some_and(|earliest| at < earliest) {
-                blame(Invariant::RetryAfter, format!("{} was called before it was allowed to", call.path));
-            }
             if steps.paused && !known.phase.is_in_flight() {
                 blame(Invariant::PauseHolds, format!("{} was called", call.path));
             }
@@ -214,7 +223,9 @@ impl Calls {
                 SharedKey::PerTarget(_) => leaf.policy.key.of(call.target),
             });
         }
-        if let Some(key) = &circuit {
+        // What the journal calls the beginning of the attempt: the wall clock may have jumped.
+        let at = known.and_then(|known| known.attempt_at);
+        if let Some((key, at)) = circuit.as_ref().zip(at) {
             match self.circuits.get(key) {
                 Some(Gate::Open(Some(until))) if at < *until => {
                     blame(Invariant::CircuitHolds, format!("{} was called through the open circuit {key}", call.path));
@@ -233,11 +244,11 @@ impl Calls {
         (self.made.len() - 1, blames)
     }
 
-    pub(super) fn end(&mut self, call: usize, end: CallEnd, answer: Option<Value>, at: Timestamp) {
+    pub(super) fn end(&mut self, call: usize, end: CallEnd, answer: Option<Value>) {
         let Some(made) = self.made.get_mut(call).filter(|made| made.end.is_none()) else { return };
         (made.end, made.answer) = (Some(end), answer);
         if let (CallEnd::Failed(_, Some(delay)), Some(activation)) = (end, made.activation) {
-            self.not_before.insert(activation, at.plus(delay));
+            self.told.insert(activation, delay);
         }
     }
 
@@ -252,6 +263,7 @@ impl Calls {
             made.end.get_or_insert(CallEnd::Dropped);
         }
         self.circuits.clear();
+        self.told.clear();
     }
 
     fn of(&self, activation: Activation) -> impl Iterator<Item = Option<CallEnd>> {

@@ -5,19 +5,23 @@
 
 mod calls;
 mod effects;
+mod routes;
 mod scopes;
 mod steps;
 mod undoing;
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+};
 
 use orchestr8_core::{
     machine::{Command, Commands, State, step},
     plan::Plan,
 };
 use orchestr8_schema::{
-    Timestamp,
-    event::{Event, EventBody, EventSort},
+    api::Compensation,
+    event::{ApprovalDecision, Event, EventBody, EventSort},
 };
 use serde_json::Value;
 
@@ -40,7 +44,17 @@ pub(crate) struct Referee {
     scopes: Scopes,
     undoing: Undoing,
     calls: Calls,
+    /// What people have answered, by step path: whether they approve.
+    said: HashSet<(String, bool)>,
     violations: Vec<Violation>,
+}
+
+/// Something that an engine says to have taken note of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Told<'a> {
+    Signal(Option<&'a str>),
+    Pause,
+    Cancel,
 }
 
 impl Referee {
@@ -54,6 +68,7 @@ impl Referee {
             scopes: Scopes::default(),
             undoing: Undoing::default(),
             calls: Calls::default(),
+            said: HashSet::new(),
             violations: Vec::new(),
             plan,
         }
@@ -121,6 +136,9 @@ impl Referee {
             self.scopes.take(&self.plan, &self.state, event, &self.steps, &mut blames);
             self.undoing.take(event, &self.steps, &mut blames);
             blames.extend(self.calls.take(&self.plan, &self.state, event));
+            self.check_answer(event);
+            self.check_undone(event);
+            blames.extend(routes::check(&self.plan, &self.state, event));
             for (invariant, message) in blames {
                 self.blame(invariant, message);
             }
@@ -139,6 +157,48 @@ impl Referee {
         }
     }
 
+    /// Somebody is about to answer an approval.
+    pub(crate) fn says(&mut self, path: &str, decision: ApprovalDecision) {
+        self.said.insert((path.to_owned(), decision == ApprovalDecision::Approve));
+    }
+
+    /// The engine says that it has taken note of something: the journal has it then.
+    pub(crate) fn was_told(&mut self, told: Told<'_>) {
+        let is_known = |event: &Event| match (&event.body, told) {
+            (EventBody::SignalReceived(signal), Told::Signal(id)) => signal.signal_id.as_deref() == id,
+            (EventBody::ExecutionPaused { .. }, Told::Pause) | (EventBody::ExecutionCancelling(_), Told::Cancel) => {
+                true
+            }
+            _ => false,
+        };
+        if !self.journal.iter().any(is_known) {
+            let invariant = match told {
+                Told::Signal(_) => Invariant::SignalsOnce,
+                Told::Pause => Invariant::PauseHolds,
+                Told::Cancel => Invariant::CancelledInTime,
+            };
+            self.blame(invariant, format!("the engine has taken note of {told:?}, and the journal has not"));
+        }
+    }
+
+    fn check_undone(&mut self, event: &Event) {
+        let EventBody::CompensationFinished { result } = event.body else { return };
+        let has_failed = |event: &Event| matches!(event.body, EventBody::CompensationStepFailed { .. });
+        if result == Compensation::Complete && self.journal.iter().any(has_failed) {
+            self.blame(Invariant::CompensationOnce, "compensation counts as complete though some of it has failed");
+        }
+    }
+
+    fn check_answer(&mut self, event: &Event) {
+        let EventBody::ApprovalAnswered { activation, answer } = &event.body else { return };
+        let Some(path) = self.state.step_path(&self.plan, *activation) else { return };
+        let said = (path.as_str().to_owned(), answer.decision == ApprovalDecision::Approve);
+        // What nobody has said at all comes from the expiry.
+        if !self.said.contains(&said) && self.said.contains(&(said.0.clone(), !said.1)) {
+            self.blame(Invariant::ApprovalsOnce, format!("{} has an answer that nobody gave", path.as_str()));
+        }
+    }
+
     /// The process is gone, and what it held with it.
     pub(crate) fn crashed(&mut self) {
         self.steps.crashed();
@@ -151,8 +211,8 @@ impl Referee {
     }
 
     /// An agent is called: what the journal says must allow it. Returns the number of the call, for [`Self::answered`].
-    pub(crate) fn called(&mut self, call: Begun<'_>, at: Timestamp) -> usize {
-        let (number, blames) = self.calls.begin(&self.plan, &self.state, (&self.steps, &self.undoing), call, at);
+    pub(crate) fn called(&mut self, call: Begun<'_>) -> usize {
+        let (number, blames) = self.calls.begin(&self.plan, &self.state, (&self.steps, &self.undoing), call);
         for (invariant, message) in blames {
             self.blame(invariant, message);
         }
@@ -160,8 +220,8 @@ impl Referee {
     }
 
     /// An agent has answered, or its future was dropped.
-    pub(crate) fn answered(&mut self, call: usize, end: CallEnd, answer: Option<Value>, at: Timestamp) {
-        self.calls.end(call, end, answer, at);
+    pub(crate) fn answered(&mut self, call: usize, end: CallEnd, answer: Option<Value>) {
+        self.calls.end(call, end, answer);
     }
 
     /// How many batches were stored.

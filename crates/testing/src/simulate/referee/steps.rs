@@ -172,7 +172,11 @@ impl Steps {
                 }
                 self.rescued.insert(*activation, true);
             }
-            EventBody::StepFallbackFailed { activation, .. } => {
+            EventBody::StepFallbackFailed { activation, fallback } => {
+                if self.is_satisfied(*fallback) {
+                    let message = format!("{} did recover {}", self.path(*fallback), self.path(*activation));
+                    blames.push((Invariant::FallbackAfterFailure, message));
+                }
                 self.rescued.insert(*activation, false);
             }
             EventBody::SignalReceived(signal) => {

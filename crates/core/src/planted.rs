@@ -1,0 +1,303 @@
+//! Deliberate mistakes, to find out whether simulations find them. Built with `--cfg planted` alone, which no feature and no release
+//! switches on; see `crates/testing/planted`.
+//!
+//! One mistake at a time is made in the whole process. Each stands at a seam: what the machine has decided, what it asks for, what the
+//! driver stores, takes up and hands on, and what the layers around a call are made of. The machine's own files know nothing of it.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use orchestr8_schema::{
+    api::Compensation,
+    event::{
+        ApprovalAnswer, ApprovalDecision, Event, EventBody, LoopDecision, LoopVerdict, MapItems, SkipReason, Timer,
+    },
+};
+use serde_json::{Value, json};
+
+use crate::machine::{Command, Commands};
+
+/// The number of the mistake that is made, from 1; 0 for none.
+static ACTIVE: AtomicUsize = AtomicUsize::new(0);
+
+macro_rules! defects {
+    ($($(#[doc = $doc:literal])+ $name:ident;)+) => {
+        /// A deliberate mistake.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Defect { $($(#[doc = $doc])+ $name,)+ }
+
+        impl Defect {
+            /// Every mistake.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+        }
+    };
+}
+
+defects! {
+    // === what is decided ===
+    /// A step runs although its condition does not hold.
+    ConditionIgnored;
+    /// A step counts as recovered although its fallback has failed.
+    RecoveredByNobody;
+    /// A step does not count as recovered although its fallback has completed.
+    RecoveryLost;
+    /// A branch takes the case behind the one that holds.
+    WrongRoute;
+    /// A group says that fewer have completed than have.
+    JoinMiscounted;
+    /// A map has one item too many.
+    ItemTooMany;
+    /// A map has one item too few.
+    ItemLost;
+    /// A map's items are in reverse.
+    ItemsReversed;
+    /// A loop goes on once although its condition holds.
+    IterationTooMany;
+    /// A loop that has used up its iterations ends as if its condition held.
+    LimitTakenForCondition;
+    /// A loop forgets its value.
+    LoopValueLost;
+    /// An approval that expires is asked for as if it did not.
+    ExpiryLost;
+    /// A step completes with null instead of its output.
+    OutputLost;
+    /// A fatal failure is taken for one that can be borne.
+    FailureBorne;
+    /// A failure that can be borne is taken for a fatal one.
+    FailureFatal;
+    /// A wait is half as long as it should be.
+    WaitTooShort;
+    /// A wait with an end is taken for one without.
+    WaitWithoutEnd;
+    /// What was done first is undone first.
+    CompensationOldestFirst;
+    /// What was done first is not undone.
+    CompensationSkipsOne;
+    /// What was done last is undone twice.
+    CompensationTwice;
+    /// Nothing is undone.
+    CompensationForgotten;
+    /// Compensation that has failed counts as complete.
+    CompensationTakenForComplete;
+    /// A step is skipped for another reason than the one that there is, although it should run.
+    ReadyStepSkipped;
+    /// The outputs of the execution are lost.
+    OutcomeLost;
+    // === what is asked for ===
+    /// The timer of a wait is not set.
+    WaitTimerLost;
+    /// The deadline of a step is not watched.
+    StepDeadlineLost;
+    /// The deadline of the execution is not watched.
+    ExecutionDeadlineLost;
+    /// Running attempts have their grace without an end.
+    GraceLost;
+    /// Timers fire a minute late.
+    TimersLate;
+    /// Calls that should end are not told.
+    AbortLost;
+    /// A call is not made.
+    CallLost;
+    /// A call is made twice.
+    CallTwice;
+    // === what is stored, and taken up ===
+    /// The last event of a batch is acted upon and not stored.
+    LastEventNotStored;
+    /// A batch is acted upon that another process has forestalled.
+    ConflictIgnored;
+    /// A batch is acted upon that the store has refused.
+    RefusalIgnored;
+    /// Agents are called before the beginning of the attempt is stored.
+    ActsBeforeStoring;
+    /// Whoever takes an execution up forgets its timers.
+    TimersForgottenAtRecovery;
+    /// Whoever takes an execution up forgets its calls.
+    CallsForgottenAtRecovery;
+    /// The time of an execution that is taken up begins before its last event.
+    TimeGoesBack;
+    /// Idempotency keys change with the process.
+    KeyChanges;
+    // === what is handed on ===
+    /// Signals are taken note of, and not delivered.
+    SignalsLost;
+    /// A rejection is taken for an approval.
+    RejectionTakenForApproval;
+    /// A pause is taken note of, and nothing stands still.
+    PauseLost;
+    /// A cancellation is taken note of, and nothing ends.
+    CancelLost;
+    /// Slots are taken without counting.
+    SlotsWithoutEnd;
+    /// Slots are not given back.
+    SlotsLeak;
+    // === layers ===
+    /// Attempts may take twice as long as they may.
+    TimeoutTwice;
+    /// The time that a failed attempt was told to wait is ignored.
+    RetryAfterIgnored;
+    /// There is one attempt more than there may be.
+    AttemptTooMany;
+    /// An open circuit is called.
+    CircuitIgnored;
+    /// An agent's answer is handed on as null.
+    AnswerLost;
+}
+
+impl Defect {
+    /// Makes this mistake from now on, or none.
+    pub fn plant(defect: Option<Self>) {
+        ACTIVE.store(defect.map_or(0, |defect| defect as usize + 1), Ordering::SeqCst);
+    }
+
+    /// Whether this mistake is made.
+    pub(crate) fn is_made(self) -> bool {
+        ACTIVE.load(Ordering::Relaxed) == self as usize + 1
+    }
+}
+
+fn active() -> Option<Defect> {
+    Defect::ALL.get(ACTIVE.load(Ordering::Relaxed).checked_sub(1)?).copied()
+}
+
+/// Has something else decided.
+pub(crate) fn decided(decided: Option<EventBody>) -> Option<EventBody> {
+    let body = decided?;
+    Some(active().and_then(|defect| mistaken(defect, &body)).unwrap_or(body))
+}
+
+fn mistaken(defect: Defect, body: &EventBody) -> Option<EventBody> {
+    let mut wrong = body.clone();
+    match (defect, &mut wrong) {
+        (Defect::ConditionIgnored, EventBody::StepSkipped { activation, reason: SkipReason::ConditionNotMet, .. }) => {
+            let activation = *activation;
+            wrong =
+                EventBody::StepScheduled { activation, input: Arc::new(json!({})), idempotency_key: None, reuse: None };
+        }
+        (Defect::RecoveredByNobody, EventBody::StepFallbackFailed { activation, fallback }) => {
+            wrong = EventBody::StepRecovered { activation: *activation, fallback: *fallback };
+        }
+        (Defect::RecoveryLost, EventBody::StepRecovered { activation, fallback }) => {
+            wrong = EventBody::StepFallbackFailed { activation: *activation, fallback: *fallback };
+        }
+        // Of two ways the other one.
+        (Defect::WrongRoute, EventBody::BranchDecided { case, .. }) => *case = u32::from(*case == 0),
+        (Defect::JoinMiscounted, EventBody::ParallelJoined { completed, .. }) => {
+            *completed = completed.saturating_sub(1)
+        }
+        (Defect::ItemTooMany, EventBody::MapOpened { items, .. }) => {
+            let mut more = MapItems::clone(items);
+            more.items.push(more.items.last()?.clone());
+            *items = Arc::new(more);
+        }
+        (Defect::ItemLost, EventBody::MapOpened { items, .. }) => {
+            let mut fewer = MapItems::clone(items);
+            fewer.items.pop();
+            *items = Arc::new(fewer);
+        }
+        (Defect::ItemsReversed, EventBody::MapOpened { items, .. }) => {
+            let mut reversed = MapItems::clone(items);
+            reversed.items.reverse();
+            *items = Arc::new(reversed);
+        }
+        (Defect::IterationTooMany, EventBody::LoopDecided { decision, .. })
+            if decision.verdict == LoopVerdict::Condition && decision.index > 0 && decision.index % 2 == 0 =>
+        {
+            let verdict = LoopVerdict::Continue { due_at: None };
+            *decision = Arc::new(LoopDecision { verdict, ..LoopDecision::clone(decision) });
+        }
+        (Defect::LimitTakenForCondition, EventBody::LoopDecided { decision, .. })
+            if decision.verdict == LoopVerdict::Limit =>
+        {
+            let verdict = LoopVerdict::Condition;
+            *decision = Arc::new(LoopDecision { verdict, ..LoopDecision::clone(decision) });
+        }
+        (Defect::LoopValueLost, EventBody::LoopDecided { decision, .. }) => {
+            *decision = Arc::new(LoopDecision { value: Arc::new(Value::Null), ..LoopDecision::clone(decision) });
+        }
+        (Defect::ExpiryLost, EventBody::ApprovalRequested { expires_at, .. }) => *expires_at = None,
+        (Defect::OutputLost, EventBody::StepCompleted { output: Some(output), .. }) => *output = Arc::new(Value::Null),
+        (Defect::FailureBorne, EventBody::StepFailed { fatal, .. }) => *fatal = false,
+        (Defect::FailureFatal, EventBody::StepFailed { fatal, .. }) => *fatal = true,
+        (Defect::WaitTooShort, EventBody::StepWaiting { due_at: Some(due_at), .. }) => {
+            *due_at = orchestr8_schema::Timestamp::from_micros(due_at.as_micros() - 30_000_000);
+        }
+        (Defect::WaitWithoutEnd, EventBody::StepWaiting { due_at, .. }) => *due_at = None,
+        (Defect::CompensationOldestFirst, EventBody::CompensationStarted { order }) => {
+            *order = order.iter().rev().copied().collect();
+        }
+        (Defect::CompensationSkipsOne, EventBody::CompensationStarted { order }) => {
+            *order = order.split_last()?.1.into();
+        }
+        (Defect::CompensationTwice, EventBody::CompensationStarted { order }) => {
+            *order = order.first().copied().into_iter().chain(order.iter().copied()).collect();
+        }
+        (Defect::CompensationForgotten, EventBody::CompensationStarted { order }) => *order = Arc::from([]),
+        (Defect::CompensationTakenForComplete, EventBody::CompensationFinished { result }) => {
+            *result = Compensation::Complete;
+        }
+        (Defect::ReadyStepSkipped, EventBody::StepScheduled { activation, .. }) => {
+            let (activation, reason) = (*activation, SkipReason::FallbackNotNeeded);
+            wrong = EventBody::StepSkipped { activation, reason, dependency: None };
+        }
+        (Defect::OutcomeLost, EventBody::ExecutionCompleted { outputs }) => *outputs = None,
+        _ => return None,
+    }
+    Some(wrong)
+}
+
+/// Has something else asked for.
+pub(crate) fn asked(out: &mut Commands, before: usize) {
+    let Some(defect) = active() else { return };
+    let asked: Vec<Command> = out.drain(before..).collect();
+    for mut command in asked {
+        let is_lost = matches!(
+            (defect, &command),
+            (Defect::WaitTimerLost, Command::SetTimer { timer: Timer::Wait(_), .. })
+                | (Defect::StepDeadlineLost, Command::SetTimer { timer: Timer::StepDeadline(_), .. })
+                | (Defect::ExecutionDeadlineLost, Command::SetTimer { timer: Timer::ExecutionDeadline, .. })
+                | (Defect::GraceLost, Command::SetTimer { timer: Timer::Grace, .. })
+                | (Defect::AbortLost, Command::AbortCall { force: false, .. })
+                | (Defect::CallLost, Command::Call(_))
+        );
+        if is_lost {
+            continue;
+        }
+        if let (Defect::TimersLate, Command::SetTimer { due_at, .. }) = (defect, &mut command) {
+            *due_at = due_at.plus(Duration::from_secs(60));
+        }
+        if defect == Defect::CallTwice && matches!(command, Command::Call(_)) {
+            out.push(command.clone());
+        }
+        out.push(command);
+    }
+}
+
+/// Has something else taken up.
+pub(crate) fn taken_up(outstanding: &mut Commands) {
+    match active() {
+        Some(Defect::TimersForgottenAtRecovery) => {
+            outstanding.retain(|command| !matches!(command, Command::SetTimer { .. }));
+        }
+        Some(Defect::CallsForgottenAtRecovery) => outstanding.retain(|command| !matches!(command, Command::Call(_))),
+        _ => {}
+    }
+}
+
+/// Leaves the last event of a batch out.
+pub(crate) fn stored(batch: &mut Vec<Event>) {
+    if Defect::LastEventNotStored.is_made() && batch.len() > 1 {
+        batch.pop();
+    }
+}
+
+/// Turns an answer round.
+pub(crate) fn answer(answer: &mut ApprovalAnswer) {
+    if Defect::RejectionTakenForApproval.is_made() {
+        answer.decision = ApprovalDecision::Approve;
+    }
+}
