@@ -45,6 +45,7 @@ mod assert;
 mod clock;
 mod fault_store;
 mod harness;
+mod mocks;
 pub mod simulate;
 pub mod store_suite;
 pub mod workflow_test;

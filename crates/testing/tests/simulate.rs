@@ -76,14 +76,14 @@ fn assert_clean(report: &Report) {
 
 #[test]
 fn nothing_is_found_where_there_is_nothing() {
-    let report = Simulation::new(everything(), &agents()).unwrap().explore(0..seeds(260));
+    let report = Simulation::new(&everything(), &agents()).unwrap().explore(0..seeds(260));
     assert_clean(&report);
     assert!(report.completed > 0 && report.failed > 0 && report.cancelled > 0, "{report:?}");
 }
 
 #[test]
 fn what_is_never_reached_is_told() {
-    let simulation = Simulation::new(everything(), &agents()).unwrap();
+    let simulation = Simulation::new(&everything(), &agents()).unwrap();
     let calm = simulation.explore_with(0..20, Some(&[]));
     assert_clean(&calm);
     assert_eq!(calm.coverage.steps_never_reached, ["instead"]);
@@ -100,7 +100,7 @@ fn seeds(usual: u64) -> u64 {
 
 #[test]
 fn a_seed_gives_the_same_journal_again() {
-    let simulation = Simulation::new(everything(), &agents()).unwrap();
+    let simulation = Simulation::new(&everything(), &agents()).unwrap();
     let faults = [Fault::SlowHuman, "fail@first".parse().unwrap()];
     let (one, other) = (simulation.run(7, &faults).unwrap(), simulation.run(7, &faults).unwrap());
     assert_eq!(one.digest(), other.digest());
@@ -115,7 +115,7 @@ fn an_effect_that_may_happen_twice_is_found_with_what_it_takes() {
         { "id": "look", "agent": { "id": "@test/score" } },
         { "id": "charge", "dependencies": ["look"], "agent": { "id": "@test/charge" } }
     ]));
-    let report = Simulation::new(twice, &agents()).unwrap().explore(0..200);
+    let report = Simulation::new(&twice, &agents()).unwrap().explore(0..200);
     let found: Vec<_> = report.violations.iter().map(|found| found.invariant).collect();
     assert_eq!(found, [Invariant::EffectOnce]);
     assert_eq!(report.violations[0].faults.len(), 1, "{:?}", report.violations[0].faults);
@@ -124,7 +124,7 @@ fn an_effect_that_may_happen_twice_is_found_with_what_it_takes() {
         { "id": "look", "agent": { "id": "@test/score" } },
         { "id": "wait", "dependencies": ["look"], "wait": { "duration": "1h" } }
     ]));
-    let calm = Simulation::new(never_again, &agents()).unwrap();
+    let calm = Simulation::new(&never_again, &agents()).unwrap();
     assert_eq!(calm.run(1, &[]).unwrap().end, TrialEnd::Completed);
     assert!(calm.explore(0..100).violations.is_empty());
 }

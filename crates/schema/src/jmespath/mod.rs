@@ -77,6 +77,17 @@ impl JmesPath {
         result.and_then(|value| export(&value)).map_err(|stop| stopped(&self.text, &stop))
     }
 
+    /// Whether what the expression gives counts as true: everything does but null, false and what is empty.
+    ///
+    /// # Errors
+    ///
+    /// As [`evaluate`](Self::evaluate).
+    pub fn holds(&self, value: &Value) -> Result<bool, EvaluationError> {
+        let mut visits = Visits::new(Self::MAX_VISITS);
+        let result = visits.import(value).and_then(|value| self.search(&value, &mut visits));
+        result.map(|value| value.is_truthy()).map_err(|stop| stopped(&self.text, &stop))
+    }
+
     pub(crate) fn search(&self, value: &Shared, visits: &mut Visits) -> Result<Shared, Stop> {
         interpret::Interpreter::new(&self.text, visits).node(value, &self.ast)
     }

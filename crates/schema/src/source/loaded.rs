@@ -14,7 +14,7 @@ use crate::{
     config::{Config, ConfigLayer},
     problem::Problems,
     prompt::AgentPrompt,
-    test_file::TestFile,
+    test_file::{MockFile, TestFile},
 };
 
 /// A document that has been read, and where everything in it stands.
@@ -71,6 +71,11 @@ impl Places {
 pub(crate) fn read_test_file(text: &[u8], options: &Options<'_>) -> Result<Loaded<TestFile>, InvalidDocument> {
     // A key that nobody reads is a check that nobody makes.
     load(text, &Options { strict: true, ..*options }, "test files must", read::test_file)
+}
+
+/// Reads a file of mocks.
+pub(crate) fn read_mock_file(text: &[u8], options: &Options<'_>) -> Result<Loaded<MockFile>, InvalidDocument> {
+    load(text, &Options { strict: true, ..*options }, "files of mocks must", read::mock_file)
 }
 
 /// Reads a configuration file.

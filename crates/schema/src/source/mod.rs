@@ -34,7 +34,7 @@ use serde_json::Value;
 pub use self::loaded::{Loaded, Places};
 use self::position::{LineIndex, Tree};
 pub(crate) use self::{
-    loaded::{config_of, read_config, read_prompt, read_test_file},
+    loaded::{config_of, read_config, read_mock_file, read_prompt, read_test_file},
     position::without_text,
     read::Broken,
 };

@@ -27,6 +27,7 @@
 mod expectation;
 mod given;
 mod mock;
+mod mock_file;
 mod pattern;
 mod stimulus;
 
@@ -39,6 +40,7 @@ pub use self::{
     expectation::{Bounds, Expectation, FailureExpectation, JournalExpectation, StepExpectation, UsageExpectation},
     given::Given,
     mock::{Mock, MockAnswer, MockFailure, MockRule, MockTarget},
+    mock_file::{CalleeFacts, MockFile},
     pattern::{InvalidStepPattern, StepPattern},
     stimulus::{Action, EventPattern, Moment, Stimulus},
 };

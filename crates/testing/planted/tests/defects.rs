@@ -105,7 +105,7 @@ fn simulations() -> Vec<Simulation> {
         score("third", &json!({ "dependencies": ["second"] })),
     ]));
     let agents = agents();
-    let simulation = |workflow| Simulation::new(workflow, &agents).unwrap();
+    let simulation = |workflow: ValidWorkflow| Simulation::new(&workflow, &agents).unwrap();
     let all = [composites, people, failures, limited, fallbacks, saga];
     all.into_iter().map(|workflow| simulation(workflow).slots(2)).collect()
 }

@@ -13,8 +13,8 @@ use orchestr8_core::plan::Plan;
 use orchestr8_schema::{StepIndex, event::EventBody, validate::ValidKind};
 
 use super::{
-    Chance, Counterexample, Coverage, Fault, Invariant, NotSimulable, Place, Report, Simulation, Stand, Trial,
-    TrialEnd, Violation,
+    Chance, Counterexample, Coverage, Fault, Invariant, MockMistake, NotSimulable, Place, Report, Simulation, Stand,
+    Trial, TrialEnd, Violation,
 };
 
 /// How often a fault is tried at an earlier place when an example is made smaller.
@@ -95,6 +95,7 @@ impl Simulation {
     fn report(&self, found: Findings) -> Report {
         let mut report = found.report;
         let Ok(stand) = self.stand() else { return report };
+        report.mistakes = found.mistakes.into_values().collect();
         report.coverage = coverage(&stand.plan, &found.steps, &found.cases);
         for (invariant, broken) in found.broken {
             let (seed, faults) = broken.first;
@@ -111,6 +112,8 @@ struct Findings {
     steps: BTreeSet<StepIndex>,
     cases: BTreeSet<(StepIndex, u32)>,
     broken: BTreeMap<Invariant, Broken>,
+    /// By mock and the way down in it; of each the one with the lowest seed.
+    mistakes: BTreeMap<(String, Vec<String>), MockMistake>,
 }
 
 struct Broken {
@@ -135,6 +138,15 @@ impl Findings {
         self.cases.extend(other.cases);
         for (invariant, broken) in other.broken {
             self.blame(invariant, broken.first, broken.seen);
+        }
+        other.mistakes.into_values().for_each(|mistake| self.note(mistake));
+    }
+
+    fn note(&mut self, mistake: MockMistake) {
+        let place = (mistake.target.clone(), mistake.way.clone());
+        let known = self.mistakes.entry(place).or_insert_with(|| mistake.clone());
+        if mistake.seed < known.seed {
+            *known = mistake;
         }
     }
 
@@ -184,6 +196,7 @@ impl Stand<'_> {
         let trials = self.judge(seed, faults)?;
         for trial in &trials.0 {
             findings.count(trial, &self.plan);
+            trial.mistakes.iter().cloned().for_each(|mistake| findings.note(mistake));
         }
         let broken: BTreeSet<_> = trials.1.iter().map(|violation| violation.invariant).collect();
         for invariant in broken {

@@ -70,6 +70,8 @@ pub enum Invariant {
     Progress,
     /// An agent whose effect can neither be undone nor repeated acts once.
     EffectOnce,
+    /// What the workflow's author says always holds: the number of the expression, from 0.
+    Always(u32),
 }
 
 impl Invariant {
@@ -109,13 +111,17 @@ impl Invariant {
             Self::CircuitHolds => "circuit-holds",
             Self::Progress => "progress",
             Self::EffectOnce => "effect-once",
+            Self::Always(_) => "always",
         }
     }
 }
 
 impl fmt::Display for Invariant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        match self {
+            Self::Always(number) => write!(f, "always[{number}]"),
+            promise => f.write_str(promise.name()),
+        }
     }
 }
 

@@ -22,7 +22,7 @@
 //! let mut agents = AgentRegistry::new();
 //! agents.register(HelloWorld::default())?;
 //!
-//! let report = Simulation::new(workflow, &agents)?.explore(0..50);
+//! let report = Simulation::new(&workflow, &agents)?.explore(0..50);
 //! assert!(report.violations.is_empty());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -45,12 +45,20 @@ use orchestr8_agent_base::{
     AgentRegistry, manifest::InvalidManifest, registry::RegisterError, tool::RegisterToolError,
 };
 use orchestr8_core::plan::{Plan, PlanError};
-use orchestr8_schema::{ValidWorkflow, canonical::sha256_hex, event::Event};
+use orchestr8_schema::{
+    ValidWorkflow,
+    canonical::sha256_hex,
+    event::Event,
+    id::InvalidId,
+    jmespath::JmesPath,
+    test_file::{Mock, MockAnswer, MockFile, MockTarget},
+};
 use serde_json::{Value, json};
 
 use self::{
     chance::Chance,
     life::{Subject, Verdict, live_through},
+    referee::Referee,
     stand_in::Stage,
     value::value_of,
     world::World,
@@ -58,8 +66,9 @@ use self::{
 pub use self::{
     fault::{Fault, InvalidFault, Place},
     invariant::{Invariant, Violation},
-    report::{Counterexample, Coverage, Report},
+    report::{Counterexample, Coverage, MockMistake, Report},
 };
+use crate::mocks::{Called, Callees, Mocks, NoStandIn, Nobody, place_of, prepared, replacement};
 
 /// A workflow to be simulated.
 #[derive(Clone, Debug)]
@@ -68,6 +77,8 @@ pub struct Simulation {
     workflow: ValidWorkflow,
     agents: AgentRegistry,
     unknown: Vec<String>,
+    mocks: Arc<Mocks>,
+    always: Arc<[JmesPath]>,
     input: Option<Value>,
     horizon: Duration,
     slots: u32,
@@ -90,6 +101,30 @@ pub enum NotSimulable {
     /// A tool has no stand-in.
     #[error(transparent)]
     Tool(#[from] RegisterToolError),
+    /// A tool has a name that no tool can have.
+    #[error(transparent)]
+    Name(#[from] InvalidId),
+    /// A mock means nothing in the workflow, or nothing can be simulated with it.
+    #[error("the mock of `{target}` cannot be used: {because}")]
+    Mock {
+        /// What is mocked, as it is written.
+        target: String,
+        /// Why.
+        because: String,
+    },
+    /// A mock has somebody called for real.
+    #[error("`{step}` would call {callee} for real, and a simulation calls nobody")]
+    Real {
+        /// What is mocked, as it is written.
+        target: String,
+        /// The step that would call.
+        step: String,
+        /// Who would be called.
+        callee: String,
+    },
+    /// With its mocked steps replaced, the workflow is not valid.
+    #[error("with these mocks the workflow is not valid: {0}")]
+    Replaced(String),
     /// No value was found that an agent's output schema allows.
     #[error("no output of {agent} was found that its schema allows, so nothing can stand in for it")]
     Output {
@@ -99,6 +134,28 @@ pub enum NotSimulable {
     /// No value was found that the workflow's `inputs` allow.
     #[error("no input was found that the workflow's `inputs` allow; give one")]
     Input,
+}
+
+impl From<NoStandIn> for NotSimulable {
+    fn from(error: NoStandIn) -> Self {
+        match error {
+            NoStandIn::Agent(error) => error.into(),
+            NoStandIn::Tool(error) => error.into(),
+            NoStandIn::Manifest(error) => error.into(),
+            NoStandIn::Name(error) => error.into(),
+        }
+    }
+}
+
+impl NotSimulable {
+    /// Returns the mock that is to blame, as it is written.
+    #[must_use]
+    pub fn target(&self) -> Option<&str> {
+        match self {
+            Self::Mock { target, .. } | Self::Real { target, .. } => Some(target),
+            _ => None,
+        }
+    }
 }
 
 /// One simulated execution.
@@ -113,6 +170,8 @@ pub struct Trial {
     pub end: TrialEnd,
     /// The promises that were broken, in the order in which that was seen.
     pub violations: Vec<Violation>,
+    /// Mocks that could not answer as they should.
+    pub mistakes: Vec<MockMistake>,
     /// The journal.
     pub journal: Vec<Event>,
     /// How much time passed in it.
@@ -153,18 +212,58 @@ impl Simulation {
     /// # Errors
     ///
     /// [`NotSimulable`] if the engine cannot run the workflow with these agents, or one of them cannot be stood in for.
-    pub fn new(workflow: ValidWorkflow, agents: &AgentRegistry) -> Result<Self, NotSimulable> {
-        let (agents, unknown) = unknown::complete(&workflow, agents)?;
+    pub fn new(workflow: &ValidWorkflow, agents: &AgentRegistry) -> Result<Self, NotSimulable> {
+        Self::with_mocks(workflow, agents, &MockFile::default())
+    }
+
+    /// Prepares a workflow some of whose calls are answered by mocks, and for which more may always have to hold.
+    ///
+    /// The answers of a sequence are taken by attempt: the first one for the first attempt of each step, and the last one for all further
+    /// ones. So neither the order of calls nor a crash changes what is answered. A fault of the same attempt goes before.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new), and [`NotSimulable::Mock`] for a mock of what the workflow does not have, [`NotSimulable::Real`] for one
+    /// that has somebody called.
+    pub fn with_mocks(workflow: &ValidWorkflow, agents: &AgentRegistry, told: &MockFile) -> Result<Self, NotSimulable> {
+        let callees = Callees::of(workflow, agents);
+        for (target, mock) in &told.mocks {
+            if let Some(because) = callees.is_strange(target) {
+                return Err(NotSimulable::Mock { target: target.to_string(), because });
+            }
+            if asks_for_real(mock) {
+                return Err(real_call(target, &callees));
+            }
+        }
+        let (mut agents, unknown) = unknown::complete(workflow, agents, &callees, told)?;
+        let (workflow, replaced) = prepared(workflow, &told.mocks, None, &callees).map_err(NotSimulable::Replaced)?;
+        for number in 0..replaced.len() {
+            agents.register(Nobody(replacement(number)?))?;
+        }
         let plan = Plan::compile(&workflow, &agents)?;
+        let mocks = Mocks::new(&told.mocks, callees, replaced);
         for leaf in plan.steps().iter().filter_map(|step| step.leaf.as_ref()) {
             let schema = leaf.callee.output_schema();
+            if mocks.answers_for(leaf.callee.name()) {
+                continue;
+            }
             if schema.is_some_and(|schema| value_of(schema, &mut Chance::of(0, "is there one")).is_none()) {
                 return Err(NotSimulable::Output { agent: leaf.callee.name().to_string() });
             }
         }
         let slots = 10;
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Ok(Self { workflow, agents, unknown, input: None, horizon: Self::HORIZON, slots, threads })
+        Ok(Self {
+            workflow,
+            agents,
+            unknown,
+            mocks: Arc::new(mocks),
+            always: told.always.iter().cloned().collect(),
+            input: told.input.clone(),
+            horizon: Self::HORIZON,
+            slots,
+            threads,
+        })
     }
 
     /// Returns the agents that nobody has registered: their answers are made of what the workflow reads of them.
@@ -209,7 +308,7 @@ impl Simulation {
     /// Makes what one thread needs to run executions one after the other.
     fn stand(&self) -> Result<Stand<'_>, NotSimulable> {
         let stage = Arc::new(Stage::default());
-        let agents = stand_in::all_of(&self.agents, &stage)?;
+        let agents = stand_in::all_of(&self.agents, &stage, &self.mocks)?;
         let plan = Arc::new(Plan::compile(&self.workflow, &agents)?);
         Ok(Stand { simulation: self, stage, agents, plan })
     }
@@ -220,6 +319,36 @@ impl Simulation {
             (None, None) => Ok(json!({})),
             (None, Some(schema)) => value_of(schema, &mut Chance::of(seed, "input")).ok_or(NotSimulable::Input),
         }
+    }
+}
+
+/// Whether a mock, or a part of it, has somebody called for real.
+fn asks_for_real(mock: &Mock) -> bool {
+    match &mock.answer {
+        MockAnswer::Real => true,
+        MockAnswer::Sequence(parts) => parts.iter().any(asks_for_real),
+        MockAnswer::By(rules) => rules.iter().any(|rule| asks_for_real(&rule.mock)),
+        _ => false,
+    }
+}
+
+fn real_call(target: &MockTarget, callees: &Callees) -> NotSimulable {
+    let is_meant = |place: &str, called: &Called| match (target, called) {
+        (MockTarget::Step(pattern), _) => place_of(pattern) == place,
+        (MockTarget::Agent(id), Called::Agent(name)) => id.as_str() == name,
+        (MockTarget::Tool(tool), Called::Tool(name)) => tool.as_str() == name,
+        _ => false,
+    };
+    let calling = callees.steps.iter().find_map(|(place, _)| {
+        let called = callees.of_step(place).filter(|called| is_meant(place, called))?;
+        Some((place.clone(), called))
+    });
+    let target = target.to_string();
+    match calling {
+        Some((step, Called::Agent(callee) | Called::Tool(callee))) => {
+            NotSimulable::Real { target, step, callee: callee.clone() }
+        }
+        _ => NotSimulable::Mock { target, because: "a simulation calls nobody for real".to_owned() },
     }
 }
 
@@ -237,7 +366,8 @@ impl Stand<'_> {
         let simulation = self.simulation;
         let input = simulation.input_of(seed)?;
         let order = Chance::of(seed, &format!("order {order}")).next();
-        let world = Arc::new(World::new(seed, order, faults, Arc::clone(&self.plan), simulation.slots));
+        let referee = Referee::new(Arc::clone(&self.plan), simulation.slots, Arc::clone(&simulation.always));
+        let world = Arc::new(World::new((seed, order), faults, &simulation.mocks, referee));
         self.stage.set(&world);
         let subject = Subject {
             workflow: &simulation.workflow,
@@ -247,12 +377,14 @@ impl Stand<'_> {
             slots: simulation.slots,
         };
         let verdict = live_through(subject, &world, seed);
-        Ok(world.with_referee(|referee| Trial::of(seed, faults, &verdict, referee, &self.plan)))
+        let mut trial = world.with_referee(|referee| Trial::of(seed, faults, &verdict, referee, &self.plan));
+        trial.mistakes = world.mistakes();
+        Ok(trial)
     }
 }
 
 impl Trial {
-    fn of(seed: u64, faults: &[Fault], verdict: &Verdict, referee: &referee::Referee, plan: &Plan) -> Self {
+    fn of(seed: u64, faults: &[Fault], verdict: &Verdict, referee: &Referee, plan: &Plan) -> Self {
         use orchestr8_core::machine::Status;
         use orchestr8_schema::{ErrorKind, event::Activation};
 
@@ -285,6 +417,7 @@ impl Trial {
             faults: faults.to_vec(),
             end,
             violations: referee.violations().to_vec(),
+            mistakes: Vec::new(),
             elapsed,
             writes: referee.count_of_batches(),
             calls: referee.count_of_calls(),

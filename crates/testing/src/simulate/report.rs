@@ -34,8 +34,29 @@ pub struct Report {
     pub stuck: u64,
     /// The promises that were broken: of each the smallest example that was found.
     pub violations: Vec<Counterexample>,
+    /// Mocks that could not answer as they should: what they answer breaks the agent's output schema, or no rule holds. What was simulated
+    /// with them says nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mistakes: Vec<MockMistake>,
     /// What was reached.
     pub coverage: Coverage,
+}
+
+/// A mock that could not answer as it should.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct MockMistake {
+    /// What is mocked, as it is written.
+    pub target: String,
+    /// The way down in the mock: `sequence`, `1`, `returns`.
+    pub way: Vec<String>,
+    /// What is wrong.
+    pub message: String,
+    /// The step that made the call.
+    pub step: String,
+    /// The seed.
+    pub seed: u64,
 }
 
 /// An execution that breaks a promise.

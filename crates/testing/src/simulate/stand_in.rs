@@ -1,6 +1,9 @@
 //! What stands in for agents and tools: same manifest, same schemas, answers by chance.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use async_trait::async_trait;
 use orchestr8_agent_base::{
@@ -17,6 +20,7 @@ use super::{
     referee::CallEnd,
     world::{Ending, World},
 };
+use crate::mocks::{Called, Mocks, replacement};
 
 /// Where stand-ins find the world that they act in at present.
 #[derive(Debug, Default)]
@@ -35,14 +39,19 @@ impl Stage {
 }
 
 /// Makes a registry in which everything is a stand-in.
-pub(super) fn all_of(agents: &AgentRegistry, stage: &Arc<Stage>) -> Result<AgentRegistry, NotSimulable> {
+pub(super) fn all_of(agents: &AgentRegistry, stage: &Arc<Stage>, mocks: &Mocks) -> Result<AgentRegistry, NotSimulable> {
+    let replaced = (0..mocks.replaced.len()).map(|number| Some((replacement(number).ok()?.id, number)));
+    let replaced: HashMap<_, _> = replaced.flatten().collect();
     let mut all = AgentRegistry::new();
     for agent in agents.list() {
-        let actor = Actor { real: Real::Agent(Arc::clone(agent)), stage: Arc::clone(stage) };
+        let id = &agent.manifest().id;
+        let called = replaced.get(id).map_or_else(|| Called::Agent(id.to_string()), |number| Called::Replaced(*number));
+        let actor = Actor { called, real: Real::Agent(Arc::clone(agent)), stage: Arc::clone(stage) };
         all.register(AgentStandIn { manifest: agent.manifest().clone(), actor })?;
     }
     for tool in agents.tools().list() {
-        let actor = Actor { real: Real::Tool(Arc::clone(tool)), stage: Arc::clone(stage) };
+        let called = Called::Tool(tool.spec().name.to_string());
+        let actor = Actor { called, real: Real::Tool(Arc::clone(tool)), stage: Arc::clone(stage) };
         all.tools_mut().register(ToolStandIn { spec: tool.spec().clone(), actor })?;
     }
     Ok(all)
@@ -93,6 +102,7 @@ struct ToolStandIn {
 
 /// Does in a call what the world decides.
 struct Actor {
+    called: Called,
     real: Real,
     stage: Arc<Stage>,
 }
@@ -114,7 +124,7 @@ impl Actor {
         let Some(world) = self.stage.world() else {
             return Err(AgentError::internal("nothing is being simulated"));
         };
-        let act = world.called(&self.real, input, cx);
+        let act = world.called((&self.called, &self.real), input, cx);
         let heeds = !matches!(act.ending, Ending::Never) && world.heeds(act.call);
         let told = Told { world: Arc::clone(&world), call: act.call };
         let acting = async {
@@ -123,13 +133,7 @@ impl Actor {
             }
             match act.ending {
                 Ending::Answer(value) => Ok(value),
-                Ending::Fail(kind, retry_after) => {
-                    let error = AgentError::new(kind, "told to fail");
-                    Err(match retry_after {
-                        Some(delay) => error.with_retry_after(delay),
-                        None => error,
-                    })
-                }
+                Ending::Fail(error) => Err(error),
                 Ending::WhenTold => {
                     cancel.cancelled().await;
                     Err(AgentError::cancelled("the token fired"))

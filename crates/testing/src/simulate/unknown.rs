@@ -1,68 +1,78 @@
-//! Agents that nobody has registered: what stands in for them is made of what the workflow reads of their answers.
+//! Agents and tools that nobody has registered: what stands in for them is made of what the workflow reads of their answers.
 
 use std::collections::BTreeMap;
 
-use async_trait::async_trait;
-use orchestr8_agent_base::{Agent, AgentContext, AgentError, AgentManifest, AgentRegistry};
+use orchestr8_agent_base::{AgentManifest, AgentRegistry, tool::ToolSpec};
 use orchestr8_schema::{
-    ValidWorkflow, reference,
-    workflow::{AgentCall, StepKind, VersionRange},
+    StepIndex, ValidWorkflow, reference,
+    test_file::{CalleeFacts, MockFile},
+    workflow::StepKind,
 };
 use serde_json::{Map, Value, json};
-use tokio_util::sync::CancellationToken;
 
-use super::NotSimulable;
+use crate::mocks::{Callees, NoStandIn, completed};
 
-/// Adds stand-ins for the agents of a workflow that a registry does not know. Returns their ids, too.
+/// Adds stand-ins for what a workflow calls and a registry does not know, with what a file of mocks says of them. Returns what is
+/// known of nobody but the workflow, too.
 pub(super) fn complete(
     workflow: &ValidWorkflow,
     agents: &AgentRegistry,
-) -> Result<(AgentRegistry, Vec<String>), NotSimulable> {
-    let mut agents = agents.clone();
-    let mut unknown = Vec::new();
+    callees: &Callees,
+    told: &MockFile,
+) -> Result<(AgentRegistry, Vec<String>), NoStandIn> {
+    let reads = reads_of(workflow);
+    let read = |name: &str| reads.get(name).map_or_else(|| json!({ "type": "object" }), Read::schema);
+    let output = |facts: Option<&CalleeFacts>, name: &str| {
+        facts.and_then(|facts| facts.output_schema.clone()).unwrap_or_else(|| read(name))
+    };
+    let agent = |mut manifest: AgentManifest| {
+        let facts = told.agents.get(&manifest.id);
+        manifest.output_schema = Some(output(facts, manifest.id.as_str()));
+        if let Some(facts) = facts {
+            manifest.input_schema.clone_from(&facts.input_schema);
+            (manifest.idempotent, manifest.irreversible) = (facts.idempotent, facts.irreversible);
+        }
+        manifest
+    };
+    let tool = |mut spec: ToolSpec| {
+        let facts = told.tools.get(&spec.name);
+        spec.output_schema = Some(output(facts, spec.name.as_str()));
+        if let Some(facts) = facts {
+            spec.input_schema.clone_from(&facts.input_schema);
+            (spec.idempotent, spec.destructive) = (facts.idempotent, facts.irreversible);
+        }
+        spec
+    };
+    let completed = completed(agents, callees, agent, tool)?;
+    let ids =
+        callees.unknown_agents.iter().filter(|(id, _)| !told.agents.contains_key(id)).map(|(id, _)| id.to_string());
+    let names = callees.unknown_tools.iter().filter(|name| !told.tools.contains_key(*name)).map(ToString::to_string);
+    let mut unknown: Vec<_> = ids.chain(names).collect();
+    unknown.sort();
+    unknown.dedup();
+    Ok((completed, unknown))
+}
+
+/// What a workflow and its sub-workflows read of the answers of those who are called, by their names.
+fn reads_of(workflow: &ValidWorkflow) -> BTreeMap<String, Read> {
+    let mut all = BTreeMap::<String, Read>::new();
     let mut workflows = vec![workflow.clone()];
     while let Some(workflow) = workflows.pop() {
         workflows.extend(workflow.sub_workflows().map(|(_, child)| child.clone()));
         let reads = Reads::of(&workflow);
         for index in 0..workflow.steps().len() as u32 {
-            let step = workflow.declaration(orchestr8_schema::StepIndex(index));
-            let StepKind::Agent(call) = &step.kind else { continue };
-            let AgentCall { id, version, .. } = &call.agent;
-            if agents.get(id, version).is_some() {
-                continue;
+            let step = workflow.declaration(StepIndex(index));
+            let name = match &step.kind {
+                StepKind::Agent(call) => call.agent.id.to_string(),
+                StepKind::Tool(call) => call.name.to_string(),
+                _ => continue,
+            };
+            if let Some(read) = reads.0.get(step.id.as_str()) {
+                all.entry(name).or_default().unite(read);
             }
-            let manifest = AgentManifest::new(id.as_str(), &lowest(version), "Nobody has registered it")?
-                .output_schema(reads.schema(step.id.as_str()));
-            unknown.push(id.to_string());
-            agents.register(Unknown(manifest))?;
         }
     }
-    unknown.sort();
-    Ok((agents, unknown))
-}
-
-/// The lowest version that will do.
-fn lowest(range: &VersionRange) -> String {
-    match range {
-        VersionRange::Latest => "1.0.0".to_owned(),
-        VersionRange::Exact([major, minor, patch])
-        | VersionRange::Caret([major, minor, patch])
-        | VersionRange::Tilde([major, minor, patch]) => format!("{major}.{minor}.{patch}"),
-    }
-}
-
-/// Lends a manifest to a stand-in.
-struct Unknown(AgentManifest);
-
-#[async_trait]
-impl Agent for Unknown {
-    fn manifest(&self) -> AgentManifest {
-        self.0.clone()
-    }
-
-    async fn execute(&self, _: &Value, _: &AgentContext, _: CancellationToken) -> Result<Value, AgentError> {
-        Err(AgentError::internal(format!("{} is not registered", self.0.id)))
-    }
+    all
 }
 
 /// What a workflow reads of each step's output: the keys of objects, one inside the other.
@@ -108,13 +118,16 @@ impl Reads {
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
     }
-
-    fn schema(&self, step: &str) -> Value {
-        self.0.get(step).map_or_else(|| json!({ "type": "object" }), |read| read.schema())
-    }
 }
 
 impl Read {
+    fn unite(&mut self, other: &Self) {
+        self.is_list |= other.is_list;
+        for (key, read) in &other.keys {
+            self.keys.entry(key.clone()).or_default().unite(read);
+        }
+    }
+
     fn schema(&self) -> Value {
         if self.is_list {
             return json!({ "type": "array", "items": { "type": "object" }, "maxItems": 4 });
@@ -166,7 +179,8 @@ mod tests {
             ]
         }))
         .unwrap();
-        let (agents, unknown) = complete(&workflow, &AgentRegistry::new()).unwrap();
+        let callees = Callees::of(&workflow, &AgentRegistry::new());
+        let (agents, unknown) = complete(&workflow, &AgentRegistry::new(), &callees, &MockFile::default()).unwrap();
         assert_eq!(unknown, ["@acme/fetch", "@acme/tell"]);
         let fetch =
             agents.list().find(|agent| agent.manifest().id.as_str() == "@acme/fetch").unwrap().manifest().clone();

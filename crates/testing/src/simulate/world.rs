@@ -9,12 +9,12 @@ use std::{
     time::Duration,
 };
 
-use orchestr8_agent_base::{AgentContext, Clock};
-use orchestr8_core::{clock::mix, plan::Plan};
+use orchestr8_agent_base::{AgentContext, AgentError, Clock};
+use orchestr8_core::clock::mix;
 use orchestr8_schema::{
     ErrorKind, Timestamp,
     event::{Activation, ApprovalAnswer, ApprovalDecision, Event, EventBody, Signal},
-    json_schema::JsonValidator,
+    json_schema::{JsonValidator, Violations},
     validate::{ValidKind, ValidWait},
 };
 use serde_json::{Value, json};
@@ -24,11 +24,17 @@ use super::{
     chance::Chance,
     fault::{Fault, Place},
     referee::{Begun, CallEnd, Referee},
+    report::MockMistake,
     stand_in::Real,
     value::value_of,
 };
-use crate::{Interference, StoreFault};
+use crate::{
+    Interference, StoreFault,
+    mocks::{Answer, Called, Mocks, error_of, resolve},
+};
 
+/// The most mistakes of mocks that are kept of one execution.
+const MAX_MISTAKES: usize = 8;
 /// 2025-01-17T00:00:00Z in microseconds from the Unix epoch.
 const START: i64 = 1_737_072_000_000_000;
 
@@ -39,6 +45,7 @@ pub(super) struct World {
     /// Decides how long everything takes, and so the order in which it ends.
     order: u64,
     faults: Vec<Fault>,
+    mocks: Arc<Mocks>,
     /// Wakes whoever runs errands when there are new ones.
     pub(super) news: Notify,
     /// Wakes whoever runs the process when it is to be gone.
@@ -60,6 +67,8 @@ struct Scene {
     errand_count: u64,
     /// Signals that were sent before anybody waited for them.
     early: HashMap<Arc<str>, u32>,
+    /// Mocks that cannot answer as they should.
+    mistakes: Vec<MockMistake>,
 }
 
 /// What somebody outside does with the execution.
@@ -85,22 +94,23 @@ pub(super) struct Act {
 #[derive(Debug)]
 pub(super) enum Ending {
     Answer(Value),
-    Fail(ErrorKind, Option<Duration>),
+    Fail(AgentError),
     /// Not before its token fires.
     WhenTold,
     Never,
 }
 
 impl World {
-    pub(super) fn new(seed: u64, order: u64, faults: &[Fault], plan: Arc<Plan>, slots: u32) -> Self {
+    pub(super) fn new((seed, order): (u64, u64), faults: &[Fault], mocks: &Arc<Mocks>, referee: Referee) -> Self {
         let world = Self {
             seed,
             order,
             faults: faults.to_vec(),
+            mocks: Arc::clone(mocks),
             news: Notify::new(),
             gone: Notify::new(),
             scene: Mutex::new(Scene {
-                referee: Referee::new(plan, slots),
+                referee,
                 life: None,
                 jump: 0,
                 drawn: 0,
@@ -109,6 +119,7 @@ impl World {
                 errands: BTreeMap::new(),
                 errand_count: 0,
                 early: HashMap::new(),
+                mistakes: Vec::new(),
             }),
         };
         world.send_early_signals();
@@ -189,7 +200,7 @@ impl World {
     // === agents ===
 
     /// An agent is called.
-    pub(super) fn called(&self, real: &Real, input: &Value, cx: &AgentContext) -> Act {
+    pub(super) fn called(&self, (called, real): (&Called, &Real), input: &Value, cx: &AgentContext) -> Act {
         let path = cx.step_path().as_str();
         let place = Place { path: path.to_owned(), attempt: cx.attempt() };
         let target = real.target(input);
@@ -215,22 +226,73 @@ impl World {
             Fault::Timeout(at) if *at == place => Some(Ending::WhenTold),
             Fault::Hang(at) if *at == place => Some(Ending::Never),
             Fault::Fail(at) if *at == place => {
-                Some(Ending::Fail(*chance.pick(&FAILURES).unwrap_or(&ErrorKind::Retryable), None))
+                let kind = *chance.pick(&FAILURES).unwrap_or(&ErrorKind::Retryable);
+                Some(Ending::Fail(AgentError::new(kind, "told to fail")))
             }
             Fault::RateLimit(at) if *at == place => {
                 let told = chance.one_in(2);
                 let delay = chance.duration(Duration::from_millis(100), Duration::from_secs(60));
-                Some(Ending::Fail(ErrorKind::RateLimited, told.then_some(delay)))
+                let error = AgentError::new(ErrorKind::RateLimited, "told to fail");
+                Some(Ending::Fail(if told { error.with_retry_after(delay) } else { error }))
             }
             _ => None,
         });
-        let ending = fault.unwrap_or_else(|| {
-            let mut chance = Chance::of(self.seed, &format!("value of {path}"));
-            // A real agent's answer is always one that its schema allows; a simulation checks beforehand that there is one.
-            let value = real.output_schema().and_then(|schema| value_of(schema, &mut chance));
-            Ending::Answer(value.unwrap_or_else(|| json!({ "result": "ok" })))
-        });
-        Act { call, delay, ending }
+        if let Some(ending) = fault {
+            return Act { call, delay, ending };
+        }
+        if let Some((ending, after)) = self.mocked(called, real, input, cx) {
+            return Act { call, delay: after.unwrap_or(delay), ending };
+        }
+        let mut chance = Chance::of(self.seed, &format!("value of {path}"));
+        // A real agent's answer is always one that its schema allows; a simulation checks beforehand that there is one.
+        let value = real.output_schema().and_then(|schema| value_of(schema, &mut chance));
+        Act { call, delay, ending: Ending::Answer(value.unwrap_or_else(|| json!({ "result": "ok" }))) }
+    }
+
+    /// What a mock has a call do, if there is one, and when.
+    fn mocked(
+        &self,
+        called: &Called,
+        real: &Real,
+        input: &Value,
+        cx: &AgentContext,
+    ) -> Option<(Ending, Option<Duration>)> {
+        let number = self.mocks.of(called, cx.step_path())?;
+        let mut way = Vec::new();
+        // By the attempt, so that neither the order of calls nor a crash changes what is answered.
+        let turn = |_: &[String], length: usize| Ok((cx.attempt() as usize).clamp(1, length) - 1);
+        let answer = resolve(self.mocks.mock(number), input, cx.attempt(), &mut way, turn);
+        let broken = match (&answer, real.output_schema()) {
+            (Ok(Answer::Value(value, _)), Some(schema)) => schema.validate(value).err(),
+            _ => None,
+        };
+        let mistake = match (broken, answer) {
+            (Some(violations), _) => {
+                format!(
+                    "the answer breaks the output schema of {}: {}",
+                    self.mocks.name(called),
+                    Violations(&violations)
+                )
+            }
+            (None, Ok(Answer::Value(value, after))) => return Some((Ending::Answer(value), after)),
+            (None, Ok(Answer::Failure(failure, after))) => return Some((Ending::Fail(error_of(&failure)), after)),
+            (None, Ok(Answer::Hang)) => return Some((Ending::WhenTold, None)),
+            (None, Ok(Answer::Real)) => format!("{} is not called in a simulation", self.mocks.name(called)),
+            (None, Err(message)) => message,
+        };
+        let ending = Ending::Fail(AgentError::internal(mistake.clone()));
+        let target = self.mocks.target(number).to_string();
+        let step = cx.step_path().to_string();
+        let mut scene = self.scene();
+        if scene.mistakes.len() < MAX_MISTAKES {
+            scene.mistakes.push(MockMistake { target, way, message: mistake, step, seed: self.seed });
+        }
+        Some((ending, None))
+    }
+
+    /// Returns the mocks that could not answer as they should.
+    pub(super) fn mistakes(&self) -> Vec<MockMistake> {
+        self.scene().mistakes.clone()
     }
 
     /// Whether an agent that is told to end does so at once, rather than go on to what it would have answered.

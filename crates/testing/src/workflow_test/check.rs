@@ -12,13 +12,12 @@ use orchestr8_schema::{
 use serde_json::{Value, json};
 
 use super::{
-    callees::Callees,
     compare::{Extent, difference},
     perform::{fits, fits_text},
-    place::place_of,
     report::Failure,
-    stage::{Called, Stage},
+    stage::Stage,
 };
+use crate::mocks::{Called, Callees, place_of, static_path};
 
 /// What is compared with what.
 pub(super) struct Checking<'a> {
@@ -334,8 +333,7 @@ impl Checking<'_> {
     }
 
     fn starts_at(&self, place: &str) -> u32 {
-        let fitting =
-            self.steps.iter().filter(|(path, _, result)| super::place::static_path(path) == place && has_begun(result));
+        let fitting = self.steps.iter().filter(|(path, _, result)| static_path(path) == place && has_begun(result));
         fitting.count() as u32
     }
 

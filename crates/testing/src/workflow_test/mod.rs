@@ -37,12 +37,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod callees;
 mod check;
 mod compare;
 mod perform;
-mod place;
-mod replace;
 mod report;
 mod stage;
 mod stand_in;
@@ -68,12 +65,10 @@ use serde_json::{Value, json};
 
 pub use self::report::{Failure, FileReport, TestCoverage, TestReport, TestStatus};
 use self::{
-    callees::Callees,
     perform::{Performance, Subject, perform},
-    place::{place_of, static_path},
-    replace::prepared,
     stage::{Problem, Stage},
 };
+use crate::mocks::{Callees, completed, prepared, static_path};
 
 /// How many lines of the journal a failed test shows.
 const LINES: usize = 20;
@@ -191,7 +186,7 @@ impl TestRunner {
         if let Some(unasked) = &self.unasked {
             callees.ask_for_all_but(&Callees::of(&workflow, unasked));
         }
-        let agents = match stand_in::completed(&self.agents, &callees) {
+        let agents = match completed(&self.agents, &callees, |agent| agent, |tool| tool) {
             Ok(agents) => agents,
             Err(error) => {
                 return Err(vec![Diagnostic::new(orchestr8_schema::Code::UnknownAgent, "/steps", error.to_string())]);
@@ -235,13 +230,15 @@ impl Prepared {
         if !failures.is_empty() {
             return performed;
         }
-        let (workflow, replaced) = match prepared(&self.workflow, scenario, &self.callees) {
-            Ok(prepared) => prepared,
-            Err(message) => {
-                failures.push(Failure::new("mocks", format!("with these mocks the workflow is not valid: {message}")));
-                return performed;
-            }
-        };
+        let (workflow, replaced) =
+            match prepared(&self.workflow, &scenario.mocks, scenario.given.budget.as_ref(), &self.callees) {
+                Ok(prepared) => prepared,
+                Err(message) => {
+                    failures
+                        .push(Failure::new("mocks", format!("with these mocks the workflow is not valid: {message}")));
+                    return performed;
+                }
+            };
         let count = replaced.len();
         let stage = Arc::new(Stage::new(scenario, self.callees.clone(), replaced));
         let agents = match stand_in::all_on(&stage, &self.agents, &self.callees, count) {
@@ -274,14 +271,14 @@ impl Prepared {
     fn strangers(&self, scenario: &Scenario, places: &Places) -> Vec<Failure> {
         let mut failures = Vec::new();
         for (number, target) in scenario.mocks.keys().enumerate() {
-            if let Some(message) = self.is_strange(target) {
+            if let Some(message) = self.callees.is_strange(target) {
                 let mut failure = Failure::new(format!("mocks.{target}"), message);
                 failure.span = span_of_mock(scenario, places, number, &[]);
                 failures.push(failure);
             }
         }
         for target in scenario.then.calls.keys() {
-            if let Some(message) = self.is_strange(target) {
+            if let Some(message) = self.callees.is_strange(target) {
                 let mut failure = Failure::new(format!("calls.{target}"), message);
                 failure.span = scenario.span(places, &["then", "calls", &target.to_string()]);
                 failures.push(failure);
@@ -290,42 +287,13 @@ impl Prepared {
         let steps = scenario.then.steps.keys().map(|pattern| ("steps", pattern));
         let order = scenario.then.order.iter().map(|pattern| ("order", pattern));
         for (key, pattern) in steps.chain(order) {
-            if let Some(message) = self.is_strange(&MockTarget::Step(pattern.clone())) {
+            if let Some(message) = self.callees.is_strange(&MockTarget::Step(pattern.clone())) {
                 let mut failure = Failure::new(format!("{key}.{pattern}"), message);
                 failure.span = scenario.span(places, &["then", key, pattern.as_str()]);
                 failures.push(failure);
             }
         }
         failures
-    }
-
-    /// Says why a target means nothing in this workflow.
-    fn is_strange(&self, target: &MockTarget) -> Option<String> {
-        let callees = &self.callees;
-        let told = match target {
-            MockTarget::Step(pattern) => {
-                let place = place_of(pattern);
-                if callees.kind_at(&place).is_some() {
-                    return None;
-                }
-                let same_end = |known: &&str| known.rsplit('.').next() == place.rsplit('.').next();
-                let near = callees.steps.iter().map(|(known, _)| known.as_str()).find(same_end);
-                match near {
-                    Some(near) => format!("the workflow has no step there; `{near}` is one"),
-                    None => "the workflow has no such step".to_owned(),
-                }
-            }
-            MockTarget::Agent(id) if callees.calls_agent(id) => return None,
-            MockTarget::Agent(_) => "nothing in the workflow calls this agent".to_owned(),
-            MockTarget::Tool(name) if callees.calls_tool(name) => return None,
-            MockTarget::Tool(_) => "nothing in the workflow calls this tool".to_owned(),
-            MockTarget::Workflow(reference) if callees.references.values().any(|known| **known == **reference) => {
-                return None;
-            }
-            MockTarget::Workflow(_) => "no step of the workflow has this `ref`".to_owned(),
-            _ => "nothing here calls models".to_owned(),
-        };
-        Some(told)
     }
 
     fn coverage(&self, performed: &[Performed]) -> TestCoverage {

@@ -5,71 +5,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use orchestr8_agent_base::{
     Agent, AgentContext, AgentError, AgentManifest, AgentRegistry, Tool,
-    manifest::InvalidManifest,
-    registry::{RegisterError, RegisteredAgent},
-    tool::{RegisterToolError, RegisteredTool, ToolSpec},
+    registry::RegisteredAgent,
+    tool::{RegisteredTool, ToolSpec},
 };
-use orchestr8_schema::{
-    id::{InvalidId, ToolName},
-    json_schema::JsonValidator,
-    usage::Estimate,
-    workflow::VersionRange,
-};
+use orchestr8_schema::{json_schema::JsonValidator, usage::Estimate};
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    callees::Callees,
-    stage::{Answer, Called, Stage, error_of},
-};
-
-/// Why there is nobody to call.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum NoStandIn {
-    #[error(transparent)]
-    Agent(#[from] RegisterError),
-    #[error(transparent)]
-    Tool(#[from] RegisterToolError),
-    #[error(transparent)]
-    Manifest(#[from] InvalidManifest),
-    #[error(transparent)]
-    Name(#[from] InvalidId),
-}
-
-/// Adds stand-ins for what a workflow calls and a registry does not know: they have no schemas, and answer nothing themselves.
-pub(super) fn completed(agents: &AgentRegistry, callees: &Callees) -> Result<AgentRegistry, NoStandIn> {
-    let mut agents = agents.clone();
-    for (id, version) in &callees.unknown_agents {
-        let version = lowest(version);
-        match agents.register(Nobody(unknown_agent(id.as_str(), &version)?)) {
-            // Two ranges may have the same lowest version.
-            Ok(()) | Err(RegisterError::Duplicate { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    for name in &callees.unknown_tools {
-        agents.tools_mut().register(Nobody(unknown_tool(name)?))?;
-    }
-    Ok(agents)
-}
-
-fn unknown_agent(id: &str, version: &str) -> Result<AgentManifest, InvalidManifest> {
-    AgentManifest::new(id, version, "Nobody has registered it")
-}
-
-fn unknown_tool(name: &ToolName) -> Result<ToolSpec, InvalidId> {
-    ToolSpec::new(name.as_str(), "Nobody has registered it")
-}
-
-/// The lowest version that will do.
-pub(crate) fn lowest(range: &VersionRange) -> String {
-    match range {
-        VersionRange::Latest => "1.0.0".to_owned(),
-        VersionRange::Exact([major, minor, patch])
-        | VersionRange::Caret([major, minor, patch])
-        | VersionRange::Tilde([major, minor, patch]) => format!("{major}.{minor}.{patch}"),
-    }
-}
+use super::stage::{Directed, Stage};
+use crate::mocks::{Answer, Called, Callees, NoStandIn, error_of, replacement};
 
 /// Makes a registry in which everybody who is called asks the stage first; what stands in for steps of other kinds comes to it.
 pub(super) fn all_on(
@@ -90,40 +34,13 @@ pub(super) fn all_on(
         all.tools_mut().register(ToolStandIn { called, real: Arc::clone(tool), stage: Arc::clone(stage) })?;
     }
     for number in 0..replaced {
-        let manifest = unknown_agent(&replacement(number), "1.0.0")?;
-        all.register(StepStandIn { manifest, called: Called::Replaced(number), stage: Arc::clone(stage) })?;
+        all.register(StepStandIn {
+            manifest: replacement(number)?,
+            called: Called::Replaced(number),
+            stage: Arc::clone(stage),
+        })?;
     }
     Ok(all)
-}
-
-/// The id of the agent that stands in for a step of another kind.
-pub(super) fn replacement(number: usize) -> String {
-    format!("@orchestr8-test/step-{number}")
-}
-
-/// Lends a manifest, or a spec, to nobody.
-struct Nobody<T>(T);
-
-#[async_trait]
-impl Agent for Nobody<AgentManifest> {
-    fn manifest(&self) -> AgentManifest {
-        self.0.clone()
-    }
-
-    async fn execute(&self, _: &Value, _: &AgentContext, _: CancellationToken) -> Result<Value, AgentError> {
-        Err(AgentError::internal(format!("{} is not registered", self.0.id)))
-    }
-}
-
-#[async_trait]
-impl Tool for Nobody<ToolSpec> {
-    fn spec(&self) -> ToolSpec {
-        self.0.clone()
-    }
-
-    async fn call(&self, _: &Value, _: &AgentContext, _: CancellationToken) -> Result<Value, AgentError> {
-        Err(AgentError::internal(format!("{} is not registered", self.0.name)))
-    }
 }
 
 /// Stands in for an agent.
@@ -157,16 +74,16 @@ async fn answered(
     schema: Option<&JsonValidator>,
 ) -> Option<Result<Value, AgentError>> {
     let (result, after) = match stage.answer(called, input, cx, schema) {
-        Answer::Real => return None,
-        Answer::Wrong(message) => return Some(Err(AgentError::internal(message))),
-        Answer::Value { value, after } => (Some(Ok(value)), after),
-        Answer::Failure { failure, after } => (Some(Err(error_of(&failure))), after),
-        Answer::Hang => (None, std::time::Duration::MAX),
+        Directed::Wrong(message) => return Some(Err(AgentError::internal(message))),
+        Directed::To(Answer::Real) => return None,
+        Directed::To(Answer::Value(value, after)) => (Some(Ok(value)), after),
+        Directed::To(Answer::Failure(failure, after)) => (Some(Err(error_of(&failure))), after),
+        Directed::To(Answer::Hang) => (None, None),
     };
     let answering = async {
         match result {
             Some(result) => {
-                if !after.is_zero() {
+                if let Some(after) = after.filter(|after| !after.is_zero()) {
                     tokio::time::sleep(after).await;
                 }
                 result

@@ -7,6 +7,7 @@ mod composite;
 mod config;
 mod hooks;
 mod leaf;
+mod mock_file;
 mod pause;
 mod policies;
 mod prompt;
@@ -21,6 +22,7 @@ use serde_json::{Map, Value};
 
 pub(super) use self::{
     config::{config, config_layer},
+    mock_file::mock_file,
     prompt::prompt,
     test_file::test_file,
     workflow::workflow,

@@ -102,7 +102,7 @@ impl Reader<'_> {
         result
     }
 
-    fn mocks(&mut self, field: Option<Field<'_>>) -> IndexMap<MockTarget, Mock> {
+    pub(super) fn mocks(&mut self, field: Option<Field<'_>>) -> IndexMap<MockTarget, Mock> {
         let Some(object) = self.object(field) else { return IndexMap::new() };
         let mut mocks = IndexMap::with_capacity(object.map.len());
         for (key, value) in &without_annotations(&object) {
@@ -169,7 +169,7 @@ impl Reader<'_> {
         Some(MockRule { when: compiled, mock })
     }
 
-    fn jmespath(&mut self, field: Option<Field<'_>>) -> Option<JmesPath> {
+    pub(super) fn jmespath(&mut self, field: Option<Field<'_>>) -> Option<JmesPath> {
         let field = field?;
         let text = self.text(Some(field))?;
         match JmesPath::compile(text) {

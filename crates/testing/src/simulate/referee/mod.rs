@@ -9,6 +9,7 @@ mod routes;
 mod scopes;
 mod steps;
 mod undoing;
+mod watched;
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -22,11 +23,12 @@ use orchestr8_core::{
 use orchestr8_schema::{
     api::Compensation,
     event::{ApprovalDecision, Event, EventBody, EventSort},
+    jmespath::JmesPath,
 };
 use serde_json::Value;
 
 pub(crate) use self::calls::{Begun, CallEnd};
-use self::{calls::Calls, effects::Effects, scopes::Scopes, steps::Steps, undoing::Undoing};
+use self::{calls::Calls, effects::Effects, scopes::Scopes, steps::Steps, undoing::Undoing, watched::Watched};
 use super::invariant::{Invariant, Violation};
 
 /// The most violations that are kept of one execution; the first tells most.
@@ -46,6 +48,7 @@ pub(crate) struct Referee {
     calls: Calls,
     /// What people have answered, by step path: whether they approve.
     said: HashSet<(String, bool)>,
+    watched: Watched,
     violations: Vec<Violation>,
 }
 
@@ -58,7 +61,7 @@ pub(crate) enum Told<'a> {
 }
 
 impl Referee {
-    pub(crate) fn new(plan: Arc<Plan>, slots: u32) -> Self {
+    pub(crate) fn new(plan: Arc<Plan>, slots: u32, always: Arc<[JmesPath]>) -> Self {
         Self {
             state: State::new(&plan),
             journal: Vec::new(),
@@ -69,6 +72,7 @@ impl Referee {
             undoing: Undoing::default(),
             calls: Calls::default(),
             said: HashSet::new(),
+            watched: Watched::new(always),
             violations: Vec::new(),
             plan,
         }
@@ -139,6 +143,7 @@ impl Referee {
             self.check_answer(event);
             self.check_undone(event);
             blames.extend(routes::check(&self.plan, &self.state, event));
+            blames.extend(self.watched.take(&self.plan, &self.state, event));
             for (invariant, message) in blames {
                 self.blame(invariant, message);
             }

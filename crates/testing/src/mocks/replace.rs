@@ -1,27 +1,29 @@
 //! Steps of other kinds than agent and tool that a mock answers for: they become steps that call a stand-in.
 
+use indexmap::IndexMap;
 use orchestr8_schema::{
     ValidWorkflow,
     policy::Budget,
     source::Options,
-    test_file::{MockAnswer, MockTarget, Scenario},
+    test_file::{Mock, MockAnswer, MockTarget},
     workflow::StepKind,
 };
 use serde_json::{Map, Value, json};
 
-use super::{callees::Callees, place::place_of, stage::Replaced, stand_in::replacement};
+use super::{Replaced, callees::Callees, nobody::replacement_id, place::place_of};
 
 const WORKFLOWS: &str = "x-workflows";
 const REFERENCES: &str = "x-references";
 
-/// Makes the workflow that a scenario executes: mocked steps replaced, the budget tightened. `Err` says why that cannot be.
-pub(super) fn prepared(
+/// Makes the workflow that is executed with these mocks: mocked steps replaced, the budget tightened. `Err` says why that cannot be.
+pub(crate) fn prepared(
     workflow: &ValidWorkflow,
-    scenario: &Scenario,
+    mocks: &IndexMap<MockTarget, Mock>,
+    budget: Option<&Budget>,
     callees: &Callees,
 ) -> Result<(ValidWorkflow, Vec<Replaced>), String> {
-    let replaced = to_replace(scenario, callees);
-    if replaced.is_empty() && scenario.given.budget.is_none() {
+    let replaced = to_replace(mocks, callees);
+    if replaced.is_empty() && budget.is_none() {
         return Ok((workflow.clone(), replaced));
     }
     let bundle = workflow.to_bundle();
@@ -30,7 +32,7 @@ pub(super) fn prepared(
     let workflows = rewriting.workflows;
     if let Value::Object(map) = &mut document {
         map.insert(WORKFLOWS.to_owned(), Value::Object(workflows));
-        if let Some(budget) = &scenario.given.budget {
+        if let Some(budget) = budget {
             tighten(map, budget);
         }
     }
@@ -42,9 +44,9 @@ pub(super) fn prepared(
 }
 
 /// The steps that are mocked and call nothing that could be mocked instead.
-fn to_replace(scenario: &Scenario, callees: &Callees) -> Vec<Replaced> {
+fn to_replace(mocks: &IndexMap<MockTarget, Mock>, callees: &Callees) -> Vec<Replaced> {
     let is_mocked = |place: &str, reference: Option<&str>| {
-        scenario.mocks.iter().any(|(target, mock)| {
+        mocks.iter().any(|(target, mock)| {
             mock.answer != MockAnswer::Real
                 && match target {
                     MockTarget::Step(pattern) => place_of(pattern) == place,
@@ -168,7 +170,7 @@ fn replace(step: &mut Map<String, Value>, number: usize) {
         }
         None => {}
     }
-    step.insert("agent".to_owned(), json!({ "id": replacement(number) }));
+    step.insert("agent".to_owned(), json!({ "id": replacement_id(number) }));
     step.insert("input".to_owned(), input);
     let policies = step.entry("policies").or_insert_with(|| json!({}));
     if let Value::Object(policies) = policies {

@@ -3,7 +3,7 @@
 use orchestr8_schema::{StepPath, test_file::StepPattern};
 
 /// Returns the place of a step instance: `reviews[3].score` is at `reviews.score`.
-pub(super) fn static_path(path: &StepPath) -> String {
+pub(crate) fn static_path(path: &StepPath) -> String {
     let text = path.as_str();
     if !text.contains(['[', '#']) {
         return text.to_owned();
@@ -13,6 +13,6 @@ pub(super) fn static_path(path: &StepPath) -> String {
 }
 
 /// Returns the place that a pattern is about.
-pub(super) fn place_of(pattern: &StepPattern) -> String {
+pub(crate) fn place_of(pattern: &StepPattern) -> String {
     pattern.steps().collect::<Vec<_>>().join(".")
 }

@@ -9,23 +9,24 @@ use orchestr8_agent_base::AgentRegistry;
 use orchestr8_schema::{
     AgentId, StepIndex, ValidWorkflow,
     id::ToolName,
+    test_file::MockTarget,
     validate::ValidKind,
     workflow::{AgentCall, Call, Hook, StepKind, VersionRange},
 };
 
-use super::stage::Called;
+use super::{Called, place::place_of};
 
 /// What a workflow and its sub-workflows call, and where.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Callees {
+pub(crate) struct Callees {
     /// By the places of steps.
     of_steps: HashMap<String, Called>,
     /// The kinds of all steps, by their places, in the order of declaration.
-    pub(super) steps: Vec<(String, &'static str)>,
+    pub(crate) steps: Vec<(String, &'static str)>,
     /// The cases of branches, by the places of steps.
-    pub(super) cases: Vec<(String, String)>,
+    pub(crate) cases: Vec<(String, String)>,
     /// References to sub-workflows, by the places of steps.
-    pub(super) references: BTreeMap<String, String>,
+    pub(crate) references: BTreeMap<String, String>,
     agents: BTreeMap<AgentId, BTreeSet<String>>,
     tools: BTreeSet<ToolName>,
     /// Those that can be called for real.
@@ -33,12 +34,12 @@ pub(super) struct Callees {
     /// Those of them that are called for real only if a mock says so.
     asked_for: BTreeSet<String>,
     /// The versions of agents that nobody has registered.
-    pub(super) unknown_agents: Vec<(AgentId, VersionRange)>,
-    pub(super) unknown_tools: Vec<ToolName>,
+    pub(crate) unknown_agents: Vec<(AgentId, VersionRange)>,
+    pub(crate) unknown_tools: Vec<ToolName>,
 }
 
 impl Callees {
-    pub(super) fn of(workflow: &ValidWorkflow, agents: &AgentRegistry) -> Self {
+    pub(crate) fn of(workflow: &ValidWorkflow, agents: &AgentRegistry) -> Self {
         let mut callees = Self::default();
         callees.visit(workflow, "", agents);
         callees
@@ -120,35 +121,63 @@ impl Callees {
     }
 
     /// Calls for real, without being asked to, only what these others can call.
-    pub(super) fn ask_for_all_but(&mut self, others: &Self) {
+    pub(crate) fn ask_for_all_but(&mut self, others: &Self) {
         self.asked_for = self.registered.difference(&others.registered).cloned().collect();
     }
 
     /// Whether a call can be made for real.
-    pub(super) fn is_registered(&self, called: &Called) -> bool {
+    pub(crate) fn is_registered(&self, called: &Called) -> bool {
         name(called).is_some_and(|name| self.registered.contains(&*name))
     }
 
     /// Whether a call is made for real without a mock that says so.
-    pub(super) fn is_unasked(&self, called: &Called) -> bool {
+    pub(crate) fn is_unasked(&self, called: &Called) -> bool {
         self.is_registered(called) && name(called).is_some_and(|name| !self.asked_for.contains(&*name))
     }
 
     /// What a step calls itself, by its place.
-    pub(super) fn of_step(&self, place: &str) -> Option<&Called> {
+    pub(crate) fn of_step(&self, place: &str) -> Option<&Called> {
         self.of_steps.get(place)
     }
 
-    pub(super) fn calls_agent(&self, id: &AgentId) -> bool {
+    pub(crate) fn calls_agent(&self, id: &AgentId) -> bool {
         self.agents.contains_key(id)
     }
 
-    pub(super) fn calls_tool(&self, name: &ToolName) -> bool {
+    pub(crate) fn calls_tool(&self, name: &ToolName) -> bool {
         self.tools.contains(name)
     }
 
+    /// Says why a target means nothing in this workflow.
+    pub(crate) fn is_strange(&self, target: &MockTarget) -> Option<String> {
+        let told = match target {
+            MockTarget::Step(pattern) => {
+                let place = place_of(pattern);
+                if self.kind_at(&place).is_some() {
+                    return None;
+                }
+                let same_end = |known: &&str| known.rsplit('.').next() == place.rsplit('.').next();
+                let near = self.steps.iter().map(|(known, _)| known.as_str()).find(same_end);
+                match near {
+                    Some(near) => format!("the workflow has no step there; `{near}` is one"),
+                    None => "the workflow has no such step".to_owned(),
+                }
+            }
+            MockTarget::Agent(id) if self.calls_agent(id) => return None,
+            MockTarget::Agent(_) => "nothing in the workflow calls this agent".to_owned(),
+            MockTarget::Tool(name) if self.calls_tool(name) => return None,
+            MockTarget::Tool(_) => "nothing in the workflow calls this tool".to_owned(),
+            MockTarget::Workflow(reference) if self.references.values().any(|known| **known == **reference) => {
+                return None;
+            }
+            MockTarget::Workflow(_) => "no step of the workflow has this `ref`".to_owned(),
+            _ => "nothing here calls models".to_owned(),
+        };
+        Some(told)
+    }
+
     /// The kind of the step at a place.
-    pub(super) fn kind_at(&self, place: &str) -> Option<&'static str> {
+    pub(crate) fn kind_at(&self, place: &str) -> Option<&'static str> {
         self.steps.iter().find(|(known, _)| known == place).map(|(_, kind)| *kind)
     }
 }
