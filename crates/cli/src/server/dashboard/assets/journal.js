@@ -19,6 +19,7 @@ const TYPES = ['execution.started', 'execution.failed', 'step.scheduled', 'step.
 export function mount(root, context) {
     let source = null;
     let follows = true;
+    let lastTop = 0;
     let isClosed = false;
 
     const level = h('select', { 'aria-label': 'Least level', onchange: () => go({ level: level.value }) },
@@ -35,9 +36,10 @@ export function mount(root, context) {
         h('tbody'));
     const more = h('button', { hidden: true, onclick: () => source.later() }, 'Later entries');
     const scroller = h('div', { class: 'scroller', role: 'region', 'aria-label': 'Journal', tabindex: 0, onscroll: () => {
-        const isAtEnd = rows.isAtEnd;
-        if (follows && !isAtEnd && !isDrawing) follows = false;
-        else if (isAtEnd && !source?.hasMore) follows = true;
+        // Only a reader scrolls up; what is drawn at the end goes down.
+        if (rows.isAtEnd) follows = !source?.hasMore;
+        else if (scroller.scrollTop < lastTop) follows = false;
+        lastTop = scroller.scrollTop;
         following.checked = follows;
         need();
     } }, table, h('div', { class: 'row center' }, more));
@@ -47,19 +49,14 @@ export function mount(root, context) {
 
     const go = (change) => context.go({ ...context.route, ...change }, { isSmall: true });
 
-    let isDrawing = false;
     const draw = frame(() => {
         if (!source) return;
-        isDrawing = true;
         rows.set(source.count);
         if (follows) rows.scrollToEnd();
         following.checked = follows;
         more.hidden = !source.hasMore;
         setText(count, source.label);
         need();
-        requestAnimationFrame(() => {
-            isDrawing = false;
-        });
     });
 
     const need = () => source?.need(...rows.range);

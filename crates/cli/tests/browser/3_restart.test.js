@@ -1,0 +1,55 @@
+import assert from 'node:assert/strict';
+import { after, before } from 'node:test';
+import { inBrowser, tab } from './browser.js';
+import { Server, isOver, pause } from './server.js';
+import { many } from './workflows.js';
+
+const ITEMS = 240;
+
+let server;
+before(async () => {
+    server = await Server.start();
+});
+after(() => server.stop());
+
+inBrowser('no event is missing or doubled after the server was killed midway', async () => {
+    const id = await server.execute(many(ITEMS, 400), { reviews: Array.from({ length: ITEMS }, (_, index) => index) });
+    const page = await tab(server.base);
+    await page.goto(`/?execution=${id}&view=journal`);
+    // Each row that is ever drawn, by its sequence: what the page shows, rather than what it was sent.
+    await page.evaluate(() => {
+        window.rows = new Map();
+        const note = () => {
+            for (const row of document.querySelectorAll('table.journal tbody tr[data-level]')) {
+                window.rows.set(row.cells[0].textContent, [...row.cells].slice(3).map(({ textContent }) => textContent).join(' | '));
+            }
+        };
+        new MutationObserver(note).observe(document.querySelector('table.journal tbody'), { childList: true });
+        note();
+    });
+    await page.locator('.connection[data-state="live"]').waitFor();
+    await server.until(id, ({ progress }) => progress.completed >= 40);
+    await server.kill();
+    await page.locator('.connection[data-state="reconnecting"], .connection[data-state="polling"]').waitFor();
+    await pause(400);
+    await server.up();
+    await page.locator('.connection[data-state="live"]').waitFor({ timeout: 40_000 });
+    await server.until(id, isOver);
+    await page.locator('.head .status[data-status="completed"]').waitFor({ timeout: 40_000 });
+    const entries = await server.journal(id);
+    assert.ok(entries.some(({ type }) => type === 'execution.recovered'), 'it was killed in the middle');
+    await page.locator('.bar .dim', { hasText: new Intl.NumberFormat('en').format(entries.length) }).waitFor();
+    // From the first to the last, some at a time; each stretch is waited for.
+    for (let index = 0; index < entries.length; index += 10) {
+        await page.evaluate((row) => {
+            document.querySelector('.scroller:has(table.journal)').scrollTop = row * 28;
+        }, index);
+        await page.locator(`table.journal tbody tr[data-level][aria-rowindex="${index + 2}"]`).waitFor({ state: 'attached' });
+        await page.waitForFunction(() => !document.querySelector('table.journal tbody tr[aria-rowindex]:not([data-level])'));
+    }
+    const shown = await page.evaluate(() => [...window.rows].map(([sequence, text]) => [Number(sequence), text]).sort((a, b) => a[0] - b[0]));
+    const stored = entries.map(({ sequence, type, stepPath, message }) => [sequence, [type, stepPath ?? '', message].join(' | ')]);
+    assert.deepEqual(shown, stored);
+    const steps = await page.locator('.facts div', { hasText: 'Steps' }).textContent();
+    assert.match(steps, new RegExp(`${ITEMS + 2} of ${ITEMS + 2}`));
+});
