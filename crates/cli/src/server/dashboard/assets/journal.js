@@ -41,11 +41,10 @@ export function mount(root, context) {
         else if (scroller.scrollTop < lastTop) follows = false;
         lastTop = scroller.scrollTop;
         following.checked = follows;
-        need();
     } }, table, h('div', { class: 'row center' }, more));
     root.append(h('div', { class: 'bar' }, level, type, h('datalist', { id: 'types' }, TYPES.map((name) => h('option', { value: name }))), within,
         h('label', { class: 'check' }, following, 'Follow'), count), scroller);
-    const rows = new VirtualRows({ scroller, table, height: 28, render: (index) => row(source.at(index), index) });
+    const rows = new VirtualRows({ scroller, table, height: 28, render: (index) => row(source.at(index), index), onDrawn: (first, last) => source?.need(first, last) });
 
     const go = (change) => context.go({ ...context.route, ...change }, { isSmall: true });
 
@@ -56,10 +55,7 @@ export function mount(root, context) {
         following.checked = follows;
         more.hidden = !source.hasMore;
         setText(count, source.label);
-        need();
     });
-
-    const need = () => source?.need(...rows.range);
 
     /** Every entry, by sequence; those around what is in sight are kept. */
     function whole() {

@@ -12,17 +12,19 @@ export class VirtualRows {
     #below = h('tr', { 'aria-hidden': 'true' }, h('td', { class: 'spacer' }));
     #height;
     #render;
+    #onDrawn;
     #count = 0;
     #first = 0;
     #last = 0;
     #resize;
     #onScroll;
 
-    /** `render(index)` gives a row of `height` pixels; `table` lies in `scroller`, which scrolls. */
-    constructor({ scroller, table, height, render }) {
+    /** `render(index)` gives a row of `height` pixels; `table` lies in `scroller`, which scrolls; `onDrawn` hears of each drawing. */
+    constructor({ scroller, table, height, render, onDrawn = () => {} }) {
         this.#scroller = scroller;
         this.#height = height;
         this.#render = render;
+        this.#onDrawn = onDrawn;
         this.#body = table.tBodies[0] ?? table.createTBody();
         this.#onScroll = () => this.#draw(false);
         scroller.addEventListener('scroll', this.#onScroll, { passive: true });
@@ -102,5 +104,6 @@ export class VirtualRows {
         // Whoever had the focus keeps it, though the row was made anew.
         const again = focusedRow && rows.find((row) => row.getAttribute('aria-rowindex') === focusedRow);
         again?.querySelector('a, button')?.focus({ preventScroll: true });
+        this.#onDrawn(first, last);
     }
 }
