@@ -21,7 +21,8 @@ for (const theme of ['light', 'dark']) {
     inBrowser(`no view is barred to anybody (${theme})`, async () => {
         const axe = await readFile(AXE, 'utf8');
         const found = [];
-        for (const width of [1440, 320]) {
+        // What differs at 320 pixels, the width of a window at 400 %, is not its colours.
+        for (const width of theme === 'light' ? [1440, 320] : [1440]) {
             const page = await tab(server.base, { theme, width });
             for (const [name, link, sight] of views(ids)) {
                 await page.goto(link);

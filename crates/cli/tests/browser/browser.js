@@ -5,7 +5,9 @@ import { after, before, test } from 'node:test';
 import { chromium } from 'playwright-core';
 
 const PROGRAM = process.env.ORCHESTR8_CHROMIUM ?? '/usr/bin/chromium';
-const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
+const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+    '--disable-component-update', '--disable-sync',
+    '--enable-precise-memory-info'];
 
 const isThere = existsSync(PROGRAM);
 if (!isThere && process.env.ORCHESTR8_BROWSER === 'required') throw new Error(`there must be a browser at ${PROGRAM}`);

@@ -62,9 +62,11 @@ export function mount(root, context) {
         places = new Map();
         for (const step of drawing.querySelectorAll('[data-path]')) {
             places.set(step.dataset.path, step);
-            step.setAttribute('role', 'button');
-            step.setAttribute('tabindex', places.size === 1 ? '0' : '-1');
-            step.setAttribute('aria-label', step.querySelector(':scope > title')?.textContent ?? step.dataset.path);
+            // The frame is the button: a step may hold others, and a button may not.
+            const frame = frameOf(step);
+            frame.setAttribute('role', 'button');
+            frame.setAttribute('tabindex', places.size === 1 ? '0' : '-1');
+            frame.setAttribute('aria-label', step.querySelector(':scope > title')?.textContent ?? step.dataset.path);
         }
         drawing.setAttribute('role', 'group');
         replace(figure, drawing);
@@ -76,9 +78,9 @@ export function mount(root, context) {
     function focusOn(place) {
         const step = places.get(place);
         if (!step) return;
-        for (const other of places.values()) other.setAttribute('tabindex', '-1');
-        step.setAttribute('tabindex', '0');
-        step.focus({ preventScroll: true });
+        for (const other of places.values()) frameOf(other).setAttribute('tabindex', '-1');
+        frameOf(step).setAttribute('tabindex', '0');
+        frameOf(step).focus({ preventScroll: true });
         step.scrollIntoView({ block: 'nearest', inline: 'nearest' });
     }
 
@@ -87,7 +89,7 @@ export function mount(root, context) {
         const place = context.route.step && placeOf(context.route.step);
         for (const [path, step] of places) {
             step.classList.toggle('selected', path === place);
-            step.setAttribute('aria-pressed', String(path === place));
+            frameOf(step).setAttribute('aria-pressed', String(path === place));
         }
         drawVisits(place);
     }
@@ -142,7 +144,7 @@ export function mount(root, context) {
     function move(by) {
         const order = [...places.keys()];
         if (order.length === 0) return false;
-        const at = order.indexOf(document.activeElement?.dataset?.path);
+        const at = order.indexOf(document.activeElement?.closest?.('[data-path]')?.dataset.path);
         focusOn(order[Math.max(0, Math.min(order.length - 1, at + by))]);
         return true;
     }
@@ -168,6 +170,8 @@ export function mount(root, context) {
         },
     };
 }
+
+const frameOf = (step) => step.querySelector(':scope > .frame') ?? step;
 
 /** Copies a drawing, leaving out every element and attribute that is not known to be harmless. */
 function take(parsed) {
