@@ -41,21 +41,12 @@ export function scopeOf(path) {
 /** How deep a step lies. */
 export const depthOf = (path) => segments(path).length - 1;
 
-/** Orders paths as people count: item 9 before item 10, a composite before what is in it. */
-export function compare(left, right) {
-    const a = segments(left);
-    const b = segments(right);
-    for (let index = 0; index < Math.min(a.length, b.length); index += 1) {
-        if (a[index].id !== b[index].id) return a[index].id < b[index].id ? -1 : 1;
-        const order = compareVisits(a[index].visit, b[index].visit);
-        if (order !== 0) return order;
-    }
-    return a.length - b.length;
-}
+/** A text that sorts as people count: item 9 before item 10, and what is in a composite right behind it. No two paths have the same. */
+export const sortKey = (path) => `${path.replace(/[.[#]|\d+/g, (sign) => INNER[sign] ?? sign.padStart(10, '0'))}\u0000${path}`;
 
-function compareVisits(left, right) {
-    if (left === right) return 0;
-    if (left === null) return -1;
-    if (right === null) return 1;
-    return left < right ? -1 : 1;
+const INNER = { '.': '\u0001', '[': '\u0002', '#': '\u0002' };
+
+export function compare(left, right) {
+    const [a, b] = [sortKey(left), sortKey(right)];
+    return a === b ? 0 : a < b ? -1 : 1;
 }

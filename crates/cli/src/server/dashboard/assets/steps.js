@@ -3,19 +3,21 @@
 import { h, replace, setText } from './dom.js';
 import { duration, number, time } from './format.js';
 import { STEP_STATUSES, badge } from './status.js';
-import { compare, depthOf } from './step_path.js';
+import { StepOrder } from './step_order.js';
+import { depthOf } from './step_path.js';
 import { VirtualRows } from './virtual_rows.js';
 
 const URGENCY = new Map(STEP_STATUSES.map((status, index) => [status, index]));
 
-/** Orders of steps by the name that stands in the address. */
+/** Orders of steps by the name that stands in the address; what is alike in one stays in the order of paths. */
 const ORDERS = {
-    path: (a, b) => compare(a.stepPath, b.stepPath),
-    status: (a, b) => URGENCY.get(a.status) - URGENCY.get(b.status) || compare(a.stepPath, b.stepPath),
-    started: (a, b) => (a.startedAt ?? '~').localeCompare(b.startedAt ?? '~') || compare(a.stepPath, b.stepPath),
-    duration: (a, b) => (b.duration ?? -1) - (a.duration ?? -1) || compare(a.stepPath, b.stepPath),
-    attempts: (a, b) => b.attempts - a.attempts || compare(a.stepPath, b.stepPath),
+    status: (a, b) => URGENCY.get(a.status) - URGENCY.get(b.status),
+    started: (a, b) => beginning(a) - beginning(b),
+    duration: (a, b) => (b.duration ?? -1) - (a.duration ?? -1),
+    attempts: (a, b) => b.attempts - a.attempts,
 };
+
+const beginning = ({ startedAt }) => (startedAt ? Date.parse(startedAt) : Infinity);
 
 const COLUMNS = [
     ['Status', 'status', ''], ['Step', 'path', ''], ['Kind', null, 'medium'], ['Attempts', 'attempts', 'wide number'],
@@ -25,6 +27,7 @@ const COLUMNS = [
 export function mount(root, context) {
     let shown = [];
     let drawnFrom = null;
+    const order = new StepOrder();
     const search = h('input', { type: 'search', id: 'search', placeholder: 'Step path or agent', 'aria-label': 'Filter steps', autocomplete: 'off', spellcheck: 'false',
         oninput: () => go({ search: search.value.trim() }) });
     const status = h('select', { 'aria-label': 'Status', onchange: () => go({ status: status.value }) },
@@ -46,7 +49,8 @@ export function mount(root, context) {
         const wanted = route.search?.toLowerCase();
         const isWanted = (step) => (!route.status || step.status === route.status)
             && (!wanted || `${step.stepPath} ${step.name} ${step.agentId ?? step.tool ?? ''}`.toLowerCase().includes(wanted));
-        shown = [...state.steps.values()].filter(isWanted).sort(ORDERS[route.sort] ?? ORDERS.path);
+        shown = order.of(state).filter(isWanted);
+        if (ORDERS[route.sort]) shown.sort(ORDERS[route.sort]);
         const { total } = state.execution.progress;
         const isPart = shown.length !== total;
         setText(count, isPart ? `${number(shown.length)} of ${number(total)}` : number(total));
@@ -58,9 +62,9 @@ export function mount(root, context) {
         if (document.activeElement !== search) search.value = route.search ?? '';
         status.value = route.status ?? '';
         const sorted = ORDERS[route.sort] ? route.sort : 'path';
-        replace(head, COLUMNS.map(([name, order, style]) => {
-            const button = order && h('button', { class: 'sort', onclick: () => go({ sort: order === 'path' ? undefined : order }) }, name);
-            return h('th', { scope: 'col', class: style, 'aria-sort': order === sorted ? 'ascending' : null }, button ?? name);
+        replace(head, COLUMNS.map(([name, by, style]) => {
+            const button = by && h('button', { class: 'sort', onclick: () => go({ sort: by === 'path' ? undefined : by }) }, name);
+            return h('th', { scope: 'col', class: style, 'aria-sort': by === sorted ? 'ascending' : null }, button ?? name);
         }));
         if (context.watch.state) draw(context.watch.state);
     }
