@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { criticalPath } from '../../src/server/dashboard/assets/critical_path.js';
 import { build, parse } from '../../src/server/dashboard/assets/route.js';
-import { compare, depthOf, placeOf, scopeOf } from '../../src/server/dashboard/assets/step_path.js';
+import { depthOf, placeOf, scopeOf, sortKey } from '../../src/server/dashboard/assets/step_path.js';
 
 test('step paths have a place, a scope and a depth', () => {
     const table = [
@@ -16,8 +16,10 @@ test('step paths have a place, a scope and a depth', () => {
 });
 
 test('items are ordered as people count', () => {
-    const paths = ['r[10].x', 'r', 'r[9].x', 'r[9].a', 'q', 'r[9]'];
-    assert.deepEqual(paths.sort(compare), ['q', 'r', 'r[9]', 'r[9].a', 'r[9].x', 'r[10].x']);
+    const inOrder = ['q', 'r', 'r.x', 'r[9].a', 'r[9].x', 'r[10].x', 'r-a', 'r-a02', 'r-a2', 'r-a10'];
+    const keys = new Map(inOrder.map((path) => [sortKey(path), path]));
+    assert.equal(keys.size, inOrder.length);
+    assert.deepEqual([...keys.keys()].reverse().sort().map((key) => keys.get(key)), inOrder);
 });
 
 test('addresses and routes say the same', () => {

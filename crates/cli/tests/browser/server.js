@@ -27,7 +27,7 @@ export class Server {
     /** Starts the process, again on the same port and data. */
     async up() {
         const env = { PATH: process.env.PATH, ORCHESTR8_HOME: this.home, ...(this.token && { ORCHESTR8_TOKEN: this.token }) };
-        this.process = spawn(PROGRAM, ['server', '--port', String(this.port), '--quiet'], { env, stdio: ['ignore', 'ignore', 'inherit'] });
+        this.process = spawn(PROGRAM, ['server', '--port', String(this.port), '--quiet'], { env, stdio: 'ignore' });
         for (;;) {
             if (this.process.exitCode !== null) throw new Error(`${PROGRAM} left with ${this.process.exitCode}`);
             const response = await fetch(`${this.base}/ready`).catch(() => null);

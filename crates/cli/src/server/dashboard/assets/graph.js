@@ -5,7 +5,8 @@ import { h, replace } from './dom.js';
 import { number } from './format.js';
 import { atMostEvery } from './frame.js';
 import { STEP_STATUSES, sign } from './status.js';
-import { compare, placeOf } from './step_path.js';
+import { StepOrder } from './step_order.js';
+import { placeOf } from './step_path.js';
 
 const ELEMENTS = new Set(['svg', 'g', 'path', 'rect', 'circle', 'text', 'title']);
 const ATTRIBUTES = new Set(['class', 'viewBox', 'width', 'height', 'x', 'y', 'rx', 'r', 'd', 'transform', 'data-path', 'data-kind', 'data-status',
@@ -20,6 +21,7 @@ export function mount(root, context) {
     let opened = context.route.open;
     let visitsPage = 0;
     let places = new Map();
+    const order = new StepOrder();
 
     const figure = h('div', { class: 'graph scroller', role: 'region', 'aria-label': 'Graph', tabindex: 0 });
     const legend = h('ul', { class: 'legend' }, ['pending', 'running', 'waiting', 'completed', 'failed', 'skipped', 'cancelled'].map((name) => h('li', { 'data-status': name }, sign(name), name)));
@@ -96,7 +98,7 @@ export function mount(root, context) {
 
     function visitsOf(place) {
         const { state } = context.watch;
-        return state ? [...state.steps.values()].filter(({ stepPath }) => placeOf(stepPath) === place).sort((a, b) => compare(a.stepPath, b.stepPath)) : [];
+        return state ? order.of(state).filter(({ stepPath }) => placeOf(stepPath) === place) : [];
     }
 
     function drawVisits(place) {

@@ -45,8 +45,3 @@ export const depthOf = (path) => segments(path).length - 1;
 export const sortKey = (path) => `${path.replace(/[.[#]|\d+/g, (sign) => INNER[sign] ?? sign.padStart(10, '0'))}\u0000${path}`;
 
 const INNER = { '.': '\u0001', '[': '\u0002', '#': '\u0002' };
-
-export function compare(left, right) {
-    const [a, b] = [sortKey(left), sortKey(right)];
-    return a === b ? 0 : a < b ? -1 : 1;
-}

@@ -7,7 +7,8 @@ import { duration, number } from './format.js';
 import { recall } from './fold.js';
 import { atMostEvery } from './frame.js';
 import { isTerminal, sign } from './status.js';
-import { compare, depthOf } from './step_path.js';
+import { StepOrder } from './step_order.js';
+import { depthOf } from './step_path.js';
 import { VirtualRows } from './virtual_rows.js';
 
 const TIMES = 'step.scheduled,attempt.started,attempt.finished,attempt.rejected';
@@ -24,6 +25,7 @@ export function mount(root, context) {
     let edges = [];
     let critical = new Set();
     let isClosed = false;
+    const order = new StepOrder();
 
     const ruler = h('div', { class: 'ruler', 'aria-hidden': 'true' });
     const count = h('span', { class: 'dim' });
@@ -43,7 +45,7 @@ export function mount(root, context) {
         const isRunning = !isTerminal(one.status);
         if (key === drawnFrom && !isRunning) return;
         if (key !== drawnFrom) {
-            shown = [...state.steps.values()].filter((step) => step.startedAt || step.readyAt).sort(byStart);
+            shown = order.of(state).filter((step) => step.startedAt || step.readyAt).sort(byStart);
             findCritical();
         }
         drawnFrom = key;
@@ -56,12 +58,11 @@ export function mount(root, context) {
     }
 
     function latest() {
-        let last = 0;
+        let last = '';
         for (const { completedAt } of shown) {
-            const at = completedAt ? Date.parse(completedAt) : 0;
-            if (at > last) last = at;
+            if (completedAt > last) last = completedAt;
         }
-        return last;
+        return last ? Date.parse(last) : 0;
     }
 
     const findCritical = atMostEvery(500, () => {
@@ -174,7 +175,8 @@ const startOf = (step) => Date.parse(step.startedAt ?? step.readyAt);
 
 const isComposite = ({ kind }) => ['parallel', 'branch', 'map', 'loop', 'workflow'].includes(kind);
 
+/** Times of one form are compared as they are; what began at once stays in the order of paths. */
 function byStart(a, b) {
     const [left, right] = [a.startedAt ?? a.readyAt, b.startedAt ?? b.readyAt];
-    return left === right ? compare(a.stepPath, b.stepPath) : left < right ? -1 : 1;
+    return left === right ? 0 : left < right ? -1 : 1;
 }
