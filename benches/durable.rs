@@ -106,10 +106,18 @@ async fn alone(steps: usize) {
 }
 
 async fn together(executions: usize, steps: usize) {
-    let chain = workflow(&Shape::chain(steps).document());
     let folder = folder();
-    let engine = open(folder.path(), Durability::Power);
-    let time = rounds(async || {
+    let what = format!("{executions} executions of {steps} steps at once, per step");
+    let ours = at_once(&open(folder.path(), Durability::Power), executions, steps).await;
+    let ours = tell(&format!("power, {what}"), ours, executions * steps);
+    let memory = at_once(&engine().build().expect("an engine"), executions, steps).await;
+    let memory = tell("  in memory", memory, executions * steps);
+    println!("  {:.2} µs more", ours - memory);
+}
+
+async fn at_once(engine: &Engine, executions: usize, steps: usize) -> (Duration, Duration) {
+    let chain = workflow(&Shape::chain(steps).document());
+    rounds(async || {
         let mut handles = Vec::with_capacity(executions);
         for _ in 0..executions {
             let (engine, chain) = (engine.clone(), chain.clone());
@@ -119,8 +127,7 @@ async fn together(executions: usize, steps: usize) {
             handle.await.expect("it ends");
         }
     })
-    .await;
-    tell(&format!("power, {executions} executions of {steps} steps at once, per step"), time, executions * steps);
+    .await
 }
 
 fn waiting() -> Value {

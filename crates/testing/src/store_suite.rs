@@ -16,6 +16,8 @@ use orchestr8_schema::{
 };
 use serde_json::{Value, json};
 
+use crate::simulate::chance::Chance;
+
 /// Makes one test of each rule that a store has to keep.
 ///
 /// The argument is a function without arguments that gives a guard and an empty store; the guard (a temporary folder, or `()`) lives
@@ -40,6 +42,7 @@ macro_rules! store_conformance {
             a_key_stands_for_one_request,
             what_has_ended_is_pruned_and_nothing_else,
             many_write_at_once,
+            writes_at_once_stand_and_fall_by_themselves,
             values_come_back_as_they_were,
             texts_are_kept_by_name,
         }
@@ -419,6 +422,69 @@ pub async fn many_write_at_once(store: impl Store) {
         let journal = load(&*store, id(number), 1).await;
         let expected: Vec<Event> = (0..BATCHES).flat_map(|round| batch(number * 1000 + 1 + round * 3, 3)).collect();
         assert_eq!(journal, expected, "of writer {number}");
+    }
+}
+
+/// Appends of many executions at the same time, some of them refused and some given up: what was acknowledged is there, what was refused is
+/// not, what was given up is there as a whole or not at all, and none hinders another.
+pub async fn writes_at_once_stand_and_fall_by_themselves(store: impl Store) {
+    const EXECUTIONS: u64 = 40;
+    const ROUNDS: u64 = 25;
+    let store = Arc::new(store);
+    let mut chance = Chance::of(6, "writes at once");
+    let mut leases = Vec::new();
+    for number in 0..EXECUTIONS {
+        create(&*store, number).await;
+        let seen = tenancy(&*store, id(number)).await.expect("it has not ended");
+        // Of the second epoch, so that there is an older one.
+        leases.push(store.claim(&seen, HolderId(2)).await.expect("claimed"));
+    }
+    let mut journals = vec![Vec::<Event>::new(); EXECUTIONS as usize];
+    for round in 0..ROUNDS {
+        let mut writers = Vec::new();
+        for (number, lease) in leases.iter().copied().enumerate() {
+            let stored = 1 + journals[number].len() as u64;
+            let mut events = batch(1000 * round + stored, 1 + chance.below(3));
+            if chance.one_in(10) {
+                events.push(event(round, finished(json!("large ".repeat(chance.below(2_000) as usize)))));
+            }
+            let (mut lease, mut expected, mut patience) = (lease, stored, u64::MAX);
+            match chance.below(8) {
+                0 => lease.epoch -= 1,
+                1 => expected += 1,
+                2 => lease.execution_id = id(EXECUTIONS),
+                3 => patience = chance.below(4),
+                _ => {}
+            }
+            let (store, mut buffer) = (Arc::clone(&store), events.clone());
+            let writer = tokio::spawn(async move {
+                let given_up = async {
+                    for _ in 0..patience {
+                        tokio::task::yield_now().await;
+                    }
+                };
+                tokio::select! {
+                    biased;
+                    appended = store.append(&lease, expected, &mut buffer) => Some(appended),
+                    () = given_up => None,
+                }
+            });
+            writers.push((number, lease == leases[number] && expected == stored, events, writer));
+        }
+        for (number, fits, events, writer) in writers {
+            let appended = writer.await.expect("no panic");
+            let journal = load(&*store, id(number as u64), 1).await;
+            let known = &journals[number];
+            let as_before = journal == *known;
+            let with_all =
+                journal.len() == known.len() + events.len() && journal.starts_with(known) && journal.ends_with(&events);
+            match appended {
+                Some(Ok(())) => assert!(fits && with_all, "round {round}, {number}: acknowledged"),
+                Some(Err(error)) => assert!(!fits && as_before, "round {round}, {number}: {error}"),
+                None => assert!(as_before || (fits && with_all), "round {round}, {number}: given up"),
+            }
+            journals[number] = journal;
+        }
     }
 }
 

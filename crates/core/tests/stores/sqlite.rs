@@ -116,6 +116,125 @@ async fn large_values_are_stored_once_and_go_with_the_last_execution_that_needs_
     assert_eq!(store.load(leases[2].execution_id, 1).await.expect("read")[0], event(large));
 }
 
+/// How many transactions the log holds: the last frame of each names the size of the database.
+fn commits(folder: &TempDir) -> usize {
+    let log = fs::read(file(folder).with_extension("db-wal")).expect("there is one");
+    let page = u32::from_be_bytes(log[8..12].try_into().expect("four bytes")) as usize;
+    let frames = log[32..].chunks_exact(24 + page).filter(|frame| frame[8..16] == log[16..24]);
+    frames.filter(|frame| frame[4..8] != [0; 4]).count()
+}
+
+fn rows(folder: &TempDir, of: &str) -> i64 {
+    let connection = Connection::open(file(folder)).expect("opened");
+    connection.query_row(&format!("SELECT count(*) FROM {of}"), [], |row| row.get(0)).expect("counted")
+}
+
+async fn append_at_once(store: &SqliteStore, leases: &[Lease], expected: u64) -> Vec<Result<(), StoreError>> {
+    let appends = leases.iter().map(|lease| {
+        let (store, lease) = (store.clone(), *lease);
+        tokio::spawn(async move { store.append(&lease, expected, &mut vec![event(json!(expected))]).await })
+    });
+    let mut results = Vec::new();
+    for append in appends.collect::<Vec<_>>() {
+        results.push(append.await.expect("no panic"));
+    }
+    results
+}
+
+#[tokio::test]
+async fn appends_at_the_same_time_share_a_commit() {
+    const ROUNDS: u64 = 5;
+    let (folder, store) = make();
+    let mut leases = Vec::new();
+    for number in 0..100 {
+        leases.push(create(&store, number).await);
+    }
+    let before = commits(&folder);
+    for round in 0..ROUNDS {
+        for appended in append_at_once(&store, &leases, 1 + round).await {
+            appended.expect("appended");
+        }
+    }
+    let shared = commits(&folder) - before;
+    assert!(shared as u64 <= 2 * ROUNDS, "{shared} commits for {ROUNDS} times 100 appends");
+    let alone = commits(&folder);
+    for sequence in 0..10 {
+        store.append(&leases[0], 1 + ROUNDS + sequence, &mut vec![event(json!(0))]).await.expect("appended");
+    }
+    assert_eq!(commits(&folder) - alone, 10, "each was acknowledged before the next was asked for");
+}
+
+#[tokio::test]
+async fn an_append_that_the_database_refuses_takes_no_other_with_it() {
+    let (folder, store) = make();
+    let mut leases = Vec::new();
+    for number in 0..50 {
+        leases.push(create(&store, number).await);
+    }
+    let connection = Connection::open(file(&folder)).expect("opened");
+    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON batches WHEN NEW.key >> 24 IN (7, 8, 31)
+                  BEGIN SELECT RAISE(ABORT, 'no'); END";
+    connection.execute_batch(refuse).expect("made");
+    let results = append_at_once(&store, &leases, 1).await;
+    for (index, (lease, result)) in leases.iter().zip(results).enumerate() {
+        let refused = [6, 7, 30].contains(&index);
+        assert_eq!(result.is_err(), refused, "{index}: {result:?}");
+        let journal = store.load(lease.execution_id, 1).await.expect("read");
+        assert_eq!(journal.len(), usize::from(!refused), "{index}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_stored_side_by_side_goes_with_the_last_execution_that_needs_it() {
+    let (folder, store) = make();
+    let mut leases = Vec::new();
+    for number in 0..30 {
+        leases.push(create(&store, number).await);
+    }
+    for sequence in 1..4 {
+        append_at_once(&store, &leases, sequence).await.into_iter().for_each(|appended| appended.expect("appended"));
+    }
+    assert!(rows(&folder, "sheets") > 0);
+    let mut ended = 0;
+    for part in leases.chunks(15) {
+        for lease in part {
+            ended += 1;
+            let end =
+                Event { at: Timestamp::from_micros(ended), body: EventBody::ExecutionCompleted { outputs: None } };
+            store.append(lease, 4, &mut vec![end]).await.expect("appended");
+        }
+        let newest = Retention { age: None, max_finished: 1 };
+        store.prune(&newest, Timestamp::from_micros(1000)).await.expect("pruned");
+        for lease in &leases[ended as usize..] {
+            let expected: Vec<_> = (1..4).map(|sequence| event(json!(sequence))).collect();
+            assert_eq!(store.load(lease.execution_id, 1).await.expect("read"), expected);
+        }
+    }
+    let last = store.load(leases[29].execution_id, 0).await.expect("the newest is kept");
+    assert_eq!(last.len(), 5);
+    let needed = rows(&folder, "sheets");
+    assert!((1..=3).contains(&needed), "{needed} sheets for three batches");
+
+    let connection = Connection::open(file(&folder)).expect("opened");
+    connection.execute("UPDATE sheets SET bytes = x'00'", []).expect("changed");
+    let error = store.load(leases[29].execution_id, 0).await.expect_err("it is damaged");
+    assert!(matches!(error, StoreError::Corrupt { after: 1, .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_database_of_an_earlier_version_is_read_and_written() {
+    let (folder, store) = make();
+    let lease = create(&store, 1).await;
+    store.append(&lease, 1, &mut vec![event(json!(1))]).await.expect("appended");
+    drop(store);
+    let earlier = Connection::open(file(&folder)).expect("opened");
+    earlier.execute_batch("DROP TABLE sheets; PRAGMA user_version = 1").expect("changed");
+    let store = open(&file(&folder)).expect("opened");
+    assert_eq!(store.load(lease.execution_id, 1).await.expect("read"), [event(json!(1))]);
+    assert_eq!(rows(&folder, "sheets"), 0);
+    store.append(&lease, 2, &mut vec![event(json!(2))]).await.expect("appended");
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn nobody_else_may_read_the_files() {

@@ -27,7 +27,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod chance;
+pub(crate) mod chance;
 mod explore;
 mod fault;
 mod invariant;

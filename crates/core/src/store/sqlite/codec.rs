@@ -1,6 +1,6 @@
 //! Events as they stand in the database: MessagePack, behind a byte that names the format.
 
-use std::{io, sync::Arc};
+use std::{borrow::Cow, io, sync::Arc};
 
 use orchestr8_schema::{
     Timestamp, ValidWorkflow,
@@ -8,7 +8,7 @@ use orchestr8_schema::{
 };
 use serde::{Serialize, Serializer, de::DeserializeOwned};
 
-use super::pieces;
+use super::pieces::{self, Short};
 
 /// The format that is written. All earlier ones are read.
 const FORMAT: u8 = 1;
@@ -39,8 +39,17 @@ pub(super) enum RowError {
     Database(#[from] rusqlite::Error),
 }
 
-/// Writes a batch; large values are still in it.
-pub(super) fn encode_batch(events: &[Event]) -> Result<Vec<u8>, rmp_serde::encode::Error> {
+/// Why something cannot be written as a row.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum EncodeError {
+    #[error(transparent)]
+    Value(#[from] rmp_serde::encode::Error),
+    #[error(transparent)]
+    Row(#[from] io::Error),
+}
+
+/// Writes a batch.
+pub(super) fn encode_batch(events: &[Event]) -> Result<Short, EncodeError> {
     let at = events.first().map_or(0, |event| event.at.as_micros());
     let offsets: Vec<i64> = match events.iter().all(|event| event.at.as_micros() == at) {
         true => Vec::new(),
@@ -56,7 +65,7 @@ pub(super) fn decode_batch(row: &[u8]) -> Result<Vec<Event>, RowError> {
 }
 
 /// Writes the first event but for its workflow.
-pub(super) fn encode_queued(queued: &Queued) -> Result<Vec<u8>, rmp_serde::encode::Error> {
+pub(super) fn encode_queued(queued: &Queued) -> Result<Short, EncodeError> {
     encode(&(queued.clone().with_workflow(()),))
 }
 
@@ -65,25 +74,13 @@ pub(super) fn decode_queued(row: &[u8], workflow: ValidWorkflow) -> Result<Event
     Ok(EventBody::ExecutionQueued(Arc::new(queued.with_workflow(workflow))))
 }
 
-/// Takes large values out of a row.
-pub(super) fn take_out<E: From<io::Error>>(
-    row: Vec<u8>,
-    keep: &mut impl FnMut(&[u8]) -> Result<i64, E>,
-) -> Result<Vec<u8>, E> {
-    if row.len() < pieces::LARGE {
-        return Ok(row);
-    }
-    let mut short = pieces::take_out(&row[1..], keep)?;
-    short.insert(0, row[0]);
-    Ok(short)
-}
-
 /// Puts the large values of a row in again.
-pub(super) fn put_in(row: &[u8], find: &mut impl FnMut(i64) -> Result<Vec<u8>, RowError>) -> Result<Vec<u8>, RowError> {
-    let (format, rest) = split(row)?;
-    let mut whole = pieces::put_in(rest, find)?;
-    whole.insert(0, format);
-    Ok(whole)
+pub(super) fn put_in<'a>(
+    row: &'a [u8],
+    find: &mut impl FnMut(i64) -> Result<Vec<u8>, RowError>,
+) -> Result<Cow<'a, [u8]>, RowError> {
+    split(row)?;
+    pieces::put_in(row, 1, find)
 }
 
 struct Bodies<'a>(&'a [Event]);
@@ -94,11 +91,11 @@ impl Serialize for Bodies<'_> {
     }
 }
 
-fn encode(value: &impl Serialize) -> Result<Vec<u8>, rmp_serde::encode::Error> {
+fn encode(value: &impl Serialize) -> Result<Short, EncodeError> {
     let mut row = Vec::with_capacity(256);
     row.push(FORMAT);
     value.serialize(&mut rmp_serde::Serializer::new(&mut row).with_struct_map())?;
-    Ok(row)
+    Ok(Short::new(row, 1)?)
 }
 
 fn decode<T: DeserializeOwned>(row: &[u8]) -> Result<T, RowError> {

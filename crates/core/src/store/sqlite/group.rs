@@ -1,4 +1,8 @@
 //! Group commit: whoever finds nobody writing writes for all who are ready, in one transaction with one sync.
+//!
+//! The first one to come *leads*. If executions beside its own are open, it lets other tasks run for as long as they bring more to
+//! write, then takes all that waits, writes it, and tells each how it went; whoever has come meanwhile leads next. What is to be
+//! written is ready as it comes: under the lock only statements run.
 
 use std::{
     collections::VecDeque,
@@ -13,6 +17,7 @@ use tokio::sync::oneshot;
 
 use super::{
     StoreError, medium,
+    sheets::{self, Sheet},
     write::{Done, Operation},
 };
 
@@ -63,7 +68,7 @@ impl Group {
     ///
     /// # Cancellation safety
     ///
-    /// If the future is dropped it may be done or not.
+    /// If the future is dropped it may be done or not, as a whole. Those who wait for it to lead are led by the next of them.
     pub(super) async fn submit(
         self: &Arc<Self>,
         attempted: &'static str,
@@ -79,11 +84,8 @@ impl Group {
                 }
             },
         };
-        if self.open.load(Relaxed) > 1 {
-            // Whoever else is about to write comes along.
-            tokio::task::yield_now().await;
-        }
-        let result = self.lead(attempted, &operation);
+        self.gather().await;
+        let result = self.lead(attempted, operation);
         drop(leading);
         result
     }
@@ -100,39 +102,50 @@ impl Group {
         }
     }
 
-    /// Writes what this one and all who wait have brought.
-    fn lead(&self, attempted: &'static str, operation: &Operation) -> Result<Done, StoreError> {
-        let others: Vec<Waiting> = {
-            let mut queue = self.queue();
-            let count = queue.waiting.len().min(MAX_GROUP);
-            queue.waiting.drain(..count).collect()
-        };
-        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let together = (!others.is_empty()).then(|| {
-            let operations = std::iter::once(operation).chain(others.iter().map(|waiting| &waiting.operation));
-            in_one_transaction(&connection, operations)
-        });
-        // One that the database refuses must not take the others with it: each is tried by itself then.
-        let mut together = together.and_then(Result::ok).map(Vec::into_iter);
-        let mut result_of = |attempted, operation: &Operation| {
-            let result = match together.as_mut().and_then(Iterator::next) {
-                Some(result) => result,
-                None => match in_one_transaction(&connection, std::iter::once(operation)) {
-                    Ok(mut results) => results.pop().unwrap_or(Ok(Done::Nothing)),
-                    Err(error) => Err(medium(attempted, error)),
-                },
-            };
-            if let Ok(done) = &result {
-                self.count(operation, done);
-            }
-            result
-        };
-        let own = result_of(attempted, operation);
-        for Waiting { attempted, operation, answer } in others {
-            // Whoever asked may have gone.
-            let _ = answer.send(Answer::Done(result_of(attempted, &operation)));
+    /// Lets others come along, for as long as they do. Nobody is waited for who does not run at this moment.
+    async fn gather(&self) {
+        if self.open.load(Relaxed) <= 1 {
+            return;
         }
-        own
+        let mut known = 0;
+        loop {
+            tokio::task::yield_now().await;
+            let waiting = self.queue().waiting.len();
+            if waiting == known || waiting >= MAX_GROUP {
+                return;
+            }
+            known = waiting;
+        }
+    }
+
+    /// Writes what this one and all who wait have brought.
+    fn lead(&self, attempted: &'static str, operation: Operation) -> Result<Done, StoreError> {
+        let (mut attempts, mut operations, mut answers) = (vec![attempted], vec![operation], Vec::new());
+        {
+            let mut queue = self.queue();
+            let count = queue.waiting.len().min(MAX_GROUP - 1);
+            for Waiting { attempted, operation, answer } in queue.waiting.drain(..count) {
+                attempts.push(attempted);
+                operations.push(operation);
+                answers.push(answer);
+            }
+        }
+        let mut results = Vec::with_capacity(operations.len());
+        {
+            let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+            write(&connection, &operations, &mut results);
+        }
+        let mut results = results.into_iter().zip(attempts).zip(&operations).map(|((result, attempted), operation)| {
+            let done = result.map_err(|error| medium(attempted, error))??;
+            self.count(operation, &done);
+            Ok(done)
+        });
+        let own = results.next();
+        for (answer, result) in answers.into_iter().zip(results) {
+            // Whoever asked may have gone.
+            let _ = answer.send(Answer::Done(result));
+        }
+        own.unwrap_or_else(|| Err(StoreError::Medium { attempted, source: "nobody has written it".into() }))
     }
 
     /// Counts executions that go on, which tells whether anybody else may be about to write.
@@ -158,21 +171,52 @@ enum Entered {
     Waits(oneshot::Receiver<Answer>),
 }
 
-/// Does all of it or, if the database refuses one, nothing.
-fn in_one_transaction<'a>(
-    connection: &Connection,
-    operations: impl Iterator<Item = &'a Operation>,
-) -> rusqlite::Result<Vec<Result<Done, StoreError>>> {
-    connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-    let done = operations
-        .map(|operation| operation.run(connection))
-        .collect::<rusqlite::Result<Vec<_>>>()
+type Written = rusqlite::Result<Result<Done, StoreError>>;
+
+/// Does all of it in one transaction. If the database refuses that, each half has its own, so that one who cannot be served takes nobody
+/// with it.
+fn write(connection: &Connection, operations: &[Operation], results: &mut Vec<Written>) {
+    if let Err(error) = connection.prepare_cached("BEGIN IMMEDIATE").and_then(|mut begin| begin.execute([])) {
+        // None of them is to blame, and each would wait for the lock anew.
+        results.extend(operations.iter().map(|_| Err(again(&error))));
+        return;
+    }
+    let done = run(connection, operations)
         .and_then(|results| connection.prepare_cached("COMMIT")?.execute([]).map(|_| results));
     if done.is_err() && !connection.is_autocommit() {
         // Should this fail, too, the next BEGIN does, and says why.
         let _ = connection.execute_batch("ROLLBACK");
     }
-    done
+    match done {
+        Ok(all) => results.extend(all.into_iter().map(Ok)),
+        Err(error) if operations.len() == 1 => results.push(Err(error)),
+        Err(_) => {
+            let (first, second) = operations.split_at(operations.len() / 2);
+            write(connection, first, results);
+            write(connection, second, results);
+        }
+    }
+}
+
+/// The same failure, for one more who is to hear of it.
+fn again(error: &rusqlite::Error) -> rusqlite::Error {
+    match error.sqlite_error() {
+        Some(code) => rusqlite::Error::SqliteFailure(*code, Some(error.to_string())),
+        None => rusqlite::Error::ToSqlConversionFailure(error.to_string().into()),
+    }
+}
+
+fn run(connection: &Connection, operations: &[Operation]) -> rusqlite::Result<Vec<Result<Done, StoreError>>> {
+    let appends = operations.iter().filter(|operation| matches!(operation, Operation::Append(_))).count();
+    let mut sheet = if appends < sheets::MANY { None } else { Some(Sheet::begin(connection)?) };
+    let mut results = Vec::with_capacity(operations.len());
+    for operation in operations {
+        results.push(operation.run(connection, &mut sheet)?);
+    }
+    if let Some(sheet) = sheet {
+        sheet.end(connection)?;
+    }
+    Ok(results)
 }
 
 impl Drop for Leading {

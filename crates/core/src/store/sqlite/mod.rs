@@ -6,6 +6,7 @@
 //! | `group` | group commit: one transaction and one sync for all that is ready |
 //! | `write`, `read` | what the store does, as statements |
 //! | `codec`, `pieces` | events as they stand in a row; large values, each once |
+//! | `sheets` | small batches that are committed together, side by side |
 //! | `workflows` | workflows, each read once |
 //!
 //! An append that finds nobody writing writes in place, on the task that asks for it: a thread of its own would cost two
@@ -16,6 +17,7 @@ mod file;
 mod group;
 mod pieces;
 mod read;
+mod sheets;
 mod workflows;
 mod write;
 

@@ -5,7 +5,12 @@
 //! was taken out is kept under its hash, so an output that is the input of ten steps is there once, wherever in their inputs it
 //! stands. Rows without large values, which is most of them, are written as they are.
 
-use std::io::{self, ErrorKind};
+use std::{
+    borrow::Cow,
+    io::{self, ErrorKind},
+};
+
+use sha2::{Digest, Sha256};
 
 /// Values of so many bytes are kept apart. What is smaller costs less where it stands than a reference, a hash and a row.
 pub(super) const LARGE: usize = 512;
@@ -19,48 +24,111 @@ const FIXEXT8: u8 = 0xd7;
 /// The batch, its list of events, and each event stay where they are.
 const FRAME: usize = 3;
 
-/// Takes large values out of a row. `keep` stores one and gives its number.
-pub(super) fn take_out<E: From<io::Error>>(
-    row: &[u8],
-    keep: &mut impl FnMut(&[u8]) -> Result<i64, E>,
-) -> Result<Vec<u8>, E> {
-    let mut out = Vec::with_capacity(row.len().min(4 * LARGE));
-    let mut at = 0;
-    take_out_value(row, &mut at, 0, &mut out, keep)?;
-    Ok(out)
+/// The SHA-256 of what is kept.
+pub(super) type Hash = [u8; 32];
+
+pub(super) fn hash(bytes: &[u8]) -> Hash {
+    Sha256::digest(bytes).into()
 }
 
-fn take_out_value<E: From<io::Error>>(
-    row: &[u8],
-    at: &mut usize,
-    depth: usize,
-    out: &mut Vec<u8>,
-    keep: &mut impl FnMut(&[u8]) -> Result<i64, E>,
-) -> Result<(), E> {
-    let start = out.len();
-    let item = Item::read(row, *at, depth)?;
-    out.extend_from_slice(&row[*at..item.end]);
-    *at = item.end;
-    for _ in 0..item.children {
-        take_out_value(row, at, depth + 1, out, keep)?;
-    }
-    if out.len() - start >= LARGE && depth >= FRAME {
-        let number = keep(&out[start..])?;
-        out.truncate(start);
-        out.extend_from_slice(&[FIXEXT8, REFERENCE]);
-        out.extend_from_slice(&number.to_be_bytes());
-    }
-    Ok(())
+/// A row whose large values were taken out. Their numbers are not known yet: that needs the database.
+#[derive(Debug)]
+pub(super) struct Short {
+    row: Vec<u8>,
+    references: Vec<Reference>,
+    /// The inner ones first.
+    pieces: Vec<Piece>,
 }
 
-/// Puts the pieces back into a row. `find` gives the bytes of one.
-pub(super) fn put_in<E: From<io::Error>>(
-    row: &[u8],
+#[derive(Debug)]
+struct Piece {
+    hash: Hash,
+    bytes: Vec<u8>,
+    references: Vec<Reference>,
+}
+
+/// Where the number of a piece is to stand.
+#[derive(Debug)]
+struct Reference {
+    at: usize,
+    piece: usize,
+}
+
+impl Short {
+    /// Takes the large values out of a row. What stands before `from` is left as it is.
+    pub(super) fn new(row: Vec<u8>, from: usize) -> io::Result<Self> {
+        let mut short = Self { row: Vec::new(), references: Vec::new(), pieces: Vec::new() };
+        if row.len() < LARGE {
+            short.row = row;
+            return Ok(short);
+        }
+        let mut at = from.min(row.len());
+        short.row.reserve(row.len().min(4 * LARGE));
+        short.row.extend_from_slice(&row[..at]);
+        short.take_out(&row, &mut at, 0)?;
+        Ok(short)
+    }
+
+    fn take_out(&mut self, row: &[u8], at: &mut usize, depth: usize) -> io::Result<()> {
+        let start = self.row.len();
+        let item = Item::read(row, *at, depth)?;
+        self.row.extend_from_slice(&row[*at..item.end]);
+        *at = item.end;
+        for _ in 0..item.children {
+            self.take_out(row, at, depth + 1)?;
+        }
+        if self.row.len() - start >= LARGE && depth >= FRAME {
+            let inner = self.references.partition_point(|reference| reference.at < start);
+            let mut references = self.references.split_off(inner);
+            for reference in &mut references {
+                reference.at -= start;
+            }
+            let bytes = self.row.split_off(start);
+            let mut digest = Sha256::new_with_prefix(&bytes);
+            for reference in &references {
+                digest.update(self.pieces[reference.piece].hash);
+            }
+            self.row.extend_from_slice(&[FIXEXT8, REFERENCE]);
+            self.references.push(Reference { at: self.row.len(), piece: self.pieces.len() });
+            self.row.extend_from_slice(&[0; 8]);
+            self.pieces.push(Piece { hash: digest.finalize().into(), bytes, references });
+        }
+        Ok(())
+    }
+
+    /// Returns what is left of the row. `keep` stores a piece and gives its number.
+    pub(super) fn keep<E>(&self, mut keep: impl FnMut(&Hash, &[u8]) -> Result<i64, E>) -> Result<Cow<'_, [u8]>, E> {
+        let mut numbers = Vec::with_capacity(self.pieces.len());
+        for piece in &self.pieces {
+            numbers.push(keep(&piece.hash, &numbered(&piece.bytes, &piece.references, &numbers))?);
+        }
+        Ok(numbered(&self.row, &self.references, &numbers))
+    }
+}
+
+fn numbered<'a>(bytes: &'a [u8], references: &[Reference], numbers: &[i64]) -> Cow<'a, [u8]> {
+    let mut bytes = Cow::Borrowed(bytes);
+    for Reference { at, piece } in references {
+        bytes.to_mut()[*at..at + 8].copy_from_slice(&numbers[*piece].to_be_bytes());
+    }
+    bytes
+}
+
+/// Puts the pieces back into a row. `find` gives the bytes of one. What stands before `from` is left as it is.
+pub(super) fn put_in<'a, E: From<io::Error>>(
+    row: &'a [u8],
+    from: usize,
     find: &mut impl FnMut(i64) -> Result<Vec<u8>, E>,
-) -> Result<Vec<u8>, E> {
+) -> Result<Cow<'a, [u8]>, E> {
+    // Most rows hold no reference, which is seen without reading them.
+    if !row.windows(2).any(|pair| pair == [FIXEXT8, REFERENCE]) {
+        return Ok(Cow::Borrowed(row));
+    }
     let mut out = Vec::with_capacity(row.len() * 2);
-    put_in_value(row, &mut 0, 0, &mut out, find)?;
-    Ok(out)
+    let mut at = from.min(row.len());
+    out.extend_from_slice(&row[..at]);
+    put_in_value(row, &mut at, 0, &mut out, find)?;
+    Ok(Cow::Owned(out))
 }
 
 fn put_in_value<E: From<io::Error>>(
@@ -148,23 +216,25 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
-    use super::{LARGE, put_in, take_out};
+    use super::{Hash, LARGE, Short, put_in};
 
     /// Takes out, puts in, and returns what was kept and how many bytes were left.
     fn there_and_back(value: &Value) -> (Vec<Vec<u8>>, usize) {
         let row = rmp_serde::to_vec(&[[[value]]]).expect("encoded");
-        let mut kept: Vec<Vec<u8>> = Vec::new();
-        let short = take_out::<io::Error>(&row, &mut |piece| {
-            let found = kept.iter().position(|known| known == piece);
-            Ok(found.unwrap_or_else(|| {
-                kept.push(piece.to_vec());
+        let mut kept: Vec<(Hash, Vec<u8>)> = Vec::new();
+        let short = Short::new(row.clone(), 0).expect("taken out");
+        let left = short.keep(|hash, piece| {
+            let found = kept.iter().position(|(known, _)| known == hash);
+            Ok::<_, io::Error>(found.unwrap_or_else(|| {
+                kept.push((*hash, piece.to_vec()));
                 kept.len() - 1
             }) as i64)
-        })
-        .expect("taken out");
-        let whole = put_in::<io::Error>(&short, &mut |number| Ok(kept[number as usize].clone())).expect("put in");
-        assert_eq!(whole, row);
-        (kept, short.len())
+        });
+        let left = left.expect("kept");
+        let kept: Vec<_> = kept.into_iter().map(|(_, bytes)| bytes).collect();
+        let whole = put_in::<io::Error>(&left, 0, &mut |number| Ok(kept[number as usize].clone())).expect("put in");
+        assert_eq!(*whole, row);
+        (kept, left.len())
     }
 
     #[test]
@@ -195,8 +265,8 @@ mod tests {
         #[test]
         fn damaged_rows_are_errors(row in prop::collection::vec(any::<u8>(), 0..200)) {
             // Either it is a row or an error says why not; a piece that holds a reference to itself is nested too deeply.
-            let _ = put_in::<io::Error>(&row, &mut |_| Ok(row.clone()));
-            let _ = take_out::<io::Error>(&row, &mut |_| Ok(0));
+            let _ = put_in::<io::Error>(&row, 0, &mut |_| Ok(row.clone()));
+            let _ = Short::new(row, 0);
         }
     }
 }

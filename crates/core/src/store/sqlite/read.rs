@@ -3,12 +3,17 @@
 use std::collections::HashMap;
 
 use orchestr8_schema::{ExecutionId, Timestamp, api::ExecutionStatus, event::Event};
-use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter, types::Value as Cell};
+use rusqlite::{
+    Connection, OptionalExtension, Row, params, params_from_iter,
+    types::{Value as Cell, ValueRef},
+};
 
 use super::{
     ReadError,
     codec::{self, RowError},
-    workflows::{Hash, Workflows},
+    pieces::Hash,
+    sheets,
+    workflows::Workflows,
     write::{key, sequence},
 };
 use crate::store::{Holder, HolderId, Page, Query, StoreError, Summary, Tenancy};
@@ -69,8 +74,12 @@ pub(super) fn journal(
         let first = sequence(row.get(0)?);
         let count: i64 = row.get(1)?;
         let known = journal.events.len();
-        let body = row.get_ref(2)?.as_blob().map_err(|_| corrupt(first - 1, RowError::Empty))?;
-        journal.batch(body).map_err(|error| corrupt(first - 1, error))?;
+        let batch = match row.get_ref(2)? {
+            ValueRef::Blob(body) => journal.batch(body),
+            ValueRef::Integer(place) => sheets::read(reader, place, |body| journal.batch(body)),
+            _ => Err(RowError::Empty),
+        };
+        batch.map_err(|error| corrupt(first - 1, error))?;
         let fresh = journal.events.len() - known;
         if fresh as i64 != count || (read > 0 && first != read + 1) {
             let torn = std::io::Error::new(std::io::ErrorKind::InvalidData, "events are missing");

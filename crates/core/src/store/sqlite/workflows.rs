@@ -5,17 +5,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use super::{
+    codec::RowError,
+    pieces::{Hash, hash},
+};
 use orchestr8_schema::{ValidWorkflow, source::Options};
-use sha2::{Digest, Sha256};
-
-use super::codec::RowError;
-
-/// The SHA-256 of what is kept.
-pub(super) type Hash = [u8; 32];
-
-pub(super) fn hash(bytes: &[u8]) -> Hash {
-    Sha256::digest(bytes).into()
-}
 
 /// A workflow as it is written down.
 #[derive(Clone, Debug)]

@@ -1,14 +1,16 @@
 //! What changes the database, as statements. Each runs within a transaction that others may share: it looks first and writes
 //! then, so that a refusal has changed nothing.
 
-use std::io;
+use std::borrow::Cow;
 
 use orchestr8_schema::{ExecutionId, Timestamp, api::ExecutionStatus};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    codec, read,
-    workflows::{Written, hash},
+    pieces::{Hash, Short},
+    read,
+    sheets::{self, Sheet},
+    workflows::Written,
 };
 use crate::store::{Created, Holder, HolderId, IdempotencyRecord, Lease, Retention, StoreError, Tenancy};
 
@@ -36,7 +38,7 @@ pub(super) struct Create {
     pub(super) workflow_id: String,
     pub(super) workflow: Written,
     pub(super) at: Timestamp,
-    pub(super) row: Vec<u8>,
+    pub(super) row: Short,
     pub(super) request: Option<IdempotencyRecord>,
     pub(super) holder: HolderId,
 }
@@ -48,7 +50,7 @@ pub(super) struct Append {
     pub(super) count: u64,
     pub(super) status: Option<ExecutionStatus>,
     pub(super) ended_at: Option<Timestamp>,
-    pub(super) row: Vec<u8>,
+    pub(super) row: Short,
 }
 
 #[derive(Debug)]
@@ -85,10 +87,16 @@ pub(super) fn sequence(key: i64) -> u64 {
 
 impl Operation {
     /// Does it. The inner error refuses and has changed nothing; the outer one is the database's.
-    pub(super) fn run(&self, connection: &Connection) -> rusqlite::Result<Result<Done, StoreError>> {
+    ///
+    /// With a sheet, small batches are written on it.
+    pub(super) fn run(
+        &self,
+        connection: &Connection,
+        sheet: &mut Option<Sheet>,
+    ) -> rusqlite::Result<Result<Done, StoreError>> {
         match self {
             Self::Create(create) => create.run(connection),
-            Self::Append(append) => append.run(connection),
+            Self::Append(append) => append.run(connection, sheet),
             Self::Claim(claim) => claim.run(connection),
             Self::Reclaim(reclaim) => reclaim.run(connection),
             Self::Release(lease) => {
@@ -139,7 +147,7 @@ impl Create {
         let next = "SELECT coalesce(max(number), 0) + 1 FROM executions";
         let number: i64 = connection.prepare_cached(next)?.query_row([], |row| row.get(0))?;
         use_piece(connection, number, workflow)?;
-        let queued = shortened(connection, number, &self.row)?;
+        let queued = keep_pieces(connection, number, &self.row)?;
         let insert =
             "INSERT INTO executions (number, id, workflow_id, status, created_at, epoch, holder, queued, workflow)
                       VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, ?7, ?8)";
@@ -180,7 +188,7 @@ fn request_of(connection: &Connection, asked: &IdempotencyRecord) -> rusqlite::R
 }
 
 impl Append {
-    fn run(&self, connection: &Connection) -> rusqlite::Result<Result<Done, StoreError>> {
+    fn run(&self, connection: &Connection, sheet: &mut Option<Sheet>) -> rusqlite::Result<Result<Done, StoreError>> {
         let Lease { execution_id, epoch } = self.lease;
         let select = "SELECT number, epoch FROM executions WHERE id = ?1";
         let found = connection
@@ -195,10 +203,16 @@ impl Append {
         if self.count == 0 {
             return Ok(Ok(Done::Nothing));
         }
-        let body = shortened(connection, number, &self.row)?;
+        let body = keep_pieces(connection, number, &self.row)?;
         let insert = "INSERT INTO batches (key, count, body) VALUES (?1, ?2, ?3)";
-        let values = params![key(number, self.expected + 1), self.count.cast_signed(), body];
-        connection.prepare_cached(insert)?.execute(values)?;
+        let (key, count) = (key(number, self.expected + 1), self.count.cast_signed());
+        match sheet.as_mut().filter(|_| Sheet::suits(body.len())) {
+            None => connection.prepare_cached(insert)?.execute(params![key, count, body])?,
+            Some(sheet) => {
+                let place = sheet.write(connection, &body)?;
+                connection.prepare_cached(insert)?.execute([key, count, place])?
+            }
+        };
         if let Some(status) = self.status {
             let update = "UPDATE executions SET status = ?2, ended_at = ?3 WHERE number = ?1";
             let ended_at = self.ended_at.map(Timestamp::as_micros);
@@ -256,31 +270,15 @@ impl Reclaim {
 }
 
 /// Writes the large values of a row by themselves, and returns what is left of it.
-fn shortened(connection: &Connection, number: i64, row: &[u8]) -> rusqlite::Result<Vec<u8>> {
-    let mut keep = |bytes: &[u8]| {
-        let piece = keep_piece(connection, &hash(bytes), bytes)?;
+fn keep_pieces<'a>(connection: &Connection, number: i64, row: &'a Short) -> rusqlite::Result<Cow<'a, [u8]>> {
+    row.keep(|hash, bytes| {
+        let piece = keep_piece(connection, hash, bytes)?;
         use_piece(connection, number, piece)?;
         Ok(piece)
-    };
-    codec::take_out(row.to_vec(), &mut keep).map_err(|error: Unwritten| error.0)
+    })
 }
 
-/// The database's error, or what is the same to it: a row that is none.
-struct Unwritten(rusqlite::Error);
-
-impl From<io::Error> for Unwritten {
-    fn from(error: io::Error) -> Self {
-        Self(rusqlite::Error::ToSqlConversionFailure(error.into()))
-    }
-}
-
-impl From<rusqlite::Error> for Unwritten {
-    fn from(error: rusqlite::Error) -> Self {
-        Self(error)
-    }
-}
-
-fn keep_piece(connection: &Connection, hash: &[u8; 32], bytes: &[u8]) -> rusqlite::Result<i64> {
+fn keep_piece(connection: &Connection, hash: &Hash, bytes: &[u8]) -> rusqlite::Result<i64> {
     let known = connection.prepare_cached("SELECT id FROM pieces WHERE hash = ?1")?.query_row([hash], |row| row.get(0));
     if let Some(id) = known.optional()? {
         return Ok(id);
@@ -308,6 +306,7 @@ fn prune(connection: &Connection, retention: &Retention, now: Timestamp) -> rusq
         })?
         .collect::<rusqlite::Result<_>>()?;
     for (number, id) in &oldest {
+        sheets::forget(connection, key(*number, 0), key(number + 1, 0))?;
         let of_batches = "DELETE FROM batches WHERE key >= ?1 AND key < ?2";
         connection.prepare_cached(of_batches)?.execute([key(*number, 0), key(number + 1, 0)])?;
         let of_pieces = "DELETE FROM pieces WHERE id IN (SELECT piece FROM uses WHERE execution = ?1)
