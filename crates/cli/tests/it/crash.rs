@@ -55,7 +55,7 @@ fn shape() -> impl Strategy<Value = Shape> {
 
 fn call(id: &str, of: &Value, fails: bool) -> Value {
     json!({
-        "id": id, "agent": { "id": "@test/ledger" }, "input": { "of": of, "delayMs": 2, "fails": u8::from(fails) },
+        "id": id, "agent": { "id": "@test/ledger" }, "input": { "of": of, "delayMs": 15, "fails": u8::from(fails) },
         "policies": { "retry": { "baseDelayMs": 100, "jitter": false } },
     })
 }
@@ -101,9 +101,14 @@ fn any_workflow() -> impl Strategy<Value = Value> {
 
 /// Runs a program, and kills it once it has told of this many events and calls. The exit code, unless it was killed.
 pub(crate) fn run_and_kill(command: &mut Command, lines: usize) -> Option<i32> {
+    run_and_kill_at(command, lines, |line| line.contains('{'))
+}
+
+/// The same, once it has told of this many of some of them.
+fn run_and_kill_at(command: &mut Command, lines: usize, counts: impl Fn(&str) -> bool) -> Option<i32> {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the program starts");
     let told = BufReader::new(child.stdout.take().expect("standard output is a pipe")).lines();
-    let told = told.filter(|line| line.as_ref().is_ok_and(|line| line.contains('{')));
+    let told = told.filter(|line| line.as_ref().is_ok_and(|line| counts(line)));
     if told.take(lines).count() == lines {
         child.kill().expect("it is our child");
     }
@@ -186,7 +191,8 @@ impl Trial {
         self.runner.rng().random_range(0..limit.max(1))
     }
 
-    fn go(mut self) -> usize {
+    /// How often it was killed, and how many attempts were interrupted so and called again.
+    fn go(mut self) -> (usize, usize) {
         let file = self.file.to_str().expect("UTF-8").to_owned();
         let undisturbed = self.folder.join("undisturbed");
         let other_ledger = self.folder.join("other-ledger");
@@ -200,13 +206,22 @@ impl Trial {
         let mut kills = 0;
         for life in 0.. {
             let known = before.as_ref().map_or(0, |before| before.events().len());
-            let kill_after = match kills {
-                KILLS => usize::MAX,
-                _ => known + 1 + self.below(lines.saturating_sub(known) * 2 / 3),
-            };
             let known_effects = effects(&self.ledger).len();
             let arguments: &[&str] = if known == 0 { &["run", &file] } else { &["resume", "@last"] };
-            let code = run_and_kill(&mut Self::command(&data, &self.ledger, arguments), kill_after);
+            let mut command = Self::command(&data, &self.ledger, arguments);
+            let code = match kills {
+                KILLS => run_and_kill(&mut command, usize::MAX),
+                // While the agent is at work, so that the attempt is interrupted.
+                _ if self.below(2) == 0 => {
+                    let call = 1 + self.below(effects(&other_ledger).len().saturating_sub(known_effects) * 2 / 3);
+                    run_and_kill_at(&mut command, call, |line| line.contains("{\"execution\":"))
+                }
+                // Behind anything that it tells.
+                _ => {
+                    let line = known + 1 + self.below(lines.saturating_sub(known) * 2 / 3);
+                    run_and_kill(&mut command, line)
+                }
+            };
             kills += usize::from(code.is_none());
             let Some(after) = only(&data) else { continue };
             if let Some(before) = &before {
@@ -219,8 +234,8 @@ impl Trial {
             }
             assert!(life <= KILLS, "seed {} does not come to its end", self.seed);
         }
-        self.check(&before.expect("it has run"), &expected);
-        kills
+        let restarts = self.check(&before.expect("it has run"), &expected);
+        (kills, restarts)
     }
 
     /// Checks what a life has done with what the one before had left.
@@ -241,8 +256,8 @@ impl Trial {
         }
     }
 
-    /// Checks the whole of an execution, however many lives it had.
-    fn check(&self, survived: &Snapshot, expected: &Snapshot) {
+    /// Checks the whole of an execution, however many lives it had. How many calls were made again of attempts that were interrupted.
+    fn check(&self, survived: &Snapshot, expected: &Snapshot) -> usize {
         let seed = self.seed;
         assert_eq!(survived.state().status(), Status::Completed, "seed {seed}");
         assert_eq!(committed(survived), committed(expected), "seed {seed}: the same steps, each once");
@@ -253,12 +268,16 @@ impl Trial {
         for effect in effects(&self.ledger) {
             by_path.entry(effect.path.clone()).or_default().push(effect);
         }
+        let mut restarts = 0;
         for (path, calls) in by_path {
+            let attempts: BTreeSet<_> = calls.iter().map(|call| call.attempt).collect();
+            restarts += calls.len() - attempts.len();
             let keys: BTreeSet<_> = calls.iter().map(|call| &call.key).collect();
             assert_eq!(keys.len(), 1, "seed {seed}: {path} was called under several keys");
             let known = announced.get(&path).copied().unwrap_or(0);
             assert!(calls.len() <= known, "seed {seed}: {path} was called {} times, {known} announced", calls.len());
         }
+        restarts
     }
 }
 
@@ -267,9 +286,11 @@ impl Trial {
 fn a_program_that_is_killed_goes_on_from_what_it_had_stored() {
     let folder = tempfile::tempdir().expect("a folder");
     let count = std::env::var("CRASHES").ok().and_then(|count| count.parse().ok()).unwrap_or(WORKFLOWS);
-    let kills: usize = (0..count).map(|seed| Trial::new(seed, folder.path()).go()).sum();
-    println!("{count} workflows, {kills} kills");
+    let trials = (0..count).map(|seed| Trial::new(seed, folder.path()).go());
+    let (kills, restarts) = trials.fold((0, 0), |sum, trial| (sum.0 + trial.0, sum.1 + trial.1));
+    println!("{count} workflows, {kills} kills, {restarts} calls again of attempts that were interrupted");
     assert!(kills as u64 > count, "most executions are killed more than once: {kills}");
+    assert!(restarts as u64 >= count, "only a call that is made again can have another key: {restarts}");
 }
 
 #[test]
