@@ -135,12 +135,22 @@ impl ExecutionHandle {
     ///
     /// [`CancelError`] if the execution is ending already, or has ended.
     pub async fn cancel(&self, cancellation: Cancellation) -> Result<(), CancelError> {
-        let Cancellation { reason, grace_period, requested_by } = cancellation;
+        self.ask_to_cancel(cancellation).await
+    }
+
+    /// Leaves the request at once; the future tells what came of it.
+    pub(crate) fn ask_to_cancel(
+        &self,
+        cancellation: Cancellation,
+    ) -> impl Future<Output = Result<(), CancelError>> + use<> {
+        let Cancellation { reason, grace_period, requested_by, superseded_by } = cancellation;
         let (answer, heard) = oneshot::channel();
-        self.shared.mailbox.send(Request::Cancel { reason, grace_period, requested_by, answer });
-        match heard.await {
-            Ok(answer) => answer.map_err(CancelError::Ending),
-            Err(_) => Err(CancelError::Ended),
+        self.shared.mailbox.send(Request::Cancel { reason, grace_period, requested_by, superseded_by, answer });
+        async move {
+            match heard.await {
+                Ok(answer) => answer.map_err(CancelError::Ending),
+                Err(_) => Err(CancelError::Ended),
+            }
         }
     }
 
@@ -250,12 +260,13 @@ pub struct Cancellation {
     reason: String,
     grace_period: Option<Duration>,
     requested_by: Option<String>,
+    superseded_by: Option<ExecutionId>,
 }
 
 impl Cancellation {
     /// Asks with a reason, for people.
     pub fn new(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), grace_period: None, requested_by: None }
+        Self { reason: reason.into(), grace_period: None, requested_by: None, superseded_by: None }
     }
 
     /// Sets how long running attempts may take to end; default as the workflow says. Zero drops them at once.
@@ -268,6 +279,11 @@ impl Cancellation {
     pub fn requested_by(mut self, who: impl Into<String>) -> Self {
         self.requested_by = Some(who.into());
         self
+    }
+
+    /// Asks for the end of an execution that a fork goes on in the place of: nothing is undone.
+    pub(crate) fn superseded_by(fork: ExecutionId) -> Self {
+        Self { superseded_by: Some(fork), ..Self::new(format!("superseded by {fork}")) }.grace_period(Duration::ZERO)
     }
 }
 

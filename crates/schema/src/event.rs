@@ -700,6 +700,9 @@ pub struct Cancelling {
     pub grace_period: Duration,
     /// Who asks, if known.
     pub requested_by: Option<String>,
+    /// The fork that goes on in its place, and for which its effects stand: nothing is undone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superseded_by: Option<ExecutionId>,
 }
 
 /// What goes on of an execution that had failed.

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::Args;
 use orchestr8_core::{
     Engine,
-    engine::{Checkpoint, ForkRequest, Upgrade},
+    engine::{Checkpoint, ForkRequest, SupersedeError, Upgrade},
     store::Query,
 };
 use orchestr8_schema::{ExecutionId, ValidWorkflow, api::ExecutionStatus, source::Options};
@@ -33,7 +33,8 @@ pub struct UpgradeCheckArgs {
     /// Look into this database instead of that of the data directory
     #[arg(long, value_name = "FILE")]
     store: Option<PathBuf>,
-    /// Fork the compatible executions with the file, for `resume` or a server to go on with; the originals stay as they are
+    /// Fork the compatible executions with the file, for `resume` or a server to go on with; the originals are cancelled, and nothing
+    /// of what they did is undone
     #[arg(long)]
     apply: bool,
 }
@@ -85,7 +86,8 @@ pub(crate) fn upgrade_check(
         engine.shutdown(Duration::ZERO).await;
         found
     })?;
-    let diverges = found.executions.iter().any(|finding| finding.verdict == "diverges");
+    let fails = |finding: &Finding| finding.verdict == "diverges" || finding.because.is_some();
+    let diverges = found.executions.iter().any(fails);
     if ui.is_json() {
         ui.print_json(&found)?;
     } else if found.executions.is_empty() {
@@ -122,9 +124,16 @@ async fn judge(engine: &Engine, id: ExecutionId, workflow: &ValidWorkflow, apply
             (finding.verdict, finding.differences) = ("compatible", differences);
             if apply {
                 let request = ForkRequest::at(Checkpoint::Latest).workflow(workflow.clone());
-                let forked = engine.fork(id, request).await;
-                let forked = forked.map_err(|error| Error::internal(format!("forking {id}")).with_source(error))?;
-                finding.forked_to = Some(forked.submission.handle.id());
+                match engine.supersede(id, request).await {
+                    Ok(forked) => finding.forked_to = Some(forked.submission.handle.id()),
+                    // One that somebody drives, or that cannot be ended, holds up no other.
+                    Err(error) => {
+                        if let SupersedeError::Ending { fork, .. } = &error {
+                            finding.forked_to = Some(*fork);
+                        }
+                        finding.because = Some(format!("is not superseded: {}", chain(&error)));
+                    }
+                }
             }
         }
         Ok(Upgrade::Diverges { step_path, because }) => {

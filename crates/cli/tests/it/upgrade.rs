@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path, process::Command};
 
+use orchestr8_core::machine::Status;
 use serde_json::{Value, json};
 
 use crate::{
@@ -70,5 +71,8 @@ fn unfinished_executions_are_judged_and_those_that_can_go_on_are_forked() {
     let from = queued.forked_from.expect("it is a fork");
     assert_eq!(Some(from.execution_id), original.state().queued().map(|queued| queued.execution_id));
     assert_eq!(queued.retained.as_ref().map(|retained| retained.len()), Some(2));
-    assert!(!original.state().status().is_terminal(), "the original is as it was");
+    assert_eq!(original.state().status(), Status::Cancelled, "only one of them goes on");
+    let superseded = original.state().cancelling().and_then(|request| request.superseded_by);
+    assert_eq!(superseded, Some(queued.execution_id));
+    assert!(!forked.state().status().is_terminal());
 }

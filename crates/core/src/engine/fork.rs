@@ -150,7 +150,11 @@ impl Engine {
     /// [`ForkError`] if there is no such checkpoint, what had completed there was undone, or the new execution cannot be started. None
     /// exists then.
     pub async fn fork(&self, id: ExecutionId, request: ForkRequest) -> Result<Forked, ForkError> {
-        let (start, prepared) = self.prepare(&self.snapshot(id).await?, request)?;
+        self.fork_of(&self.snapshot(id).await?, request).await
+    }
+
+    pub(super) async fn fork_of(&self, known: &Snapshot, request: ForkRequest) -> Result<Forked, ForkError> {
+        let (start, prepared) = self.prepare(known, request)?;
         let submission = self.submit(start).await?;
         let Prepared { from, retained, dropped } = prepared;
         Ok(Forked { submission, from, retained, dropped })
@@ -183,10 +187,10 @@ impl Engine {
         let mut dropped = Vec::new();
         if !workflow.is_same(&queued.workflow) {
             let program = self.program(&workflow).map_err(StartError::Plan)?;
-            let places = Places::new(&program.plan);
+            let steps = StepsById::new(&program.plan);
             for activation in (0..then.steps().len() as u32).map(Activation) {
                 let path = then.path_of(&plan, activation);
-                let because = match places.find(&program.plan, &chain(&plan, &then, activation)) {
+                let because = match steps.find(&program.plan, &chain(&plan, &then, activation)) {
                     None => "the workflow has no such step",
                     Some(step)
                         if program.plan.declaration(step).kind.key()
@@ -242,7 +246,7 @@ fn position(known: &Snapshot, at: &Checkpoint) -> Result<u64, ForkError> {
 }
 
 /// The variables that were neither declared with their value nor given as input: those that the caller has set.
-fn own_variables(workflow: &ValidWorkflow, input: &Value, variables: &Value) -> Map<String, Value> {
+pub(crate) fn own_variables(workflow: &ValidWorkflow, input: &Value, variables: &Value) -> Map<String, Value> {
     let declared = &workflow.workflow().context.variables;
     let is_given = |name: &str, value: &Value| workflow.inputs().is_none() && input.get(name) == Some(value);
     let variables = variables.as_object().into_iter().flatten();
@@ -258,10 +262,10 @@ pub(super) fn chain(plan: &Plan, state: &State, activation: Activation) -> Vec<S
     ids
 }
 
-/// Where the steps of a plan are.
-pub(super) struct Places(HashMap<(ScopeIndex, StepId), StepIndex>);
+/// The steps of a plan by the scopes that they stand in.
+pub(super) struct StepsById(HashMap<(ScopeIndex, StepId), StepIndex>);
 
-impl Places {
+impl StepsById {
     pub(super) fn new(plan: &Plan) -> Self {
         let steps = (0..).map(StepIndex).zip(plan.steps());
         Self(steps.map(|(index, step)| ((step.scope, step.id.clone()), index)).collect())

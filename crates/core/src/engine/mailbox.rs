@@ -11,7 +11,10 @@ use std::{
 };
 
 use futures_util::task::AtomicWaker;
-use orchestr8_schema::event::{ApprovalAnswer, Signal};
+use orchestr8_schema::{
+    ExecutionId,
+    event::{ApprovalAnswer, Signal},
+};
 use tokio::sync::oneshot;
 
 use crate::machine::Refusal;
@@ -36,6 +39,7 @@ pub(crate) enum Request {
         /// Absent means as the workflow says.
         grace_period: Option<Duration>,
         requested_by: Option<String>,
+        superseded_by: Option<ExecutionId>,
         answer: oneshot::Sender<Result<(), Refusal>>,
     },
     /// Leave the execution as it is for whoever takes it up.

@@ -2,6 +2,7 @@
 
 mod builder;
 mod call;
+mod claim;
 mod driver;
 mod fork;
 pub(crate) mod mailbox;
@@ -11,6 +12,7 @@ mod request;
 mod resume;
 mod slots;
 mod stack;
+mod supersede;
 mod tenure;
 mod upgrade;
 
@@ -21,7 +23,7 @@ use std::{
     time::Duration,
 };
 
-use orchestr8_agent_base::{AgentRegistry, Clock, context::ExecutionIdentity};
+use orchestr8_agent_base::{AgentRegistry, Clock};
 use orchestr8_resilience::{
     bulkhead::CompartmentState, circuit_breaker::CircuitState, counts::Counted, rate_limit::BucketState,
 };
@@ -33,16 +35,17 @@ use orchestr8_schema::{
 use serde_json::Value;
 use tokio_util::task::TaskTracker;
 
+pub(crate) use self::fork::own_variables;
 pub use self::{
     builder::{BuildError, EngineBuilder},
     fork::{Checkpoint, Dropped, ForkError, ForkRequest, Forked},
     recover::{Recovery, TakeUpError},
     request::{StartError, StartRequest, Submission},
     resume::{ResumeError, Resumed},
+    supersede::SupersedeError,
     upgrade::Upgrade,
 };
 use self::{
-    driver::{Driver, drive},
     places::Places,
     slots::Slots,
     stack::{LeafStack, Registries},
@@ -56,7 +59,6 @@ use crate::{
     metrics::{self, Meter, Metrics, MetricsSnapshot},
     plan::{Leaf, Plan, PlanError, PlanStep},
     store::{Created, Holder, IdempotencyRecord, Page, Query, Store, StoreError},
-    telemetry,
 };
 
 /// Runs workflows. Clones are handles of the same engine.
@@ -182,11 +184,8 @@ impl Engine {
             created_at: clock.now(),
         });
         let first = Event { at: clock.now(), body: EventBody::ExecutionQueued(Arc::clone(&queued)) };
-        let identity = ExecutionIdentity::new(id, queued.workflow.id(), queued.correlation_id.clone(), first.at);
-        let span = telemetry::execution_span(&identity);
-        let shared = Arc::new(Shared::new(Arc::new(identity), Arc::clone(&program.plan), clock.random()));
         // Whoever finds the execution in the store finds it here, too.
-        let announced = Announced::new(&self.shared, &shared);
+        let expected = self.expect(&queued, first.at, program).ok_or(StoreError::Conflict(id))?;
         let lease = match self.shared.store.create(first.clone(), record.clone(), self.shared.holder.id).await? {
             Created::New(lease) => lease,
             Created::Taken(taken) if record.is_some_and(|asked| asked.digest == taken.digest) => {
@@ -195,11 +194,7 @@ impl Engine {
             }
             Created::Taken(taken) => return Err(StartError::IdempotencyConflict { key: taken.key }),
         };
-
-        announced.keep();
-        let driver = Driver::new(Arc::clone(&self.shared), Arc::clone(&shared), program, lease, span, &first);
-        self.shared.drivers.spawn(drive(driver));
-        Ok(Submission { handle: ExecutionHandle::new(self.clone(), shared), replayed: false })
+        Ok(Submission { handle: expected.start(lease, &first), replayed: false })
     }
 
     /// Returns a handle of an execution that exists, running or ended.
@@ -357,13 +352,8 @@ struct Announced<'a> {
 }
 
 impl<'a> Announced<'a> {
-    fn new(engine: &'a EngineShared, shared: &Arc<Shared>) -> Self {
-        engine.live().insert(shared.execution_id(), Arc::clone(shared));
-        Self { engine, shared: Some(Arc::clone(shared)) }
-    }
-
-    /// The same, unless an execution of this id is there already.
-    fn unless_known(engine: &'a EngineShared, shared: &Arc<Shared>) -> Option<Self> {
+    /// Absent if an execution of this id is there already.
+    fn new(engine: &'a EngineShared, shared: &Arc<Shared>) -> Option<Self> {
         match engine.live().entry(shared.execution_id()) {
             Entry::Occupied(_) => None,
             Entry::Vacant(vacant) => {

@@ -1,21 +1,13 @@
 //! Taking up executions whose driver is gone.
 
-use std::sync::Arc;
-
 use futures_util::{StreamExt, stream};
-use orchestr8_agent_base::context::ExecutionIdentity;
-use orchestr8_schema::{ExecutionId, event::EventBody};
+use orchestr8_schema::ExecutionId;
 
-use super::{
-    Announced, Engine,
-    driver::{Beginning, Driver, drive},
-    tenure,
-};
+use super::{Engine, tenure};
 use crate::{
-    execution::{ExecutionHandle, Shared, Snapshot},
+    execution::ExecutionHandle,
     plan::PlanError,
     store::{Holder, StoreError, Tenancy},
-    telemetry,
 };
 
 /// What came of looking for executions whose driver is gone.
@@ -95,14 +87,20 @@ impl Engine {
     ///
     /// [`TakeUpError`]; the execution stays as it is.
     pub async fn take_up(&self, id: ExecutionId) -> Result<ExecutionHandle, TakeUpError> {
+        self.take_over(&self.free(id).await?).await
+    }
+
+    /// Finds who held the lease of an execution that has not ended and that nobody drives.
+    pub(super) async fn free(&self, id: ExecutionId) -> Result<Tenancy, TakeUpError> {
         self.shared.begin_tenure().await?;
         let mut after = None;
         loop {
-            let page = self.shared.store.unfinished(after, Self::PAGE).await?;
-            if let Some(tenancy) = page.iter().find(|tenancy| tenancy.execution_id == id) {
+            let mut page = self.shared.store.unfinished(after, Self::PAGE).await?;
+            if let Some(place) = page.iter().position(|tenancy| tenancy.execution_id == id) {
+                let tenancy = page.swap_remove(place);
                 return match &tenancy.holder {
-                    Some(holder) if !self.is_free(tenancy) => Err(TakeUpError::Held(holder.clone())),
-                    _ => self.take_over(tenancy).await,
+                    Some(holder) if !self.is_free(&tenancy) => Err(TakeUpError::Held(holder.clone())),
+                    _ => Ok(tenancy),
                 };
             }
             match page.last() {
@@ -125,45 +123,6 @@ impl Engine {
     }
 
     async fn take_over(&self, seen: &Tenancy) -> Result<ExecutionHandle, TakeUpError> {
-        if self.shared.drivers.is_closed() {
-            return Err(TakeUpError::ShuttingDown);
-        }
-        let id = seen.execution_id;
-        // What cannot be read or run is not claimed, so that somebody who can may have it.
-        let events = self.shared.store.load(id, 0).await?;
-        let Some(EventBody::ExecutionQueued(queued)) = events.first().map(|event| &event.body) else {
-            return Err(StoreError::NotFound(id).into());
-        };
-        let program = self.program(&queued.workflow)?;
-        let identity = ExecutionIdentity::new(id, queued.workflow.id(), queued.correlation_id.clone(), events[0].at);
-        let span = telemetry::execution_span(&identity);
-        let shared = Arc::new(Shared::new(Arc::new(identity), Arc::clone(&program.plan), self.shared.clock.random()));
-        // Whoever looks again here finds it taken.
-        let announced = Announced::new(&self.shared, &shared);
-        let lease = match self.shared.store.claim(seen, self.shared.holder.id).await {
-            Ok(lease) => lease,
-            Err(StoreError::Conflict(_)) => return Err(TakeUpError::Nothing),
-            Err(error) => return Err(error.into()),
-        };
-        // Its driver may have gone on until the claim; from then on the journal is ours.
-        let known = events.len() as u64;
-        let mut snapshot = Snapshot::replay(Arc::clone(&program.plan), events);
-        snapshot.go_on(self.shared.store.load(id, known).await?);
-        if snapshot.state().status().is_terminal() {
-            return Err(TakeUpError::Nothing);
-        }
-        announced.keep();
-        let reached = snapshot.into_reached();
-        let driver = Driver::of(
-            Arc::clone(&self.shared),
-            Arc::clone(&shared),
-            program,
-            lease,
-            span,
-            reached,
-            Beginning::Recover,
-        );
-        self.shared.drivers.spawn(drive(driver));
-        Ok(ExecutionHandle::new(self.clone(), shared))
+        Ok(self.claim(seen).await?.drive())
     }
 }

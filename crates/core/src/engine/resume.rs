@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use orchestr8_agent_base::context::ExecutionIdentity;
 use orchestr8_schema::{
     ExecutionId,
     event::{EventBody, Reopening},
@@ -10,15 +9,11 @@ use orchestr8_schema::{
 };
 use tokio::sync::oneshot;
 
-use super::{
-    Announced, Engine, TakeUpError,
-    driver::{Beginning, Driver, drive},
-};
+use super::{Engine, TakeUpError, driver::Beginning};
 use crate::{
-    execution::{ExecutionHandle, RequestError, Shared, Snapshot},
+    execution::{ExecutionHandle, RequestError, Snapshot},
     machine::{self, Refusal, Status},
     store::StoreError,
-    telemetry,
 };
 
 /// An execution that goes on.
@@ -118,33 +113,16 @@ impl Engine {
         let asked = EventBody::ExecutionReopened(Arc::clone(&reopening));
         machine::accept::accept(&program.plan, before.state(), &asked).map_err(ResumeError::Refused)?;
 
-        let began = before.events()[0].at;
-        let identity = ExecutionIdentity::new(id, queued.workflow.id(), queued.correlation_id.clone(), began);
-        let span = telemetry::execution_span(&identity);
-        let shared = Arc::new(Shared::new(Arc::new(identity), Arc::clone(&program.plan), self.shared.clock.random()));
-        let stored = before.events().len() as u64;
         // Whoever asks here at the same time finds it running.
-        let announced = Announced::unless_known(&self.shared, &shared).ok_or(ResumeError::Running)?;
+        let expected = self.expect(&queued, before.events()[0].at, program).ok_or(ResumeError::Running)?;
         self.shared.begin_tenure().await?;
-        let lease = match self.shared.store.reclaim(id, stored, self.shared.holder.id).await {
+        let lease = match self.shared.store.reclaim(id, before.events().len() as u64, self.shared.holder.id).await {
             Ok(lease) => lease,
             Err(StoreError::Conflict(_)) => return Err(TakeUpError::Nothing.into()),
             Err(error) => return Err(error.into()),
         };
-        announced.keep();
         let (answer, heard) = oneshot::channel();
-        let reached = before.clone().into_reached();
-        let driver = Driver::of(
-            Arc::clone(&self.shared),
-            Arc::clone(&shared),
-            program,
-            lease,
-            span,
-            reached,
-            Beginning::Reopen(reopening, answer),
-        );
-        self.shared.drivers.spawn(drive(driver));
-        let handle = ExecutionHandle::new(self.clone(), shared);
+        let handle = expected.drive(lease, before.clone(), Beginning::Reopen(reopening, answer));
         match heard.await {
             Ok(Ok(())) => Ok(Resumed { handle, before }),
             Ok(Err(refusal)) => Err(ResumeError::Refused(refusal)),

@@ -4,7 +4,7 @@
 //! something would have to be called. What it takes over on the way, and what it does not, is the answer. Nothing is stored or called.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Engine,
-    fork::{Checkpoint, ForkError, ForkRequest, Places, chain},
+    fork::{Checkpoint, ForkError, ForkRequest, StepsById, chain},
     request::StartError,
 };
 use crate::{
@@ -64,7 +64,7 @@ impl Engine {
             return Ok(Upgrade::Same);
         }
         let program = self.program(workflow).map_err(StartError::Plan)?;
-        let new = Other { plan: &program.plan, places: Places::new(&program.plan) };
+        let new = Other { plan: &program.plan, steps: StepsById::new(&program.plan) };
         if let Some(divergence) = new.declared_otherwise(&known) {
             return Ok(divergence);
         }
@@ -117,7 +117,7 @@ fn is_loop(plan: &Plan, state: &State, activation: Activation) -> bool {
 /// The other workflow.
 struct Other<'a> {
     plan: &'a Plan,
-    places: Places,
+    steps: StepsById,
 }
 
 impl Other<'_> {
@@ -127,7 +127,7 @@ impl Other<'_> {
         let had_its_turn = |step: &machine::StepState| step.scheduled_at.is_some() || step.phase == Phase::Completed;
         let all = (0..).map(Activation).zip(state.steps()).filter(|(_, step)| had_its_turn(step));
         all.into_iter().find_map(|(activation, step)| {
-            let because = match self.places.find(self.plan, &chain(plan, state, activation)) {
+            let because = match self.steps.find(self.plan, &chain(plan, state, activation)) {
                 None => "the workflow has no such step".to_owned(),
                 Some(new) => {
                     let (before, after) = (plan.declaration(step.step), self.plan.declaration(new));
@@ -191,14 +191,9 @@ impl Other<'_> {
     /// Says what is written otherwise.
     fn changes(&self, before: &Plan) -> Vec<String> {
         let (old, new) = (named(before), named(self.plan));
-        let find = |list: &[(String, StepIndex)], name: &str| {
-            list.iter().find(|(known, _)| known == name).map(|(_, step)| *step)
-        };
-        let mut changes: Vec<_> = old
-            .iter()
-            .filter(|(name, _)| find(&new, name).is_none())
-            .map(|(name, _)| format!("{name} is gone"))
-            .collect();
+        let names: BTreeSet<_> = new.iter().map(|(name, _)| name).collect();
+        let gone = old.iter().filter(|(name, _)| !names.contains(name));
+        let mut changes: Vec<_> = gone.map(|(name, _)| format!("{name} is gone")).collect();
         let by_name: BTreeMap<_, _> = old.iter().map(|(name, step)| (name, *step)).collect();
         for (name, step) in &new {
             match by_name.get(name) {

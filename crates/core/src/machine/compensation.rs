@@ -155,6 +155,9 @@ impl State {
 
     /// The steps whose effects are to be undone, in the order of undoing.
     fn to_undo(&self, plan: &Plan) -> Vec<Activation> {
+        if self.cancelling().is_some_and(|request| request.superseded_by.is_some()) {
+            return Vec::new();
+        }
         let is_asked_for = |step: &StepState| {
             let unit = plan.unit_of(step.step);
             match self.status {

@@ -1,13 +1,24 @@
 //! Whether executions could go on under another workflow, and that a fork then does what was said.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use orchestr8_core::{
-    Engine, ExecutionHandle,
-    engine::{Checkpoint, ForkRequest, Upgrade},
+    Engine, EngineBuilder, ExecutionHandle, MemoryStore, Store,
+    engine::{Checkpoint, ForkRequest, SupersedeError, TakeUpError, Upgrade},
+    store::Query,
 };
-use orchestr8_schema::{ValidWorkflow, api::ExecutionStatus};
-use orchestr8_testing::{Harness, Records, scripted};
+use orchestr8_schema::{
+    ValidWorkflow,
+    api::{Compensation, ExecutionStatus},
+    event::EventBody,
+};
+use orchestr8_testing::{FaultStore, Harness, Interference, Records, StoreFault, scripted};
 use serde_json::{Value, json};
 
 use crate::{step, workflow};
@@ -115,4 +126,57 @@ async fn a_fork_of_a_compatible_execution_takes_over_all_that_has_completed() {
     let forked = engine.fork(handle.id(), request).await.expect("forked").submission.handle;
     assert_eq!(forked.outcome().await.expect("driven").status(), ExecutionStatus::Completed);
     assert_eq!(records.len() - before, 2, "only `long` and `publish` were called");
+}
+
+/// Says when a process is gone.
+#[derive(Debug)]
+struct Gone(Arc<AtomicBool>);
+
+impl Interference for Gone {
+    fn on_write(&self, _: u64) -> Option<StoreFault> {
+        self.0.load(SeqCst).then_some(StoreFault::Conflict)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_fork_supersedes_is_neither_undone_nor_called_again() {
+    let (echo, never) = (scripted("echo"), scripted("never").never_ends());
+    let (undoing, stuck) = (scripted("undo"), never.records());
+    let undone = undoing.records();
+    let engine = |builder: EngineBuilder| {
+        let agents = [echo.clone(), never.clone(), undoing.clone()];
+        agents.into_iter().fold(builder, EngineBuilder::agent).build().expect("built")
+    };
+    let mut document = workflow(json!([step("fetch", "echo", &[]), step("long", "never", &["fetch"])]));
+    document["steps"][0]["compensate"] = json!({ "agent": { "id": "@test/undo" } });
+    let (store, gone) = (MemoryStore::new(), Arc::new(AtomicBool::new(false)));
+    let mortal = FaultStore::new(store.clone(), Arc::new(Gone(Arc::clone(&gone))));
+    let handle = engine(Engine::builder().store(mortal)).start(&valid(&document), json!({})).await;
+    let handle = handle.expect("started");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    gone.store(true, SeqCst);
+    handle.pause(None).await.expect_err("its process is gone");
+
+    document["steps"].as_array_mut().expect("steps").push(step("publish", "echo", &["long"]));
+    let request = || ForkRequest::at(Checkpoint::Latest).workflow(valid(&document));
+    let second = engine(Engine::builder().store(store.clone()));
+    let forked = second.supersede(handle.id(), request()).await.expect("nobody drives it");
+    let original = second.snapshot(handle.id()).await.expect("read");
+    assert_eq!(original.status(), ExecutionStatus::Cancelled);
+    assert_eq!(original.state().compensation(), Compensation::None);
+    let fork = forked.submission.handle.id();
+    let asked = original.events().iter().find_map(|event| match &event.body {
+        EventBody::ExecutionCancelling(request) => Some(request),
+        _ => None,
+    });
+    let asked = asked.expect("it was cancelled");
+    assert_eq!((asked.superseded_by, &*asked.reason), (Some(fork), &*format!("superseded by {fork}")));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(undone.len(), 0, "the fork builds on what was done");
+    assert_eq!(stuck.len(), 2, "once in the original, and once in the fork");
+    let retained = forked.submission.handle.snapshot().await.expect("read").to_body();
+    assert!(retained.steps.iter().any(|step| step.step_path.as_str() == "fetch" && step.reused), "{retained:?}");
+    let again = second.supersede(handle.id(), request()).await;
+    assert!(matches!(again, Err(SupersedeError::TakeUp(TakeUpError::Nothing))), "{again:?}");
+    assert_eq!(store.list(&Query::newest(9)).await.expect("listed").executions.len(), 2);
 }

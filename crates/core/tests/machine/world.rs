@@ -370,6 +370,7 @@ impl<'a> World<'a> {
                     reason: "enough".to_owned(),
                     grace_period: if *gracefully { Duration::from_secs(5) } else { Duration::ZERO },
                     requested_by: None,
+                    superseded_by: None,
                 };
                 self.event(EventBody::ExecutionCancelling(Arc::new(request)));
             }

@@ -394,9 +394,9 @@ impl Driver {
                 Request::Cancel { answer, .. } if crate::planted::Defect::CancelLost.is_made() => {
                     self.answers.push(Answer { to: answer, result: Ok(()) });
                 }
-                Request::Cancel { reason, grace_period, requested_by, answer } => {
+                Request::Cancel { reason, grace_period, requested_by, superseded_by, answer } => {
                     let grace_period = grace_period.unwrap_or(self.program.plan.limits().grace_period);
-                    let cancelling = Cancelling { reason, grace_period, requested_by };
+                    let cancelling = Cancelling { reason, grace_period, requested_by, superseded_by };
                     let result = self.feed(EventBody::ExecutionCancelling(Arc::new(cancelling)));
                     self.answers.push(Answer { to: answer, result });
                 }

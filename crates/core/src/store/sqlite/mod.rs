@@ -270,6 +270,7 @@ fn medium(attempted: &'static str, error: rusqlite::Error) -> StoreError {
     let plain = match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => Some("the disk is full"),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Some("another process keeps the database locked"),
+        Some(ErrorCode::SystemIoFailure) => Some("the database file cannot be read or written"),
         Some(ErrorCode::ReadOnly) => Some("the database may not be written"),
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Some("the database file is damaged"),
         _ => None,
