@@ -90,6 +90,8 @@ pub struct Renderer<'a> {
     cancelling_at: Option<Timestamp>,
     annotations: Annotations<'a>,
     redactor: Redactor,
+    /// Nothing is hidden or cut.
+    is_whole: bool,
 }
 
 impl<'a> Renderer<'a> {
@@ -104,7 +106,13 @@ impl<'a> Renderer<'a> {
             cancelling_at: None,
             annotations: Annotations::of(plan),
             redactor: Redactor::default(),
+            is_whole: false,
         }
+    }
+
+    /// Begins with the first event of a journal that nobody is shown: nothing is hidden or cut.
+    pub(crate) fn whole(plan: &'a Plan) -> Self {
+        Self { is_whole: true, ..Self::new(plan) }
     }
 
     /// Learns of the secrets of a whole journal beforehand; `state` is what the events fold to.
@@ -123,11 +131,13 @@ impl<'a> Renderer<'a> {
         if let EventBody::ExecutionCancelling(_) = event.body {
             self.cancelling_at.get_or_insert(event.at);
         }
-        self.annotations.learn_event(&mut self.redactor, &self.state, event);
         let (mut message, mut data) = self.describe(event);
-        self.annotations.hide(self.plan, &self.state, event, &mut data);
-        self.redactor.redact_map(&mut data);
-        self.redactor.redact_text(&mut message);
+        if !self.is_whole {
+            self.annotations.learn_event(&mut self.redactor, &self.state, event);
+            self.annotations.hide(self.plan, &self.state, event, &mut data);
+            self.redactor.redact_map(&mut data);
+            self.redactor.redact_text(&mut message);
+        }
         fold(self.plan, &mut self.state, event);
         let queued = self.state.queued()?;
         let mut entry = Entry::new(
@@ -153,6 +163,9 @@ impl<'a> Renderer<'a> {
             entry.visit = Some(identity.visit);
         }
         entry.attempt = attempt(&event.body);
+        if self.is_whole {
+            return Some(entry);
+        }
         if let Some(path) = &mut entry.step_path {
             self.redactor.redact_text(path);
         }
@@ -212,6 +225,7 @@ impl<'a> Renderer<'a> {
                     "reason": request.reason,
                     "gracePeriodMs": millis(request.grace_period),
                     "requestedBy": request.requested_by,
+                    "supersededBy": request.superseded_by,
                 }),
             ),
             EventBody::ExecutionFailing { error } => {

@@ -15,6 +15,7 @@
 //! - [`machine`] decides what happens next, as a pure function of plan, state and event.
 //! - [`engine`] does what the machine asks for, one task per execution.
 //! - [`hook`] is where programs look on, and decide, around every execution and step.
+//! - [`cassette`] plays an execution again, without calling anybody.
 //! - [`store`] keeps journals; [`journal`] renders them; [`bus`] tells whoever listens; [`metrics`] counts.
 //!
 //! # Example
@@ -56,6 +57,7 @@
 //! | `sqlite` | [`SqliteStore`](store::SqliteStore): executions that outlive their process |
 
 pub mod bus;
+pub mod cassette;
 pub mod clock;
 pub mod engine;
 pub mod execution;

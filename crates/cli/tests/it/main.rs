@@ -16,6 +16,7 @@ mod mistakes;
 mod plans;
 #[cfg(feature = "server")]
 mod remote;
+mod replay;
 mod run;
 #[cfg(feature = "server")]
 mod server;

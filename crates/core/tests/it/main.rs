@@ -2,6 +2,7 @@
 
 mod budgets;
 mod cancellation;
+mod cassettes;
 mod compensation;
 mod composites;
 mod execution;
