@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before } from 'node:test';
 import { inBrowser, tab } from './browser.js';
-import { Server } from './server.js';
+import { Server, isOver } from './server.js';
 import { failing, three } from './workflows.js';
 
 let server;
@@ -57,4 +57,22 @@ inBrowser('pause, resume and cancel do what they say, and cancel asks', async ()
     await page.locator('.head .status[data-status="cancelled"]').waitFor();
     const entries = await server.journal(id);
     assert.equal(entries.find(({ type }) => type === 'execution.cancelling').data.reason, 'a better idea');
+});
+
+inBrowser('a fork from a step says what it reuses, and leads to the new execution', async () => {
+    const id = await server.execute(three());
+    await server.until(id, isOver);
+    const page = await tab(server.base);
+    await page.goto(`/?execution=${id}&step=summarize`);
+    await page.getByRole('button', { name: 'Fork from here…' }).click();
+    await page.getByRole('button', { name: 'Fork', exact: true }).click();
+    const dialog = page.getByRole('dialog', { name: 'Forked' });
+    assert.match(await dialog.innerText(), /^Forked\s+The new execution is \w+\. 1 result reused where the input is the same\.\s+Close$/);
+    await dialog.getByRole('link').click();
+    await page.locator('.facts', { hasText: 'Forked from' }).waitFor();
+    assert.equal(await dialog.count(), 0);
+    const fork = new URL(page.url()).searchParams.get('execution');
+    assert.notEqual(fork, id);
+    assert.equal((await server.until(fork, isOver)).forkedFrom.executionId, id);
+    assert.deepEqual(page.faults, []);
 });

@@ -88,7 +88,7 @@ async function resume(context, status) {
     });
 }
 
-/** Forks from a step, or as a whole: from its first event on, with nothing but the input. */
+/** Forks from a step, or as a whole: from where the execution stands. */
 export async function forkFrom(context, stepPath) {
     const answer = await confirm(stepPath ? `Fork from ${stepPath}?` : 'Fork this execution?', {
         text: stepPath ? 'A new execution begins just before this step. Results of steps that had completed are reused where their input is the same.'

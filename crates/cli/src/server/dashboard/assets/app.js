@@ -76,6 +76,8 @@ function show() {
         view.update(route);
         return;
     }
+    // A dialog is about what is left behind.
+    document.querySelector('dialog[open]')?.close();
     view?.dispose();
     shown = place;
     main.className = route.view;

@@ -17,7 +17,7 @@ export function ask(title, make) {
             result = value;
             dialog.close();
         };
-        dialog.append(heading, ...[make(close)].flat());
+        dialog.append(heading, h('div', {}, make(close)));
         document.body.append(dialog);
         dialog.showModal();
     });
