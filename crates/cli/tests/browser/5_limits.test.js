@@ -32,6 +32,8 @@ async function watched(link, sight) {
         };
         requestAnimationFrame(look);
     }, sight);
+    // A test that failed may have left its own.
+    await page.context().browser().stopTracing().catch(() => {});
     await page.context().browser().startTracing(page, { categories: ['toplevel', '__metadata'] });
     await page.goto(link);
     await page.locator(sight).first().waitFor({ state: 'attached', timeout: 120_000 });

@@ -14,7 +14,7 @@ if (!isThere && process.env.ORCHESTR8_BROWSER === 'required') throw new Error(`t
 
 /** A test that needs the browser. */
 export function inBrowser(name, run) {
-    test(name, { skip: isThere ? false : `skipped: no browser at ${PROGRAM}`, timeout: 240_000 }, run);
+    test(name, { skip: isThere ? false : `skipped: no browser at ${PROGRAM}`, timeout: 600_000 }, run);
 }
 
 let browser;
