@@ -1,11 +1,11 @@
-//! The journal as people see it: names, times and details that events do not store, rendered when somebody reads.
+//! What each event means, for people and as data.
 
-use std::{borrow::Cow, collections::HashSet, sync::Arc};
+use std::{borrow::Cow, sync::Arc};
 
 use orchestr8_agent_base::context::{ExecutionIdentity, compensation_key, input_digest, structural_key};
 use orchestr8_schema::{
     StepIndex, StepPath, Timestamp,
-    api::{Compensation, Entry, JournalExport, JournalSummary, Level},
+    api::Compensation,
     canonical,
     event::{
         Activation, CallId, CircuitStateName, Event, EventBody, HookId, HookOwner, HookVerdict, LoopVerdict, QueueName,
@@ -18,163 +18,16 @@ use orchestr8_schema::{
 };
 use serde_json::{Map, Value, json};
 
+use super::{Renderer, millis};
 use crate::{
-    machine::{State, compensation::Fate, decide::composite::default_output, fold},
+    machine::{compensation::Fate, decide::composite::default_output, fold},
     plan::Plan,
-    redact::{Annotations, Redactor},
-    truncate, view,
+    view,
 };
 
-/// A whole journal, rendered: secrets are hidden, and long fields are cut.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct Journal {
-    /// The entries, oldest first.
-    pub entries: Vec<Entry>,
-    /// What they amount to.
-    pub summary: JournalSummary,
-    started_at: Option<Timestamp>,
-    completed_at: Option<Timestamp>,
-}
-
-impl Journal {
-    /// Renders a journal; `state` is what the events fold to.
-    pub(crate) fn render(plan: &Plan, events: &[Event], state: &State) -> Self {
-        let mut renderer = Renderer::new(plan);
-        renderer.learn(events, state);
-        let entries: Vec<_> = events.iter().filter_map(|event| renderer.entry(event)).collect();
-        let count = |level| entries.iter().filter(|entry| entry.level == level).count() as u32;
-        let steps: HashSet<_> = entries.iter().filter_map(|entry| entry.step_path.as_deref()).collect();
-        let summary = JournalSummary {
-            total_entries: entries.len() as u64,
-            step_count: steps.len() as u32,
-            errors: count(Level::Error),
-            warnings: count(Level::Warn),
-            retries: entries.iter().filter(|entry| entry.kind == "retry.scheduled").count() as u32,
-            status: view::status(state),
-            duration: entries.last().map_or(0, |entry| entry.elapsed_ms),
-        };
-        Self { entries, summary, started_at: state.started_at(), completed_at: state.ended_at() }
-    }
-
-    /// Renders the journal as one document, which has at most 10 MB and 10 000 entries: where there are more, the oldest that are
-    /// not about the execution itself give way to one `journal.truncated`. Absent if it is empty, which no stored journal is.
-    #[must_use]
-    pub fn export(self) -> Option<JournalExport> {
-        let first = self.entries.first()?;
-        Some(JournalExport {
-            execution_id: first.execution_id,
-            workflow_id: first.workflow_id.clone(),
-            correlation_id: first.correlation_id.clone(),
-            status: self.summary.status,
-            started_at: self.started_at,
-            completed_at: self.completed_at,
-            duration: self
-                .started_at
-                .zip(self.completed_at)
-                .map(|(start, end)| u64::try_from(end.since(start).as_millis()).unwrap_or(u64::MAX)),
-            entries: truncate::document(self.entries),
-            summary: self.summary,
-        })
-    }
-}
-
-/// Renders events one after another, each against the state that the ones before it made. Secrets are hidden as far as the events
-/// so far tell of them, and long fields are cut.
-#[derive(Debug)]
-pub struct Renderer<'a> {
-    plan: &'a Plan,
-    state: State,
-    queued_at: Timestamp,
-    latest: Timestamp,
-    cancelling_at: Option<Timestamp>,
-    annotations: Annotations<'a>,
-    redactor: Redactor,
-    /// Nothing is hidden or cut.
-    is_whole: bool,
-}
-
-impl<'a> Renderer<'a> {
-    /// Begins with the first event of a journal.
-    #[must_use]
-    pub fn new(plan: &'a Plan) -> Self {
-        Self {
-            plan,
-            state: State::new(plan),
-            queued_at: Timestamp::default(),
-            latest: Timestamp::default(),
-            cancelling_at: None,
-            annotations: Annotations::of(plan),
-            redactor: Redactor::default(),
-            is_whole: false,
-        }
-    }
-
-    /// Begins with the first event of a journal that nobody is shown: nothing is hidden or cut.
-    pub(crate) fn whole(plan: &'a Plan) -> Self {
-        Self { is_whole: true, ..Self::new(plan) }
-    }
-
-    /// Learns of the secrets of a whole journal beforehand; `state` is what the events fold to.
-    fn learn(&mut self, events: &[Event], state: &State) {
-        for event in events {
-            self.annotations.learn_event(&mut self.redactor, state, event);
-        }
-    }
-
-    /// Renders the next event; absent only before the first one, `execution.queued`.
-    pub fn entry(&mut self, event: &Event) -> Option<Entry> {
-        let before = self.state.sequence();
-        if before == 0 {
-            (self.queued_at, self.latest) = (event.at, event.at);
-        }
-        if let EventBody::ExecutionCancelling(_) = event.body {
-            self.cancelling_at.get_or_insert(event.at);
-        }
-        let (mut message, mut data) = self.describe(event);
-        if !self.is_whole {
-            self.annotations.learn_event(&mut self.redactor, &self.state, event);
-            self.annotations.hide(self.plan, &self.state, event, &mut data);
-            self.redactor.redact_map(&mut data);
-            self.redactor.redact_text(&mut message);
-        }
-        fold(self.plan, &mut self.state, event);
-        let queued = self.state.queued()?;
-        let mut entry = Entry::new(
-            before + 1,
-            event.at,
-            event.body.name(),
-            level(&event.body),
-            queued.execution_id,
-            self.plan.workflow().id(),
-            queued.correlation_id.clone(),
-        );
-        entry.elapsed_ms = millis(event.at.since(self.queued_at));
-        entry.delta_ms = millis(event.at.since(self.latest));
-        self.latest = self.latest.max(event.at);
-        entry.message = message;
-        entry.data = data;
-        if let Some(activation) =
-            event.body.activation().filter(|activation| self.state.activation(*activation).is_some())
-        {
-            let identity = self.state.identity(self.plan, activation);
-            entry.step_id = Some(identity.step_id.to_string());
-            entry.step_path = Some(identity.step_path.to_string());
-            entry.visit = Some(identity.visit);
-        }
-        entry.attempt = attempt(&event.body);
-        if self.is_whole {
-            return Some(entry);
-        }
-        if let Some(path) = &mut entry.step_path {
-            self.redactor.redact_text(path);
-        }
-        truncate::entry(&mut entry);
-        Some(entry)
-    }
-
+impl Renderer<'_> {
     /// Says what an event means, for people and as data, against the state before it.
-    fn describe(&self, event: &Event) -> (String, Map<String, Value>) {
+    pub(super) fn describe(&self, event: &Event) -> (String, Map<String, Value>) {
         let state = |activation: Activation| self.state.activation(activation);
         let planned = |activation| state(activation).map(|step| &self.plan.steps()[step.step.get()]);
         let kind = |activation| state(activation).map(|step| self.plan.declaration(step.step).kind.key());
@@ -688,38 +541,6 @@ impl Scope for OutputScope<'_> {
     }
 }
 
-/// How much an event matters: `error` for failed, `warn` for retry, timeout, circuit and denial, `debug` for timers.
-fn level(body: &EventBody) -> Level {
-    match body {
-        EventBody::ExecutionFailing { .. }
-        | EventBody::ExecutionFailed
-        | EventBody::StepFailed { .. }
-        | EventBody::CompensationStepFailed { .. }
-        | EventBody::AttemptFinished { result: Err(_), is_final: true, .. }
-        | EventBody::AttemptRejected { .. }
-        | EventBody::BudgetExceeded { .. } => Level::Error,
-        EventBody::AttemptFinished { result: Err(_), .. }
-        | EventBody::RetryScheduled { .. }
-        | EventBody::TimeoutExceeded { .. }
-        | EventBody::CircuitChanged(_) => Level::Warn,
-        EventBody::HookFinished { result, .. } if result.error.is_some() || result.verdict == HookVerdict::Deny => {
-            Level::Warn
-        }
-        EventBody::TimerFired { .. } | EventBody::PermitWaited(_) => Level::Debug,
-        _ => Level::Info,
-    }
-}
-
-fn attempt(body: &EventBody) -> Option<u32> {
-    match body {
-        EventBody::AttemptStarted { attempt, .. }
-        | EventBody::AttemptFinished { attempt, .. }
-        | EventBody::RetryScheduled { attempt, .. }
-        | EventBody::TimeoutExceeded { scope: TimeoutScope::Attempt(_, attempt), .. } => Some(*attempt),
-        _ => None,
-    }
-}
-
 fn digest(workflow: &orchestr8_schema::ValidWorkflow) -> Option<String> {
     Some(canonical::digest(&serde_json::to_value(workflow).ok()?))
 }
@@ -733,8 +554,4 @@ fn agent_versions(plan: &Plan, versions: &[Arc<str>]) -> Map<String, Value> {
 /// What happened, and why if somebody said so.
 fn told(what: &str, reason: &Option<Arc<str>>) -> String {
     reason.as_ref().map_or_else(|| what.to_owned(), |reason| format!("{what}: {reason}"))
-}
-
-fn millis(duration: std::time::Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
