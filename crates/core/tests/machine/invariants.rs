@@ -161,7 +161,16 @@ invariants! {
             assert!(items.is_sorted(), "{items:?}");
         }
     };
+    i27_an_accumulator_meets_the_items_in_their_order => |world| {
+        for step in world.state.steps().iter().filter(|step| step.phase == Phase::Completed) {
+            let ValidKind::Map(map) = &world.plan.valid_step(step.step).kind else { continue };
+            let Some(Value::String(output)) = step.output.as_deref().filter(|_| map.accumulator.is_some()) else { continue };
+            let items: Vec<u32> = output.split('-').skip(1).map(|index| index.parse().expect("an index")).collect();
+            assert!(items.is_sorted_by(|one, other| one < other), "{output}");
+        }
+    };
     i28_maps_and_loops_keep_within_their_bounds => bounds;
+    i29_no_attempt_begins_beyond_a_budget_and_what_is_used_never_falls => crate::account::is_kept;
     hooks_are_called_where_they_belong => crate::hooks::are_called_where_they_belong;
     i33_time_never_goes_back => |world| {
         assert!(world.journal.is_sorted_by_key(|event| event.at));

@@ -2,6 +2,8 @@
 //!
 //! Each line is a fact from outside; behind the arrow stands what is decided from it, and in brackets what is to be done then.
 
+use std::sync::Arc;
+
 use orchestr8_core::machine::{Command, Commands};
 use orchestr8_schema::{
     ErrorKind, Failure,
@@ -16,12 +18,16 @@ use crate::{
 
 const STEP: fn(u32) -> CallId = |number| CallId::Step(Activation(number));
 const UNDO: fn(u32) -> CallId = |number| CallId::Compensation(Activation(number));
+const HOOK: fn(u32) -> CallId = |number| CallId::Hook(Activation(number));
 
 /// Tells these facts to an execution of the steps and shows what came of each.
 fn table(steps: &Value, facts: impl FnOnce(&mut World<'_>)) -> Vec<String> {
+    table_with(steps, &json!({ "timeout": { "global": "1h" } }), facts)
+}
+
+fn table_with(steps: &Value, policies: &Value, facts: impl FnOnce(&mut World<'_>)) -> Vec<String> {
     let document = json!({
-        "version": "1.0.0", "metadata": { "id": "table", "name": "Table" }, "steps": steps,
-        "policies": { "timeout": { "global": "1h" } }
+        "version": "1.0.0", "metadata": { "id": "table", "name": "Table" }, "steps": steps, "policies": policies
     });
     let plan = plan(&document).expect("valid");
     let mut world = World::checked(&plan);
@@ -47,7 +53,11 @@ fn brackets(world: &World<'_>, asked: &Commands) -> String {
     let call = |call: CallId| {
         let step = call.activation().and_then(|activation| world.state.step_path(world.plan, activation));
         let step = step.map_or_else(String::new, |path| path.to_string());
-        if matches!(call, CallId::Compensation(_)) { format!("undo {step}") } else { format!("call {step}") }
+        match call {
+            CallId::Step(_) => format!("call {step}"),
+            CallId::Compensation(_) => format!("undo {step}"),
+            CallId::Hook(_) => format!("ask about {step}"),
+        }
     };
     let timer = |timer: Timer| match timer {
         Timer::ExecutionDeadline => "deadline",
@@ -178,5 +188,71 @@ fn at_the_end_of_an_execution_no_further_item_of_a_map_opens() {
             "execution.cancelling [clear deadline] → step.cancelled m[0].x [drop call m[0].x], step.cancelled m, \
          execution.cancelled [Cancelled]"
         )
+    );
+}
+
+#[test]
+fn an_attempt_waits_for_what_others_have_reserved_and_not_for_what_is_spent() {
+    // Estimates of 10, 20 and 30 tokens; the first uses half of its own.
+    let steps = json!([agent("a", &[]), agent("b", &[]), agent("c", &[])]);
+    let lines = table_with(&steps, &json!({ "budget": { "maxTokens": 25 } }), |world| {
+        world.begin(STEP(0));
+        world.begin(STEP(1));
+        world.succeed(STEP(0));
+        world.begin(STEP(1));
+        world.succeed(STEP(1));
+        world.begin(STEP(2));
+    });
+    assert_eq!(
+        &lines[2..],
+        [
+            "attempt.started a → step.started a",
+            "attempt.deferred b",
+            "attempt.finished a → step.completed a",
+            "attempt.started b → step.started b",
+            "attempt.finished b → step.completed b",
+            "attempt.rejected c → budget.exceeded c, step.failed c, execution.failing [clear deadline], \
+         execution.failed [Failed]",
+        ]
+    );
+}
+
+#[test]
+fn a_guard_stands_before_a_step_and_an_observer_behind_it() {
+    let mut steps = json!([agent("a", &[]), agent("b", &["a"]), agent("c", &["b"])]);
+    let hook = json!({ "agent": { "id": "@test/any" } });
+    let guard = json!({ "agent": { "id": "@test/any" }, "mode": "guard" });
+    steps[0]["hooks"] = json!({ "before": [hook, guard], "after": [hook] });
+    steps[1]["hooks"] = json!({ "before": [guard], "onError": [hook] });
+    let lines = table(&steps, |world| {
+        let allow = || Ok(Arc::new(json!({ "decision": "allow" })));
+        // The observer, then the guard, then the step, then the observer behind it.
+        for (call, answer) in [(HOOK(0), allow()), (HOOK(0), allow()), (STEP(0), allow()), (HOOK(0), allow())] {
+            world.begin(call);
+            world.finish(call, answer);
+        }
+        world.begin(HOOK(1));
+        world.finish(HOOK(1), Ok(Arc::new(json!({ "decision": "deny", "reason": "not today" }))));
+        world.begin(HOOK(1));
+        world.finish(HOOK(1), allow());
+    });
+    assert_eq!(
+        &lines[1..],
+        [
+            "execution.started [set deadline] → step.scheduled a, hook.started a [ask about a]",
+            "attempt.started a",
+            "attempt.finished a → hook.finished a, hook.started a [ask about a]",
+            "attempt.started a",
+            "attempt.finished a → hook.finished a [call a]",
+            "attempt.started a → step.started a",
+            "attempt.finished a → step.completed a, hook.started a [ask about a]",
+            "attempt.started a",
+            "attempt.finished a → hook.finished a, step.scheduled b, hook.started b [ask about b]",
+            "attempt.started b",
+            "attempt.finished b → hook.finished b, step.failed b, hook.started b [ask about b]",
+            "attempt.started b",
+            "attempt.finished b → hook.finished b, execution.failing [clear deadline], step.skipped c, \
+         execution.failed [Failed]",
+        ]
     );
 }

@@ -1,4 +1,4 @@
-//! Random workflows of every kind of step that needs no file beside it.
+//! Random workflows of every kind of step.
 
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -12,25 +12,34 @@ pub(crate) struct Shapes {
     pub(crate) tolerance: bool,
     /// Compensation after a failure.
     pub(crate) undoing: bool,
+    /// Limits on tokens and steps.
+    pub(crate) budgets: bool,
 }
 
 /// Random workflows; a shorter list of choices gives a simpler one.
 pub(crate) fn workflows(shapes: Shapes) -> impl Strategy<Value = Value> {
     (prop::collection::vec(any::<u8>(), 1..100), any::<bool>(), any::<bool>()).prop_map(
         move |(choices, stop, propagate)| {
-            let mut builder = Builder { choices, at: 0, names: 0, shapes };
+            let mut builder = Builder { choices, at: 0, names: 0, shapes, children: Map::new() };
             let hooks = builder.workflow_hooks();
+            let budget = builder.budget();
+            let steps = builder.scope(0);
+            // A child is found under its own id.
+            let references: Map<_, _> = builder.children.keys().map(|id| (id.clone(), json!(id))).collect();
             json!({
                 "version": "1.0.0",
                 "metadata": { "id": "random", "name": "Random" },
-                "steps": builder.scope(0),
+                "steps": steps,
                 "hooks": hooks,
                 "policies": {
                     "onFailure": if stop || !shapes.tolerance { "stop" } else { "continue" },
                     "compensation": { "onFailure": shapes.undoing },
                     "cancellation": { "propagate": propagate },
-                    "timeout": { "global": 3_600_000 }
-                }
+                    "timeout": { "global": 3_600_000 },
+                    "budget": budget
+                },
+                "x-workflows": builder.children,
+                "x-references": references
             })
         },
     )
@@ -41,6 +50,8 @@ struct Builder {
     at: usize,
     names: u32,
     shapes: Shapes,
+    /// The workflows that steps run, by id.
+    children: Map<String, Value>,
 }
 
 impl Builder {
@@ -91,10 +102,11 @@ impl Builder {
                 _ => {}
             }
         }
-        let kinds = if depth < 2 { 14 } else { 8 };
+        let kinds = if depth < 2 { 15 } else { 8 };
         let kind = self.choose(kinds);
         let (key, value) = match kind {
-            0..=3 => ("agent", json!({ "id": "@test/any" })),
+            0..=2 => ("agent", json!({ "id": "@test/any" })),
+            3 => ("tool", json!({ "name": "any" })),
             5 => ("wait", json!({ "duration": "5s" })),
             4 | 6 => ("wait", json!({ "signal": "go", "timeout": "1m" })),
             7 => {
@@ -105,16 +117,21 @@ impl Builder {
             8 => ("parallel", self.parallel(depth)),
             9 => ("branch", self.branch(depth)),
             10..=12 => ("map", self.map(depth)),
-            _ => ("loop", self.looped(depth, &name)),
+            13 => ("loop", self.looped(depth, &name)),
+            _ => ("workflow", self.child(depth)),
         };
         step[key] = value;
-        if key == "agent" {
+        let calls = matches!(key, "agent" | "tool");
+        if calls {
             let input: Map<_, _> = soft
                 .iter()
                 .map(|other| (other.clone(), json!(format!("${{steps.{other}.output ?? null}}"))))
                 .chain(hard.iter().map(|other| (other.clone(), json!(format!("${{steps.{other}.status}}")))))
                 .collect();
-            step["input"] = Value::Object(input);
+            match key {
+                "tool" => step["tool"]["arguments"] = Value::Object(input),
+                _ => step["input"] = Value::Object(input),
+            }
         } else if let Some(other) = soft.first() {
             step["condition"] = json!({ "if": format!("steps.{other}.status != 'skipped'") });
         }
@@ -123,10 +140,10 @@ impl Builder {
         }
         match self.choose(6) {
             4 if self.shapes.tolerance => step["onError"] = json!("continue"),
-            5 if key == "agent" => step["onError"] = json!("retry"),
+            5 if calls => step["onError"] = json!("retry"),
             _ => {}
         }
-        if key == "agent" && self.choose(4) != 3 {
+        if calls && self.choose(4) != 3 {
             let on = ["completed", "attempt"][self.choose(2)];
             let input = json!({ "of": "${self.stepPath}", "output": "${self.output.step ?? null}" });
             step["compensate"] = json!({ "agent": { "id": "@test/any" }, "input": input, "on": on });
@@ -141,6 +158,35 @@ impl Builder {
             step["condition"] = json!({ "if": "inputs.no" });
         }
         step
+    }
+
+    /// Limits that are reached now and then.
+    fn budget(&mut self) -> Value {
+        if !self.shapes.budgets || self.choose(3) != 2 {
+            return Value::Null;
+        }
+        let tokens = 20 + 20 * self.choose(10);
+        match self.choose(3) {
+            0 => json!({ "maxTokens": tokens }),
+            1 => json!({ "maxSteps": 1 + self.choose(12) }),
+            _ => json!({ "maxTokens": tokens, "maxSteps": 4 + self.choose(12) }),
+        }
+    }
+
+    /// A workflow of its own, which sees nothing of what is around it but its input.
+    fn child(&mut self, depth: usize) -> Value {
+        let id = self.name();
+        let steps = self.scope(depth + 1);
+        let document = json!({
+            "version": "1.0.0",
+            "metadata": { "id": id, "name": "Child" },
+            "inputs": { "properties": { "yes": { "type": "boolean" }, "no": { "type": "boolean" } } },
+            "steps": steps,
+            // Whether its steps are undone is for itself to say.
+            "policies": { "compensation": { "onFailure": self.shapes.undoing } }
+        });
+        self.children.insert(id.clone(), document);
+        json!({ "ref": id, "input": { "yes": true, "no": false } })
     }
 
     fn workflow_hooks(&mut self) -> Value {

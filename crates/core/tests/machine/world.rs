@@ -20,9 +20,12 @@ use orchestr8_schema::{
         HookOwner, HookResult, HookVerdict, ItemResult, LoopDecision, LoopVerdict, MapItems, Queued, Reopening, Signal,
         SkipReason, TimeoutScope, Timer,
     },
+    usage::{Estimate, Usage},
 };
 use proptest::{prelude::*, sample::Index};
 use serde_json::{Value, json};
+
+use crate::account::{Account, Shortage};
 
 /// What the world does next; the index picks among what is possible.
 #[derive(Clone, Debug)]
@@ -336,7 +339,8 @@ impl<'a> World<'a> {
                 let attempt = held.attempt;
                 (held.in_attempt, held.attempt) = (false, attempt + 1);
                 let result = Err(Arc::new(Failure::new(ErrorKind::Network, "down")));
-                assert!(self.event(EventBody::AttemptFinished { call, attempt, result, is_final: false, usage: None }));
+                let usage = self.usage(call);
+                assert!(self.event(EventBody::AttemptFinished { call, attempt, result, is_final: false, usage }));
                 let (delay, due_at) = (Duration::from_secs(1), Timestamp::from_micros(self.now + 1_000_000));
                 self.event(EventBody::RetryScheduled { call, attempt: attempt + 1, delay, due_at });
             }
@@ -387,9 +391,37 @@ impl<'a> World<'a> {
     pub(crate) fn begin(&mut self, call: CallId) {
         let attempt = self.calls[&call].attempt;
         let timeout = Some(Duration::from_secs(30));
-        if self.event(EventBody::AttemptStarted { call, attempt, restart: 0, timeout, reserved: None }) {
+        let reserved = self.estimate(call);
+        let asked = reserved.as_deref().map_or(0, |estimate| estimate.tokens);
+        if self.event(EventBody::AttemptStarted { call, attempt, restart: 0, timeout, reserved }) {
             self.calls.get_mut(&call).expect("open").in_attempt = true;
+        } else if self.state.status() == Status::Running && !matches!(call, CallId::Hook(_) | CallId::Compensation(_)) {
+            let account = Account::of(self);
+            match account.shortage(self, call, asked).expect("refused without a reason") {
+                Shortage::Taken => assert!(self.event(EventBody::AttemptDeferred { call })),
+                Shortage::Spent(budget) => {
+                    self.calls.remove(&call);
+                    let mut error = Failure::new(ErrorKind::BudgetExceeded, "spent");
+                    error.context = Some(json!({ "budget": budget.key() }));
+                    assert!(self.event(EventBody::AttemptRejected { call, error: Arc::new(error), is_final: true }));
+                }
+            }
         }
+    }
+
+    /// What an attempt says that it may use, the same each time.
+    fn estimate(&self, call: CallId) -> Option<Arc<Estimate>> {
+        let CallId::Step(activation) = call else { return None };
+        self.plan.workflow().workflow().policies.budget.as_ref()?;
+        Some(Arc::new(Estimate::new(10 * (1 + u64::from(activation.0 % 3)), 0.0)))
+    }
+
+    /// What it has used: sometimes less than it said, and sometimes more.
+    fn usage(&self, call: CallId) -> Option<Arc<Usage>> {
+        let said = self.estimate(call)?.tokens;
+        let CallId::Step(activation) = call else { return None };
+        let used = [said / 2, said, said, said + 3][activation.get() % 4];
+        Some(Arc::new(Usage::new(used, 0, 0.0)))
     }
 
     pub(crate) fn succeed(&mut self, call: CallId) {
@@ -406,13 +438,9 @@ impl<'a> World<'a> {
 
     pub(crate) fn finish(&mut self, call: CallId, result: Result<Arc<Value>, Arc<Failure>>) {
         let held = self.calls.remove(&call).expect("open");
-        assert!(self.event(EventBody::AttemptFinished {
-            call,
-            attempt: held.attempt,
-            result,
-            is_final: true,
-            usage: None
-        }));
+        let usage = self.usage(call);
+        let attempt = held.attempt;
+        assert!(self.event(EventBody::AttemptFinished { call, attempt, result, is_final: true, usage }));
     }
 
     fn signal(&mut self, name: &str) {
@@ -587,7 +615,9 @@ impl<'a> World<'a> {
             }
             self.event(EventBody::ExecutionResumed { reason: None });
             let wait = self.timers.keys().find(|timer| matches!(timer, Timer::Wait(_))).copied();
-            match (self.calls.iter().next(), self.approvals.first(), wait) {
+            // What waits for others' share of a budget begins when they have ended.
+            let next = self.calls.iter().find(|(_, held)| held.in_attempt).or_else(|| self.calls.iter().next());
+            match (next, self.approvals.first(), wait) {
                 (Some((&call, held)), _, _) if held.in_attempt => self.succeed(call),
                 (Some((&call, _)), _, _) => self.begin(call),
                 (None, Some(&activation), _) => self.answer(activation, true),
