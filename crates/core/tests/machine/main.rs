@@ -22,11 +22,13 @@ use serde_json::Value;
 
 use self::workflows::Shapes;
 
-const ALL: Shapes = Shapes { early_joins: true, tolerance: true, undoing: true, budgets: true };
+const ALL: Shapes = Shapes { early_joins: true, tolerance: true, undoing: true, budgets: Some(4) };
 /// Those whose result does not depend on the order in which steps end.
-const ORDERLY: Shapes = Shapes { early_joins: false, budgets: false, ..ALL };
+const ORDERLY: Shapes = Shapes { early_joins: false, budgets: None, ..ALL };
 /// Those whose result does not depend on what failed before it succeeded.
-const STRICT: Shapes = Shapes { early_joins: false, tolerance: false, undoing: false, budgets: false };
+const STRICT: Shapes = Shapes { early_joins: false, tolerance: false, undoing: false, budgets: None };
+/// Those that all have limits.
+const SCARCE: Shapes = Shapes { budgets: Some(1), ..ALL };
 /// Those that may go on after they failed.
 const REOPENABLE: Shapes = Shapes { undoing: false, ..ALL };
 

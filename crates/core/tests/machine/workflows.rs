@@ -12,8 +12,8 @@ pub(crate) struct Shapes {
     pub(crate) tolerance: bool,
     /// Compensation after a failure.
     pub(crate) undoing: bool,
-    /// Limits on tokens and steps.
-    pub(crate) budgets: bool,
+    /// One in so many has limits on tokens and steps; none if absent.
+    pub(crate) budgets: Option<usize>,
 }
 
 /// Random workflows; a shorter list of choices gives a simpler one.
@@ -162,10 +162,11 @@ impl Builder {
 
     /// Limits that are reached now and then.
     fn budget(&mut self) -> Value {
-        if !self.shapes.budgets || self.choose(3) != 2 {
+        let Some(one_in) = self.shapes.budgets else { return Value::Null };
+        if self.choose(one_in) + 1 != one_in {
             return Value::Null;
         }
-        let tokens = 20 + 20 * self.choose(10);
+        let tokens = 10 + 10 * self.choose(12);
         match self.choose(3) {
             0 => json!({ "maxTokens": tokens }),
             1 => json!({ "maxSteps": 1 + self.choose(12) }),
