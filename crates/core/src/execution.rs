@@ -521,6 +521,12 @@ impl Snapshot {
         crate::why::why(&self.plan, &self.state, &self.events, step_path)
     }
 
+    /// Renders the definition as it is executed, in the form of a workflow file. Secrets are hidden.
+    #[must_use]
+    pub fn workflow(&self) -> Value {
+        view::workflow(&self.plan, &self.state)
+    }
+
     /// Lists the approvals that the execution waits for, in step-path order.
     #[must_use]
     pub fn approvals(&self) -> Vec<api::Approval> {

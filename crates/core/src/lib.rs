@@ -77,6 +77,7 @@ mod view;
 mod why;
 
 pub use orchestr8_agent_base as agent_base;
+pub use orchestr8_resilience as resilience;
 pub use orchestr8_schema as schema;
 
 #[doc(inline)]

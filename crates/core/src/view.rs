@@ -218,6 +218,13 @@ pub(crate) fn approvals(plan: &Plan, state: &State) -> Vec<Approval> {
     waiting.collect()
 }
 
+/// The definition as it is executed.
+pub(crate) fn workflow(plan: &Plan, state: &State) -> Value {
+    let mut workflow = plan.workflow().to_bundle();
+    redactor(plan, state).1.redact(&mut workflow);
+    workflow
+}
+
 /// What is known of an execution's secrets.
 pub(crate) fn redactor<'a>(plan: &'a Plan, state: &State) -> (Annotations<'a>, Redactor) {
     let (annotations, mut redactor) = (Annotations::of(plan), Redactor::default());

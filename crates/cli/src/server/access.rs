@@ -39,7 +39,7 @@ impl Access {
         self
     }
 
-    /// Demands a token of everybody, health and readiness excepted.
+    /// Demands a token of everybody; health, readiness and the dashboard's own files excepted.
     #[must_use]
     pub fn token(mut self, token: Token) -> Self {
         self.token = Some(token);
@@ -93,7 +93,9 @@ impl fmt::Debug for Token {
 pub(super) async fn check(State(service): State<Service>, request: Request, next: Next) -> Result<Response, Rejection> {
     let access = service.access();
     admit(access, request.uri(), request.headers())?;
-    let is_open = matches!(request.uri().path(), "/health" | "/ready");
+    // The page asks its reader for the token, so it is shown without.
+    let path = request.uri().path();
+    let is_open = matches!(path, "/" | "/health" | "/ready") || path.starts_with("/assets/");
     let is_shown = |token: &Token| bearer(request.headers()).is_some_and(|shown| token.is(shown));
     if !is_open && !access.token.as_ref().is_none_or(is_shown) {
         let rejection = Rejection::new(ProblemCode::Unauthorized, "send `Authorization: Bearer <token>`");

@@ -21,7 +21,7 @@
 //! | `GET /v1/executions` | executions, newest first |
 //! | `GET /v1/executions/{id}`, `GET /status/{id}` | status, progress, outputs |
 //! | `GET /v1/executions/{id}/steps`, `…/steps/{stepPath}`, `…/steps/{stepPath}/why` | its steps; one in full; why it is as it is |
-//! | `GET /v1/executions/{id}/graph` | its graph |
+//! | `GET /v1/executions/{id}/workflow`, `…/graph` | the definition as it is executed; its graph |
 //! | `GET /v1/executions/{id}/journal` | the journal |
 //! | `GET /v1/executions/{id}/events` | the journal as it grows (server-sent events) |
 //! | `POST /v1/executions/{id}/cancel`, `…/pause`, `…/resume` | asks for the end, for a pause, to go on |
@@ -30,6 +30,7 @@
 //! | `GET /v1/approvals`, `POST /v1/executions/{id}/approvals/{stepPath}` | what waits for people; their answers |
 //! | `GET /v1/agents`, `/v1/agents/{scope}/{name}` | manifests |
 //! | `GET /v1/schemas/{name}.json` | published schemas |
+//! | `GET /v1/stats` | what was counted, for people |
 //! | `GET /health`, `GET /ready` | whether the process lives, whether it takes executions |
 //! | `GET /metrics` | what was counted, for Prometheus; of executions and steps if the engine [counts](orchestr8_core::EngineBuilder::metrics) |
 //!
@@ -44,6 +45,7 @@ mod cancel;
 mod catalog;
 mod control;
 mod cursor;
+mod dashboard;
 mod etag;
 mod events;
 mod exchange;
@@ -60,8 +62,10 @@ mod problem;
 mod query;
 mod request;
 mod serve;
+mod stats;
 mod steps;
 mod validate;
+mod workflow;
 
 use std::sync::{
     Arc,
@@ -73,7 +77,7 @@ use axum::{
     routing::{get, post},
 };
 use orchestr8_core::Engine;
-use orchestr8_schema::Timestamp;
+use orchestr8_schema::{Timestamp, config::Theme};
 use tokio_util::sync::CancellationToken;
 
 use self::metrics::Traffic;
@@ -100,6 +104,7 @@ struct Inner {
     traffic: Traffic,
     /// Streams of events that are open.
     streams: AtomicUsize,
+    theme: Theme,
 }
 
 impl Service {
@@ -109,7 +114,16 @@ impl Service {
         let started_at = engine.clock().now();
         let draining = CancellationToken::new();
         let (traffic, streams) = (Traffic::default(), AtomicUsize::new(0));
-        Self(Arc::new(Inner { engine, access, started_at, draining, traffic, streams }))
+        Self(Arc::new(Inner { engine, access, started_at, draining, traffic, streams, theme: Theme::Auto }))
+    }
+
+    /// Has the dashboard begin in these colours, which its reader may change; by default in those of the reader's system.
+    #[must_use]
+    pub fn theme(mut self, theme: Theme) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            inner.theme = theme;
+        }
+        self
     }
 
     /// Makes the router, to be mounted at the root.
@@ -123,6 +137,7 @@ impl Service {
             .route("/executions/{id}/steps/{stepPath}", get(steps::read))
             .route("/executions/{id}/steps/{stepPath}/why", get(steps::why))
             .route("/executions/{id}/events", get(events::stream_one))
+            .route("/executions/{id}/workflow", get(workflow::read))
             .route("/executions/{id}/graph", get(graph::read))
             .route("/executions/{id}/journal", get(journal::read))
             .route("/executions/{id}/cancel", post(cancel::cancel))
@@ -134,7 +149,8 @@ impl Service {
             .route("/approvals", get(approvals::list))
             .route("/agents", get(catalog::agents))
             .route("/agents/{scope}/{name}", get(catalog::agent))
-            .route("/schemas/{name}", get(catalog::schema));
+            .route("/schemas/{name}", get(catalog::schema))
+            .route("/stats", get(stats::read));
         Router::new()
             .nest("/v1", api.clone())
             .merge(api)
@@ -143,6 +159,8 @@ impl Service {
             .route("/health", get(health::health))
             .route("/ready", get(health::ready))
             .route("/metrics", get(metrics::read))
+            .route("/", get(dashboard::page))
+            .route("/assets/{version}/{name}", get(dashboard::asset))
             .fallback(problem::no_such_route)
             // Outermost last: whatever is refused or fails inside is still answered in full.
             .layer(middleware::from_fn_with_state(self.clone(), access::check))

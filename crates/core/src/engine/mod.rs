@@ -298,6 +298,7 @@ impl Engine {
         let mut snapshot = shared.metrics.as_ref()?.snapshot();
         let live = shared.live().len() as u64;
         snapshot.active = live.saturating_sub(snapshot.queued);
+        snapshot.waiting = snapshot.active.saturating_sub(shared.places.taken() as u64);
         (snapshot.running, snapshot.ready) = shared.slots.usage();
         snapshot.circuits = metrics::states(self.circuits());
         Some(snapshot)

@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 #[derive(Debug)]
 pub(crate) struct Places {
     free: Semaphore,
+    count: usize,
     /// How many are active beyond what was allowed, since they woke while all places were taken.
     beyond: Mutex<usize>,
 }
@@ -22,8 +23,8 @@ pub(crate) struct Closed;
 
 impl Places {
     pub(crate) fn new(count: usize) -> Arc<Self> {
-        let free = Semaphore::new(count.min(Semaphore::MAX_PERMITS));
-        Arc::new(Self { free, beyond: Mutex::new(0) })
+        let count = count.min(Semaphore::MAX_PERMITS);
+        Arc::new(Self { free: Semaphore::new(count), count, beyond: Mutex::new(0) })
     }
 
     /// Waits for a place, first in, first out. Dropped, it gives up its turn.
@@ -40,6 +41,12 @@ impl Places {
             Err(_) => *beyond += 1,
         }
         Place(Arc::clone(self))
+    }
+
+    /// How many are taken.
+    pub(crate) fn taken(&self) -> usize {
+        let beyond = self.beyond.lock().unwrap_or_else(PoisonError::into_inner);
+        self.count - self.free.available_permits() + *beyond
     }
 
     /// Gives nobody a place any more who waits for one.

@@ -10,6 +10,7 @@ mod journal;
 mod list;
 mod problem;
 mod request;
+mod stats;
 mod why;
 
 pub use self::{
@@ -26,5 +27,8 @@ pub use self::{
     list::{Approval, ApprovalList, AttemptRecord, ExecutionList, ExecutionSummary, StepDetail, StepList},
     problem::{Health, Problem},
     request::{Accepted, CancelAnswer, CancelRequest, ExecuteRequest, Links, RequestContext, SyncResult, Warning},
+    stats::{
+        AgentStats, CircuitStats, ErrorStats, EventStats, ExecutionStats, Percentiles, RecentError, Stats, SystemStats,
+    },
     why::{Cause, Why},
 };

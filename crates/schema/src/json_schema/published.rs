@@ -100,6 +100,7 @@ enum ApiBodies {
     Entry(api::Entry),
     Problem(api::Problem),
     Health(api::Health),
+    Stats(api::Stats),
 }
 
 /// Returns the JSON Schema of the workflow format, for editors and other programs.

@@ -2,5 +2,6 @@
 
 mod contract;
 mod control;
+mod dashboard;
 mod limits;
 mod security;

@@ -1,31 +1,7 @@
-//! What an engine has done so far, in numbers, read as one snapshot by whoever exports it.
-//!
-//! Nothing is counted unless [`EngineBuilder::metrics`](crate::EngineBuilder::metrics) asks for it. Counting follows the journal: an
-//! event counts when it is stored. Counters begin with the engine and never fall. A label holds at most [`MAX_LABELS`] different
-//! values; what comes after counts as `other`. Ids and step paths are never labels.
-//!
-//! ```
-//! use orchestr8_core::{Engine, agent_base::HelloWorld, schema::ValidWorkflow};
-//! use serde_json::json;
-//!
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let engine = Engine::builder().agent(HelloWorld).metrics(true).build()?;
-//! let workflow = ValidWorkflow::from_value(&json!({
-//!     "version": "1.0.0",
-//!     "metadata": { "id": "greet", "name": "Greet" },
-//!     "steps": [{ "id": "hello", "agent": { "id": "@orchestr8/hello-world" } }]
-//! }))?;
-//! engine.start(&workflow, json!({})).await?.outcome().await?;
-//! let metrics = engine.metrics().expect("it was asked to count");
-//! let callee = &metrics.callees["@orchestr8/hello-world"];
-//! assert_eq!((callee.completed, callee.attempts.succeeded), (1, 1));
-//! # Ok(())
-//! # }
-//! ```
+//! Counting, beside the work: by atomic numbers, and under a lock what happens seldom.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -34,127 +10,21 @@ use std::{
 };
 
 use orchestr8_agent_base::Callee;
-use orchestr8_resilience::circuit_breaker::CircuitState;
 use orchestr8_schema::{
+    ErrorKind, Failure, Timestamp,
     api::{Compensation, ExecutionStatus},
     event::{Activation, CallId, CircuitStateName, Event, EventBody, TimeoutScope},
+    usage::Usage,
     validate::ValidKind,
 };
 
+use super::{Attempts, BOUNDS, CalleeMetrics, Durations, MAX_LABELS, MAX_RECENT, MetricsSnapshot, RecentFailure};
 use crate::{
     machine::{Phase, State, StepState},
     plan::Plan,
     store::status_after,
+    view,
 };
-
-/// The most different values of a label.
-pub const MAX_LABELS: usize = 100;
-
-/// The upper bounds of a histogram's buckets; a last one takes the rest.
-pub const BOUNDS: [Duration; 12] = [
-    Duration::from_millis(1),
-    Duration::from_millis(5),
-    Duration::from_millis(10),
-    Duration::from_millis(50),
-    Duration::from_millis(100),
-    Duration::from_millis(500),
-    Duration::from_secs(1),
-    Duration::from_secs(5),
-    Duration::from_secs(10),
-    Duration::from_secs(30),
-    Duration::from_secs(60),
-    Duration::from_secs(300),
-];
-
-/// What an engine has counted.
-#[derive(Clone, Debug, Default, PartialEq)]
-#[non_exhaustive]
-pub struct MetricsSnapshot {
-    /// Executions that have ended, by workflow and status.
-    pub executions: BTreeMap<(Arc<str>, &'static str), u64>,
-    /// How long they took from being asked for to their end, by status.
-    pub execution_durations: BTreeMap<&'static str, Durations>,
-    /// Executions that have had their turn and not ended.
-    pub active: u64,
-    /// Executions that wait for their turn.
-    pub queued: u64,
-    /// Attempts that hold a slot.
-    pub running: u64,
-    /// Attempts that wait for one.
-    pub ready: u64,
-    /// What was called: agents by id, tools by name.
-    pub callees: BTreeMap<Arc<str>, CalleeMetrics>,
-    /// The state of each circuit, by key: `closed`, `open` or `half-open`.
-    pub circuits: BTreeMap<Arc<str>, &'static str>,
-    /// Changes of circuits, by the state before and after.
-    pub circuit_transitions: BTreeMap<(&'static str, &'static str), u64>,
-    /// Executions that were undone, by how that ended.
-    pub compensations: BTreeMap<&'static str, u64>,
-    /// Approvals that wait for a person.
-    pub approvals_waiting: u64,
-    /// How long appending to the journal took.
-    pub appends: Durations,
-}
-
-/// What is counted of one agent or tool.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-#[non_exhaustive]
-pub struct CalleeMetrics {
-    /// Whether it is a tool.
-    pub is_tool: bool,
-    /// Steps that completed.
-    pub completed: u64,
-    /// Steps that failed.
-    pub failed: u64,
-    /// Steps that did not run.
-    pub skipped: u64,
-    /// Steps that were cancelled.
-    pub cancelled: u64,
-    /// Its attempts.
-    pub attempts: Attempts,
-    /// Retries that were scheduled.
-    pub retries: u64,
-    /// Attempts that took too long.
-    pub timeouts: u64,
-    /// From the first attempt of a step to its end.
-    pub durations: Durations,
-    /// From a step's turn to its first attempt.
-    pub queued: Durations,
-}
-
-/// How attempts ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Attempts {
-    /// With an output.
-    pub succeeded: u64,
-    /// With a failure.
-    pub failed: u64,
-    /// They reached nobody: a circuit was open, a limit was reached, or a budget was spent.
-    pub rejected: u64,
-}
-
-/// A distribution of durations.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Durations {
-    /// How many there were in each bucket of [`BOUNDS`]; those above all come last.
-    pub buckets: [u64; BOUNDS.len() + 1],
-    /// Their sum.
-    pub sum: Duration,
-}
-
-impl Durations {
-    /// Adds one.
-    pub fn add(&mut self, duration: Duration) {
-        self.buckets[bucket(duration)] += 1;
-        self.sum += duration;
-    }
-
-    /// Returns how many there were.
-    #[must_use]
-    pub fn count(&self) -> u64 {
-        self.buckets.iter().sum()
-    }
-}
 
 /// What an engine counts with.
 #[derive(Debug, Default)]
@@ -175,6 +45,9 @@ struct Ended {
     compensations: BTreeMap<&'static str, u64>,
     durations: BTreeMap<&'static str, Durations>,
     transitions: BTreeMap<(&'static str, &'static str), u64>,
+    failures: BTreeMap<ErrorKind, u64>,
+    recent: VecDeque<RecentFailure>,
+    usage: Usage,
 }
 
 /// What one agent or tool is counted with; all steps that call it share one.
@@ -215,6 +88,9 @@ impl Metrics {
         let step = |activation: Activation| state.activation(activation);
         let meter = |activation| step(activation).and_then(|known| meters[known.step.get()].as_deref());
         for event in batch {
+            if let EventBody::AttemptFinished { usage: Some(usage), .. } = &event.body {
+                lock(&self.ended).usage.add(usage);
+            }
             match &event.body {
                 EventBody::StepStarted { activation } => {
                     if let (Some(meter), Some(scheduled)) =
@@ -224,7 +100,10 @@ impl Metrics {
                     }
                 }
                 EventBody::StepCompleted { activation, .. } => self.ended(plan, state, meters, *activation, 0, event),
-                EventBody::StepFailed { activation, .. } => self.ended(plan, state, meters, *activation, 1, event),
+                EventBody::StepFailed { activation, error, .. } => {
+                    self.ended(plan, state, meters, *activation, 1, event);
+                    self.failed(plan, state, *activation, error, event.at);
+                }
                 EventBody::StepSkipped { activation, .. } => self.ended(plan, state, meters, *activation, 2, event),
                 EventBody::StepCancelled { activation, .. } => self.ended(plan, state, meters, *activation, 3, event),
                 EventBody::AttemptFinished { call: CallId::Step(activation), result, .. } => {
@@ -294,6 +173,19 @@ impl Metrics {
         }
     }
 
+    /// A failure is rare, and rendering it takes a look at all that may be secret.
+    fn failed(&self, plan: &Plan, state: &State, activation: Activation, error: &Failure, at: Timestamp) {
+        let Some(queued) = state.queued() else { return };
+        let Some(step_path) = state.step_path(plan, activation) else { return };
+        let mut message = error.message.clone();
+        view::redactor(plan, state).1.redact_text(&mut message);
+        let recent = RecentFailure { execution_id: queued.execution_id, step_path, code: error.code, message, at };
+        let mut ended = lock(&self.ended);
+        *ended.failures.entry(error.code).or_default() += 1;
+        ended.recent.truncate(MAX_RECENT - 1);
+        ended.recent.push_front(recent);
+    }
+
     /// Counts an execution among those that wait for their turn, until what this returns is dropped.
     pub(crate) fn queued(&self) -> Queued<'_> {
         self.queued.fetch_add(1, Relaxed);
@@ -321,6 +213,7 @@ impl Metrics {
             executions: ended.executions.clone(),
             execution_durations: ended.durations.clone(),
             active: 0,
+            waiting: 0,
             queued: self.queued.load(Relaxed),
             running: 0,
             ready: 0,
@@ -330,6 +223,9 @@ impl Metrics {
             compensations: ended.compensations.clone(),
             approvals_waiting: requested.saturating_sub(settled),
             appends: self.appends.snapshot(),
+            failures: ended.failures.clone(),
+            recent_failures: ended.recent.iter().cloned().collect(),
+            usage: ended.usage,
         }
     }
 }
@@ -390,7 +286,7 @@ impl Histogram {
     }
 }
 
-fn bucket(duration: Duration) -> usize {
+pub(super) fn bucket(duration: Duration) -> usize {
     BOUNDS.partition_point(|bound| *bound < duration)
 }
 
@@ -403,16 +299,6 @@ fn outcome(compensation: Compensation) -> &'static str {
         Compensation::Complete => "complete",
         Compensation::Incomplete => "incomplete",
     }
-}
-
-/// Lists the states of circuits, as many as a label holds.
-pub(crate) fn states(circuits: Vec<(Arc<str>, CircuitState)>) -> BTreeMap<Arc<str>, &'static str> {
-    let name = |state| match state {
-        CircuitState::Closed { .. } => "closed",
-        CircuitState::Open { .. } => "open",
-        CircuitState::HalfOpen { .. } => "half-open",
-    };
-    circuits.into_iter().take(MAX_LABELS).map(|(key, state)| (key, name(state))).collect()
 }
 
 /// The state of a circuit before and after a change. An open circuit lets a probe through, and the probe closes it or opens it again.
