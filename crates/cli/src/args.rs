@@ -3,17 +3,19 @@
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand};
+use orchestr8_schema::config::{OutputConfig, OutputFormat};
 
 #[cfg(feature = "server")]
 use crate::commands::server::ServerArgs;
 use crate::{
     commands::{
-        agents::AgentsArgs, approve::ApproveArgs, cancel::CancelArgs, completions::CompletionsArgs, fork::ForkArgs,
-        graph::GraphArgs, inspect::InspectArgs, list::ListArgs, logs::LogsArgs, lsp::LspArgs, man::ManArgs,
-        pause::PauseArgs, resume::ResumeArgs, run::RunArgs, schema::SchemaArgs, signal::SignalArgs, sim::SimArgs,
-        status::StatusArgs, test::TestArgs, upgrade_check::UpgradeCheckArgs, validate::ValidateArgs,
+        agents::AgentsArgs, approve::ApproveArgs, cancel::CancelArgs, completions::CompletionsArgs, config::ConfigArgs,
+        fork::ForkArgs, graph::GraphArgs, inspect::InspectArgs, list::ListArgs, logs::LogsArgs, lsp::LspArgs,
+        man::ManArgs, pause::PauseArgs, resume::ResumeArgs, run::RunArgs, schema::SchemaArgs, signal::SignalArgs,
+        sim::SimArgs, status::StatusArgs, test::TestArgs, upgrade_check::UpgradeCheckArgs, validate::ValidateArgs,
         version::VersionArgs, why::WhyArgs,
     },
+    settings::Sources,
     telemetry::Verbosity,
     ui::{Color, Format, Ui},
 };
@@ -38,9 +40,9 @@ pub struct Args {
 #[derive(Clone, Debug, ClapArgs)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct GlobalArgs {
-    /// Form of data and errors
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT", conflicts_with = "json")]
-    format: Format,
+    /// Form of data and errors [default: human]
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", conflicts_with = "json")]
+    format: Option<Format>,
     /// Short for `--format json`
     #[arg(long, global = true)]
     json: bool,
@@ -50,21 +52,49 @@ pub(crate) struct GlobalArgs {
     /// Tell more: once for debugging, twice for everything
     #[arg(short, long, global = true, action = ArgAction::Count)]
     verbose: u8,
+    /// Other settings of the user [default: config.json in the data directory]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Let all settings of the project's file count
+    #[arg(long, global = true)]
+    trust_project: bool,
     /// Where executions are kept [env: ORCHESTR8_HOME] [default: ~/.orchestr8]
     #[arg(long, global = true, value_name = "DIRECTORY")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// When to use colours
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
-    pub(crate) color: Color,
+    /// When to use colours [default: auto]
+    #[arg(long, global = true, value_enum, value_name = "WHEN")]
+    color: Option<Color>,
     /// Print plain lines instead of redrawing the terminal
     #[arg(long, global = true)]
     no_progress: bool,
 }
 
 impl GlobalArgs {
-    pub(crate) fn ui(&self) -> Ui {
-        let format = if self.json { Format::Json } else { self.format };
+    /// Where settings are looked for.
+    pub(crate) fn sources(&self) -> Sources<'_> {
+        let (config, data_dir) = (self.config.as_deref(), self.data_dir.as_deref());
+        Sources { config, data_dir, trust_project: self.trust_project }
+    }
+
+    /// What is printed with, as far as the flags say.
+    pub(crate) fn plain_ui(&self) -> Ui {
+        let format = if self.json { Format::Json } else { self.format.unwrap_or_default() };
         Ui { format, quiet: self.quiet, verbose: self.verbose, live: !self.no_progress }
+    }
+
+    /// What is printed with, as flags and settings say.
+    pub(crate) fn ui(&self, output: &OutputConfig) -> Ui {
+        let format = match output.format {
+            OutputFormat::Human => Format::Human,
+            OutputFormat::Json => Format::Json,
+        };
+        let format = if self.json { Format::Json } else { self.format.unwrap_or(format) };
+        let verbose = if self.quiet { 0 } else { self.verbose.max(u8::from(output.verbose)) };
+        Ui { format, quiet: self.quiet, verbose, live: !self.no_progress }
+    }
+
+    pub(crate) fn color(&self, output: &OutputConfig) -> Color {
+        self.color.unwrap_or(if output.colors { Color::Auto } else { Color::Never })
     }
 
     pub(crate) fn verbosity(&self) -> Option<Verbosity> {
@@ -99,6 +129,7 @@ pub(crate) enum Command {
     UpgradeCheck(UpgradeCheckArgs),
     Agents(AgentsArgs),
     Schema(SchemaArgs),
+    Config(ConfigArgs),
     Lsp(LspArgs),
     #[cfg(feature = "server")]
     Server(ServerArgs),

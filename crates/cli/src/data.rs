@@ -9,54 +9,71 @@ use orchestr8_core::{
     Engine,
     store::{Durability, OpenError, Query, Retention, SqliteStore, Store},
 };
-use orchestr8_schema::{ExecutionId, Millis};
+use orchestr8_schema::{
+    ExecutionId,
+    config::{JournalConfig, JournalDurability},
+};
 
 use crate::{Error, ErrorKind};
 
 /// The directory of the executions, logs and settings of one user.
 #[derive(Clone, Debug)]
-pub struct DataDir(PathBuf);
+pub struct DataDir {
+    path: PathBuf,
+    journal: JournalConfig,
+}
 
 impl DataDir {
-    /// Finds it: what the command line says, else `ORCHESTR8_HOME`, else `.orchestr8` in the home directory.
+    /// Finds it: what the command line says, else `ORCHESTR8_HOME`, else `.orchestr8` in the home directory. Executions are kept in it
+    /// as the settings say.
     ///
     /// # Errors
     ///
     /// When nothing says where it is.
-    pub fn find(told: Option<&Path>) -> Result<Self, Error> {
+    pub fn find(told: Option<&Path>, journal: JournalConfig) -> Result<Self, Error> {
+        Ok(Self { path: Self::path(told)?, journal })
+    }
+
+    /// Finds the place alone.
+    pub(crate) fn path(told: Option<&Path>) -> Result<PathBuf, Error> {
         if let Some(path) = told {
-            return Ok(Self(path.to_owned()));
+            return Ok(path.to_owned());
         }
         if let Some(path) = env::var_os("ORCHESTR8_HOME").filter(|path| !path.is_empty()) {
-            return Ok(Self(path.into()));
+            return Ok(path.into());
         }
         let home = env::home_dir().filter(|path| !path.as_os_str().is_empty());
-        home.map(|home| Self(home.join(".orchestr8"))).ok_or_else(|| {
+        home.map(|home| home.join(".orchestr8")).ok_or_else(|| {
             Error::unreachable("there is no home directory to keep executions in").with_hint("set ORCHESTR8_HOME")
         })
     }
 
-    /// Opens the store of executions, as durable as `ORCHESTR8_JOURNAL_DURABILITY` says.
+    /// Opens the store of executions, as durable as the settings say.
     ///
     /// # Errors
     ///
     /// When the file cannot be opened or written.
     pub fn open_store(&self) -> Result<SqliteStore, Error> {
-        Self::open_file(&self.0.join("orchestr8.db"))
+        self.open_file(&self.path.join("orchestr8.db"))
     }
 
     /// Opens a database elsewhere.
-    pub(crate) fn open_file(path: &Path) -> Result<SqliteStore, Error> {
-        let durability = match env::var("ORCHESTR8_JOURNAL_DURABILITY").as_deref() {
-            Err(_) | Ok("" | "power") => Durability::Power,
-            Ok("process") => Durability::Process,
-            Ok(other) => {
-                return Err(Error::usage(format!(
-                    "ORCHESTR8_JOURNAL_DURABILITY: `{other}` is neither `power` nor `process`"
-                )));
-            }
+    pub(crate) fn open_file(&self, path: &Path) -> Result<SqliteStore, Error> {
+        let durability = match self.journal.durability {
+            JournalDurability::Power => Durability::Power,
+            JournalDurability::Process => Durability::Process,
         };
         SqliteStore::open(path, durability).map_err(unopened)
+    }
+
+    /// Drops executions that have ended long ago, as the settings say.
+    pub(crate) async fn prune(&self, store: &SqliteStore, engine: &Engine) {
+        let mut retention = Retention::default();
+        retention.age = Some(self.journal.retention.0.as_duration());
+        retention.max_finished = usize::try_from(self.journal.max_finished).unwrap_or(usize::MAX);
+        if let Err(error) = store.prune(&retention, engine.clock().now()).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "dropping old executions");
+        }
     }
 }
 
@@ -68,20 +85,6 @@ fn unopened(error: OpenError) -> Error {
         _ => "choose a folder that can be written with --data-dir",
     };
     Error::unreachable("the store of executions cannot be opened").with_source(error).with_hint(hint)
-}
-
-/// Drops executions that have ended long ago, as `ORCHESTR8_JOURNAL_RETENTION` and `ORCHESTR8_JOURNAL_MAX_FINISHED` say.
-pub(crate) async fn prune(store: &SqliteStore, engine: &Engine) {
-    let mut retention = Retention::default();
-    if let Some(age) = env::var("ORCHESTR8_JOURNAL_RETENTION").ok().and_then(|text| text.parse::<Millis>().ok()) {
-        retention.age = Some(age.as_duration());
-    }
-    if let Some(count) = env::var("ORCHESTR8_JOURNAL_MAX_FINISHED").ok().and_then(|text| text.parse().ok()) {
-        retention.max_finished = count;
-    }
-    if let Err(error) = store.prune(&retention, engine.clock().now()).await {
-        tracing::warn!(error = &error as &dyn std::error::Error, "dropping old executions");
-    }
 }
 
 /// Finds the execution that a text names: an id, a unique beginning or end of one of at least 6 digits, or `@last`.

@@ -30,6 +30,7 @@ pub mod render;
 #[cfg(feature = "server")]
 pub mod server;
 mod server_address;
+pub mod settings;
 pub mod telemetry;
 pub mod ui;
 pub mod wording;

@@ -15,6 +15,7 @@ use crate::{
     args::{Args, Command},
     commands,
     data::DataDir,
+    settings::Settings,
     telemetry::{self, Logs, Verbosity},
     ui::{Format, Ui},
 };
@@ -67,14 +68,23 @@ impl Program {
             Ok(args) => args,
             Err(error) => return misused(&args, &error),
         };
-        let ui = args.global.ui();
-        args.global.color.apply();
-        let verbosity = args.global.verbosity().unwrap_or(args.command.usual_verbosity());
+        let settings = match Settings::load(&args.global.sources()) {
+            Ok(settings) => settings,
+            Err(error) => {
+                args.global.plain_ui().error(&error);
+                return error.exit_code();
+            }
+        };
+        let output = &settings.config().output;
+        let (ui, color) = (args.global.ui(output), args.global.color(output));
+        color.apply();
+        settings.warnings().iter().for_each(|warning| ui.warn(warning));
+        let verbosity = args.global.verbosity().unwrap_or(args.command.usual_verbosity(&settings));
         // It lives until the end is known, so that the spans of a failure leave too.
-        let _telemetry = telemetry::start(Logs { verbosity, json: ui.is_json(), color: args.global.color });
-        let result = panic::catch_unwind(AssertUnwindSafe(|| {
-            args.command.run(ui, || DataDir::find(args.global.data_dir.as_deref()), &self.agents)
-        }));
+        let _telemetry = telemetry::start(Logs { verbosity, json: ui.is_json(), color });
+        let data_dir = args.global.data_dir;
+        let data = || DataDir::find(data_dir.as_deref(), settings.config().journal.clone());
+        let result = panic::catch_unwind(AssertUnwindSafe(|| args.command.run(ui, &settings, data, &self.agents)));
         let defect = || Err(Error::internal("this is a defect of the program; the line above says where"));
         match result.unwrap_or_else(|_| defect()) {
             Ok(exit) => exit.into(),
@@ -87,30 +97,37 @@ impl Program {
 }
 
 impl Command {
-    fn run(self, ui: Ui, data: impl FnOnce() -> Result<DataDir, Error>, agents: &Agents) -> Result<Exit, Error> {
+    fn run(
+        self,
+        ui: Ui,
+        settings: &Settings,
+        data: impl FnOnce() -> Result<DataDir, Error>,
+        agents: &Agents,
+    ) -> Result<Exit, Error> {
         match self {
             Self::Run(args) => commands::run::run(ui, &args, &data()?, agents),
             Self::Fork(args) => commands::fork::fork(ui, &args, &data()?, agents),
             Self::Resume(args) => commands::resume::resume(ui, &args, &data()?, agents),
             Self::Validate(args) => commands::validate::validate(ui, &args, agents),
-            Self::Graph(args) => commands::graph::graph(ui, &args),
-            Self::List(args) => commands::list::list(ui, &args),
-            Self::Status(args) => commands::status::status(ui, &args),
-            Self::Inspect(args) => commands::inspect::inspect(ui, &args),
-            Self::Logs(args) => commands::logs::logs(ui, &args),
-            Self::Why(args) => commands::why::why(ui, &args, data, agents),
-            Self::Cancel(args) => commands::cancel::cancel(ui, &args),
-            Self::Pause(args) => commands::pause::pause(ui, &args),
-            Self::Approve(args) => commands::approve::approve(ui, &args),
-            Self::Signal(args) => commands::signal::signal(ui, &args),
+            Self::Graph(args) => commands::graph::graph(ui, &args, settings),
+            Self::List(args) => commands::list::list(ui, &args, settings),
+            Self::Status(args) => commands::status::status(ui, &args, settings),
+            Self::Inspect(args) => commands::inspect::inspect(ui, &args, settings),
+            Self::Logs(args) => commands::logs::logs(ui, &args, settings),
+            Self::Why(args) => commands::why::why(ui, &args, settings, data, agents),
+            Self::Cancel(args) => commands::cancel::cancel(ui, &args, settings),
+            Self::Pause(args) => commands::pause::pause(ui, &args, settings),
+            Self::Approve(args) => commands::approve::approve(ui, &args, settings),
+            Self::Signal(args) => commands::signal::signal(ui, &args, settings),
             Self::Test(args) => commands::test::test(ui, &args, agents),
             Self::Sim(args) => commands::sim::sim(ui, &args, agents),
             Self::UpgradeCheck(args) => commands::upgrade_check::upgrade_check(ui, &args, data, agents),
             Self::Agents(args) => commands::agents::agents(ui, &args, agents),
             Self::Schema(args) => commands::schema::schema(ui, &args),
+            Self::Config(args) => commands::config::config(ui, &args, settings),
             Self::Lsp(args) => commands::lsp::lsp(ui, &args, agents),
             #[cfg(feature = "server")]
-            Self::Server(args) => commands::server::server(ui, &args, &data()?, agents),
+            Self::Server(args) => commands::server::server(ui, &args, &data()?, settings, agents),
             Self::Completions(args) => commands::completions::completions(ui, &args),
             Self::Man(args) => commands::man::man(ui, &args),
             Self::Version(args) => commands::version::version(ui, &args),
@@ -119,10 +136,10 @@ impl Command {
 
     /// How much a command logs unless told otherwise: who watches a server reads its log; who runs a file sees its steps, and
     /// would read of every failure twice.
-    fn usual_verbosity(&self) -> Verbosity {
+    fn usual_verbosity(&self, settings: &Settings) -> Verbosity {
         match self {
             #[cfg(feature = "server")]
-            Self::Server(_) => Verbosity::Info,
+            Self::Server(_) => settings.verbosity().unwrap_or(Verbosity::Info),
             // What fails in a test or a simulation is meant to, or told by the command.
             Self::Test(_) | Self::Sim(_) => Verbosity::Silent,
             _ => Verbosity::Errors,

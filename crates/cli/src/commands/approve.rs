@@ -9,6 +9,7 @@ use crate::{
     client::Client,
     execution_name::ExecutionName,
     server_address::ServerAddress,
+    settings::Settings,
     ui::Ui,
     wording::{shell_word, visible},
 };
@@ -43,8 +44,8 @@ pub struct ApproveArgs {
     server: ServerAddress,
 }
 
-pub(crate) fn approve(ui: Ui, args: &ApproveArgs) -> Result<Exit, Error> {
-    let client = args.server.connect()?;
+pub(crate) fn approve(ui: Ui, args: &ApproveArgs, settings: &Settings) -> Result<Exit, Error> {
+    let client = args.server.connect(settings)?;
     let Some(name) = &args.id else { return list(ui, &client) };
     let answer = args.answer.as_deref().map(json_or_file).transpose()?.unwrap_or_default();
     let id = client.find(name)?;

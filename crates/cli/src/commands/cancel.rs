@@ -3,7 +3,10 @@
 use clap::Args;
 use orchestr8_schema::api::{CancelRequest, ExecutionStatus};
 
-use crate::{Error, Exit, execution_name::ExecutionName, server_address::ServerAddress, ui::Ui, wording::count};
+use crate::{
+    Error, Exit, execution_name::ExecutionName, server_address::ServerAddress, settings::Settings, ui::Ui,
+    wording::count,
+};
 
 /// Asks for the end of an execution: running steps are told, and what was done is compensated.
 #[derive(Debug, Args)]
@@ -27,8 +30,8 @@ pub struct CancelArgs {
     server: ServerAddress,
 }
 
-pub(crate) fn cancel(ui: Ui, args: &CancelArgs) -> Result<Exit, Error> {
-    let client = args.server.connect()?;
+pub(crate) fn cancel(ui: Ui, args: &CancelArgs, settings: &Settings) -> Result<Exit, Error> {
+    let client = args.server.connect(settings)?;
     let id = client.find(&args.id)?;
     let mut request = CancelRequest::default();
     request.reason = args.reason.clone();

@@ -12,6 +12,7 @@ use crate::{
     Error, Exit,
     graph::{Graph, dot, mermaid, svg},
     server_address::ServerAddress,
+    settings::Settings,
     ui::Ui,
     workflow_file::WorkflowFile,
 };
@@ -55,9 +56,9 @@ enum Language {
     Svg,
 }
 
-pub(crate) fn graph(ui: Ui, args: &GraphArgs) -> Result<Exit, Error> {
+pub(crate) fn graph(ui: Ui, args: &GraphArgs, settings: &Settings) -> Result<Exit, Error> {
     let drawing = match execution_id(&args.source) {
-        Some(id) => of_execution(ui, args, id)?,
+        Some(id) => of_execution(ui, args, settings, id)?,
         None => of_file(ui, args)?,
     };
     match &args.output {
@@ -94,12 +95,12 @@ fn of_file(ui: Ui, args: &GraphArgs) -> Result<String, Error> {
     })
 }
 
-fn of_execution(ui: Ui, args: &GraphArgs, id: ExecutionId) -> Result<String, Error> {
+fn of_execution(ui: Ui, args: &GraphArgs, settings: &Settings, id: ExecutionId) -> Result<String, Error> {
     let language = match args.to {
         _ if ui.is_json() => "json",
         Language::Mermaid => "mermaid",
         Language::Dot => "dot",
         Language::Svg => "svg",
     };
-    args.server.connect()?.graph(id, language, args.expand)
+    args.server.connect(settings)?.graph(id, language, args.expand)
 }

@@ -11,6 +11,7 @@ use crate::{
     client::JournalFilter,
     execution_name::ExecutionName,
     server_address::ServerAddress,
+    settings::Settings,
     ui::{BAD, Ui},
     wording::{duration, visible},
 };
@@ -67,8 +68,8 @@ impl LevelName {
     }
 }
 
-pub(crate) fn inspect(ui: Ui, args: &InspectArgs) -> Result<Exit, Error> {
-    let client = args.server.connect()?;
+pub(crate) fn inspect(ui: Ui, args: &InspectArgs, settings: &Settings) -> Result<Exit, Error> {
+    let client = args.server.connect(settings)?;
     let id = client.find(&args.id)?;
     let filter = JournalFilter {
         step_path: args.step.clone(),

@@ -8,6 +8,7 @@ use crate::{
     Error, Exit,
     client::ExecutionFilter,
     server_address::ServerAddress,
+    settings::Settings,
     ui::Ui,
     wording::{ago, duration, visible},
 };
@@ -32,8 +33,8 @@ pub struct ListArgs {
     server: ServerAddress,
 }
 
-pub(crate) fn list(ui: Ui, args: &ListArgs) -> Result<Exit, Error> {
-    let client = args.server.connect()?;
+pub(crate) fn list(ui: Ui, args: &ListArgs, settings: &Settings) -> Result<Exit, Error> {
+    let client = args.server.connect(settings)?;
     let filter = ExecutionFilter { status: args.status.clone(), workflow_id: args.workflow.clone() };
     let list = client.executions(&filter, args.last)?;
     if args.ids {

@@ -9,6 +9,7 @@ use crate::{
     client::JournalFilter,
     execution_name::ExecutionName,
     server_address::ServerAddress,
+    settings::Settings,
     ui::{BAD, Ui},
     wording::visible,
 };
@@ -35,8 +36,8 @@ pub struct LogsArgs {
     server: ServerAddress,
 }
 
-pub(crate) fn logs(ui: Ui, args: &LogsArgs) -> Result<Exit, Error> {
-    let client = args.server.connect()?;
+pub(crate) fn logs(ui: Ui, args: &LogsArgs, settings: &Settings) -> Result<Exit, Error> {
+    let client = args.server.connect(settings)?;
     let id = client.find(&args.id)?;
     let least = args.level.map_or(Level::Debug, LevelName::level);
     let is_wanted = |entry: &Entry| {

@@ -4,6 +4,7 @@ pub mod agents;
 pub mod approve;
 pub mod cancel;
 pub mod completions;
+pub mod config;
 pub mod fork;
 pub mod graph;
 pub mod inspect;

@@ -3,7 +3,10 @@
 use clap::Args;
 use orchestr8_schema::api::PauseRequest;
 
-use crate::{Error, Exit, execution_name::ExecutionName, server_address::ServerAddress, ui::Ui, wording::count};
+use crate::{
+    Error, Exit, execution_name::ExecutionName, server_address::ServerAddress, settings::Settings, ui::Ui,
+    wording::count,
+};
 
 /// Has an execution start nothing more; attempts in progress come to their end.
 #[derive(Debug, Args)]
@@ -19,8 +22,8 @@ pub struct PauseArgs {
     server: ServerAddress,
 }
 
-pub(crate) fn pause(ui: Ui, args: &PauseArgs) -> Result<Exit, Error> {
-    let client = args.server.connect()?;
+pub(crate) fn pause(ui: Ui, args: &PauseArgs, settings: &Settings) -> Result<Exit, Error> {
+    let client = args.server.connect(settings)?;
     let id = client.find(&args.id)?;
     let answer = client.pause(id, &PauseRequest { reason: args.reason.clone() })?;
     if ui.is_json() {

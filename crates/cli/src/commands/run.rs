@@ -17,7 +17,7 @@ use crate::{
     Error, ErrorKind, Exit,
     agents::Agents,
     assignment::{Assignment, read_input},
-    data::{self, DataDir, find_execution},
+    data::{DataDir, find_execution},
     following::{Shown, follow_to_the_end},
     interrupt::Interrupts,
     ui::Ui,
@@ -86,7 +86,7 @@ pub(crate) fn run(ui: Ui, args: &RunArgs, data: &DataDir, agents: &Agents) -> Re
     let runtime = Runtime::new().map_err(|error| Error::internal("starting the runtime").with_source(error))?;
     let exit = runtime.block_on(async {
         let exit = execute(ui, args, &engine, &workflow, request).await;
-        data::prune(&store, &engine).await;
+        data.prune(&store, &engine).await;
         exit
     });
     // After a further Ctrl-C somebody may still be busy, and nobody waits for it.

@@ -12,7 +12,7 @@ use orchestr8_core::{
     Engine,
     store::{Holder, SqliteStore},
 };
-use orchestr8_schema::Millis;
+use orchestr8_schema::{Millis, config::ServerConfig};
 use serde_json::json;
 use tokio::{net::TcpListener, runtime::Runtime};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
@@ -20,9 +20,10 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use crate::{
     Error, Exit,
     agents::Agents,
-    data::{self, DataDir},
+    data::DataDir,
     interrupt::{Interrupts, Urgency},
     server::{Access, Ended, Service, Token, serve},
+    settings::Settings,
     ui::Ui,
     wording::count,
 };
@@ -36,27 +37,21 @@ use crate::{
 #[command(after_long_help = "Examples:\n  orchestr8 server --port 9000\n  \
                              curl -H 'Content-Type: application/yaml' --data-binary @greet.yaml localhost:9000/v1/workflows/execute")]
 pub struct ServerArgs {
-    /// Port: 1024 to 65535, or 0 for a free one [env: ORCHESTR8_SERVER_PORT, PORT] [default: 8088]
+    /// Port: 1024 to 65535, or 0 for a free one [default: server.port of the settings, 8088]
     #[arg(long, value_parser = port)]
     port: Option<u16>,
-    /// Address: `localhost` or an IP address
-    #[arg(long, env = "ORCHESTR8_SERVER_HOST", default_value = "127.0.0.1", value_parser = address, hide_env_values = true)]
-    host: IpAddr,
+    /// Address: `localhost` or an IP address [default: server.host of the settings, 127.0.0.1]
+    #[arg(long, value_parser = address)]
+    host: Option<IpAddr>,
     /// Allow an address that other machines reach
     #[arg(long)]
     allow_remote: bool,
     /// Accept a further name in `Host`
     #[arg(long, value_name = "NAME")]
     allowed_host: Vec<String>,
-    /// How long running executions may take to end when the server is asked to
-    #[arg(
-        long,
-        value_name = "DURATION",
-        env = "ORCHESTR8_SERVER_SHUTDOWN_TIMEOUT",
-        default_value = "10s",
-        hide_env_values = true
-    )]
-    shutdown_timeout: Millis,
+    /// How long running executions may take to end when the server is asked to [default: server.shutdownTimeout of the settings, 10s]
+    #[arg(long, value_name = "DURATION")]
+    shutdown_timeout: Option<Millis>,
     /// Leave executions alone whose process died
     #[arg(long)]
     no_recover: bool,
@@ -67,15 +62,12 @@ pub struct ServerArgs {
 struct Keeper {
     engine: Engine,
     store: SqliteStore,
+    data: DataDir,
 }
 
 impl Keeper {
     /// How often old executions are dropped, in rounds of looking for those that nobody drives.
     const ROUNDS_BETWEEN_PRUNES: u32 = 360;
-
-    fn of(engine: Engine, store: SqliteStore) -> Self {
-        Self { engine, store }
-    }
 
     /// Looks once, and tells how many executions go on here.
     async fn recover(&self) -> usize {
@@ -97,7 +89,7 @@ impl Keeper {
         let mut rounds = 0;
         loop {
             if rounds % Self::ROUNDS_BETWEEN_PRUNES == 0 {
-                data::prune(&self.store, &self.engine).await;
+                self.data.prune(&self.store, &self.engine).await;
             }
             rounds += 1;
             tokio::time::sleep(Holder::RENEWAL).await;
@@ -106,25 +98,30 @@ impl Keeper {
     }
 }
 
-const DEFAULT_PORT: u16 = 8088;
-
-pub(crate) fn server(ui: Ui, args: &ServerArgs, data: &DataDir, agents: &Agents) -> Result<Exit, Error> {
-    let access = args.access()?;
-    let address = SocketAddr::new(args.host, args.port()?);
-    if std::env::var_os("BIND_ADDRESS").is_some() {
-        ui.warn("BIND_ADDRESS is ignored; use --host");
-    }
+pub(crate) fn server(
+    ui: Ui,
+    args: &ServerArgs,
+    data: &DataDir,
+    settings: &Settings,
+    agents: &Agents,
+) -> Result<Exit, Error> {
+    let config = settings.config();
+    let address = args.address(&config.server)?;
+    let access = args.access(address.ip(), &config.server)?;
+    let grace = args.shutdown_timeout.unwrap_or(config.server.shutdown_timeout).as_duration();
     let store = data.open_store()?;
     let engine = Engine::builder()
         .registry(agents.registry()?)
         .store(store.clone())
+        .max_concurrent_steps(config.execution.max_concurrent)
         .metrics(true)
         .build()
         .map_err(|error| Error::internal("making the engine").with_source(error))?;
     let runtime = Runtime::new().map_err(|error| Error::internal("starting the runtime").with_source(error))?;
     let exit = runtime.block_on(async {
-        let recovery = (!args.no_recover).then(|| Keeper::of(engine.clone(), store));
-        listen(ui, address, Service::new(engine, access), recovery, args.shutdown_timeout.as_duration()).await
+        let recovery = (!args.no_recover).then(|| Keeper { engine: engine.clone(), store, data: data.clone() });
+        let service = Service::new(engine, access).theme(config.dashboard.theme);
+        listen(ui, address, service, recovery, grace).await
     });
     // After a second Ctrl-C somebody may still be busy, and nobody waits for it.
     runtime.shutdown_background();
@@ -132,18 +129,33 @@ pub(crate) fn server(ui: Ui, args: &ServerArgs, data: &DataDir, agents: &Agents)
 }
 
 impl ServerArgs {
+    /// Where it listens.
+    fn address(&self, config: &ServerConfig) -> Result<SocketAddr, Error> {
+        let host = match self.host {
+            Some(host) => host,
+            None => address(&config.host).map_err(|message| Error::usage(format!("server.host: {message}")))?,
+        };
+        let port = match self.port {
+            Some(port) => port,
+            None => {
+                port(&config.port.to_string()).map_err(|message| Error::usage(format!("server.port: {message}")))?
+            }
+        };
+        Ok(SocketAddr::new(host, port))
+    }
+
     /// Decides who may ask, and refuses to serve strangers without a token.
-    fn access(&self) -> Result<Access, Error> {
+    fn access(&self, host: IpAddr, config: &ServerConfig) -> Result<Access, Error> {
         let token = match std::env::var("ORCHESTR8_TOKEN") {
             Ok(token) if !token.is_empty() => Some(
                 Token::new(token).map_err(|error| Error::usage("ORCHESTR8_TOKEN cannot be used").with_source(error))?,
             ),
             _ => None,
         };
-        if !(self.host.is_loopback() || self.allow_remote && token.is_some()) {
+        let allow_remote = self.allow_remote || config.allow_remote;
+        if !(host.is_loopback() || allow_remote && token.is_some()) {
             return Err(Error::usage(format!(
-                "{} is reached by other machines, which needs --allow-remote and a token",
-                self.host
+                "{host} is reached by other machines, which needs --allow-remote and a token"
             ))
             .with_hint("export ORCHESTR8_TOKEN=$(openssl rand -hex 32)"));
         }
@@ -152,18 +164,6 @@ impl ServerArgs {
             Some(token) => access.token(token),
             None => access,
         })
-    }
-
-    fn port(&self) -> Result<u16, Error> {
-        if let Some(port) = self.port {
-            return Ok(port);
-        }
-        for name in ["ORCHESTR8_SERVER_PORT", "PORT"] {
-            if let Some(text) = std::env::var(name).ok().filter(|text| !text.is_empty()) {
-                return port(&text).map_err(|message| Error::usage(format!("{name}: {message}")));
-            }
-        }
-        Ok(DEFAULT_PORT)
     }
 }
 

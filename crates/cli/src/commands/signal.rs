@@ -6,7 +6,7 @@ use clap::Args;
 use orchestr8_schema::{api::SignalRequest, id::SignalName};
 use serde_json::Value;
 
-use crate::{Error, Exit, execution_name::ExecutionName, server_address::ServerAddress, ui::Ui};
+use crate::{Error, Exit, execution_name::ExecutionName, server_address::ServerAddress, settings::Settings, ui::Ui};
 
 /// Tells a running execution something that a step of it waits for, or will wait for.
 #[derive(Debug, Args)]
@@ -32,9 +32,9 @@ pub struct SignalArgs {
     server: ServerAddress,
 }
 
-pub(crate) fn signal(ui: Ui, args: &SignalArgs) -> Result<Exit, Error> {
+pub(crate) fn signal(ui: Ui, args: &SignalArgs, settings: &Settings) -> Result<Exit, Error> {
     let payload = args.payload.as_deref().map(json_or_file).transpose()?.unwrap_or_default();
-    let client = args.server.connect()?;
+    let client = args.server.connect(settings)?;
     let id = client.find(&args.id)?;
     // Any text is a path; whether there is such a step, the execution knows.
     let step_path = args.step.as_deref().and_then(|path| serde_json::from_value(path.into()).ok());

@@ -9,6 +9,7 @@ use crate::{
     execution_name::ExecutionName,
     progress::reason,
     server_address::ServerAddress,
+    settings::Settings,
     ui::{BAD, Ui},
     wording::{duration, rough, visible},
 };
@@ -26,8 +27,8 @@ pub struct StatusArgs {
     server: ServerAddress,
 }
 
-pub(crate) fn status(ui: Ui, args: &StatusArgs) -> Result<Exit, Error> {
-    let client = args.server.connect()?;
+pub(crate) fn status(ui: Ui, args: &StatusArgs, settings: &Settings) -> Result<Exit, Error> {
+    let client = args.server.connect(settings)?;
     let Some(name) = &args.id else {
         let health = client.health();
         if ui.is_json() {
@@ -43,7 +44,7 @@ pub(crate) fn status(ui: Ui, args: &StatusArgs) -> Result<Exit, Error> {
             };
             ui.print(&format!(
                 "Server: running, {state} · {} · pid {} · up {} · {active} active",
-                args.server.url(),
+                args.server.url(settings),
                 health.pid,
                 rough(health.uptime)
             ))?;

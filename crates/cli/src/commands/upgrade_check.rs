@@ -71,7 +71,7 @@ pub(crate) fn upgrade_check(
     let file = WorkflowFile::read(&args.file)?;
     let workflow = file.check(Options::new().agents(&registry)).map_err(Error::invalid_file)?;
     let store = match &args.store {
-        Some(path) => DataDir::open_file(path)?,
+        Some(path) => data()?.open_file(path)?,
         None => data()?.open_store()?,
     };
     let engine = Engine::builder()

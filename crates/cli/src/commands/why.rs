@@ -14,6 +14,7 @@ use crate::{
     data::{DataDir, find_execution},
     execution_name::ExecutionName,
     server_address::ServerAddress,
+    settings::Settings,
     ui::Ui,
     wording::visible,
 };
@@ -38,10 +39,11 @@ pub struct WhyArgs {
 pub(crate) fn why(
     ui: Ui,
     args: &WhyArgs,
+    settings: &Settings,
     data: impl FnOnce() -> Result<DataDir, Error>,
     agents: &Agents,
 ) -> Result<Exit, Error> {
-    let why = match args.server.connect_if_any()? {
+    let why = match args.server.connect_if_any(settings)? {
         Some(client) => client.why(client.find(&args.id)?, &args.step)?,
         None => stored(args, &data()?, agents)?,
     };

@@ -27,7 +27,9 @@ pub enum Verbosity {
     Silent,
     /// What failed.
     Errors,
-    /// Also what an operator acts on, and what may be wrong.
+    /// Also what may be wrong.
+    Warnings,
+    /// Also what an operator acts on.
     Info,
     /// Also each decision.
     Debug,
@@ -40,6 +42,7 @@ impl Verbosity {
         match self {
             Self::Silent => "off",
             Self::Errors => "error",
+            Self::Warnings => "warn",
             Self::Info => "warn,orchestr8=info",
             Self::Debug => "warn,orchestr8=debug",
             Self::Trace => "info,orchestr8=trace",

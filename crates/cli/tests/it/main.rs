@@ -3,6 +3,7 @@
 mod bad_input;
 #[cfg(target_os = "linux")]
 mod bad_store;
+mod config;
 mod crash;
 mod examples;
 mod graph;

@@ -1,0 +1,116 @@
+//! A file of settings: read with its faults told, written whole or not at all.
+
+use std::{
+    fs,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use orchestr8_schema::{
+    config::ConfigLayer,
+    source::{Format, Options},
+};
+use serde_json::{Map, Value};
+
+use crate::Error;
+
+/// Reads a file; one that is not there counts as empty, and one that cannot be read warns.
+pub(super) fn read(path: &Path, warnings: &mut Vec<String>) -> Option<ConfigLayer> {
+    let name = path.display();
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(error) => {
+            warnings.push(format!("{name} cannot be read and counts as absent: {error}"));
+            return None;
+        }
+    };
+    match ConfigLayer::read(&text, &Options::new().format(format(path))) {
+        Ok(loaded) => {
+            for warning in &loaded.warnings {
+                let help = warning.help.as_ref().map_or_else(String::new, |help| format!("; {help}"));
+                warnings.push(format!("{name}: {}{help}", warning.message));
+            }
+            Some(loaded.value)
+        }
+        Err(invalid) => {
+            let first = invalid.diagnostics().first().map_or_else(String::new, |first| first.message.clone());
+            warnings.push(format!("{name} counts as absent: {first}"));
+            None
+        }
+    }
+}
+
+fn format(path: &Path) -> Format {
+    match path.extension().and_then(|ending| ending.to_str()) {
+        Some("yaml" | "yml") => Format::Yaml,
+        _ => Format::Json,
+    }
+}
+
+/// A file of settings that is changed.
+#[derive(Debug)]
+pub(crate) struct SettingsFile(PathBuf);
+
+impl SettingsFile {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Returns the settings as they are written; none if there is no file.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read, so that nothing is written over what somebody may want to mend.
+    pub(crate) fn settings(&self) -> Result<Map<String, Value>, Error> {
+        let unreadable = |message: String| {
+            Error::usage(format!("{}: {message}", self.0.display())).with_hint("mend the file, or remove it")
+        };
+        match fs::read_to_string(&self.0) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Map::new()),
+            Err(error) => Err(unreadable(error.to_string())),
+            Ok(text) => match serde_json::from_str(&text) {
+                Ok(Value::Object(settings)) => Ok(settings),
+                Ok(_) => Err(unreadable("it holds no object".to_owned())),
+                Err(error) => Err(unreadable(error.to_string())),
+            },
+        }
+    }
+
+    /// Writes settings in the place of those that were there: to a file beside it, which then takes its name.
+    ///
+    /// # Errors
+    ///
+    /// When that fails; the file is as it was.
+    pub(crate) fn write(&self, settings: &Map<String, Value>) -> Result<(), Error> {
+        let failed =
+            |error: io::Error| Error::unreachable(format!("cannot write {}", self.0.display())).with_source(error);
+        let folder = self.0.parent().unwrap_or(Path::new("."));
+        fs::create_dir_all(folder).map_err(failed)?;
+        let beside = self.0.with_extension(format!("{}.new", std::process::id()));
+        let text = serde_json::to_string_pretty(settings).unwrap_or_default() + "\n";
+        let written = private(&beside).and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&beside, &self.0)
+        });
+        written.map_err(|error| {
+            // What is left of it is of no use to anybody.
+            let _ = fs::remove_file(&beside);
+            failed(error)
+        })
+    }
+}
+
+/// Makes a file that only its owner may read, since settings may hold keys.
+fn private(path: &Path) -> io::Result<fs::File> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
