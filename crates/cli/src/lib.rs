@@ -36,6 +36,7 @@ pub mod ui;
 pub mod wording;
 pub mod workflow_file;
 mod workflow_folder;
+mod xml;
 
 pub use self::{
     error::{Error, ErrorKind, Exit},

@@ -15,6 +15,7 @@ use super::{
     layout::{Point, Rect},
     measure::{fit, text_width},
 };
+use crate::xml::escaped;
 
 /// The style sheet of a drawing.
 pub const STYLE: &str = include_str!("graph.css");
@@ -34,7 +35,7 @@ pub enum Style {
 pub fn draw(graph: &Graph, style: Style) -> String {
     let drawing = Drawing::new(graph);
     let (width, height) = (drawing.size.width, drawing.size.height);
-    let title = escape(&graph.title);
+    let title = escaped(&graph.title);
     let mut out = String::with_capacity(1024 + 600 * graph.drawn());
     push(
         &mut out,
@@ -62,8 +63,8 @@ fn scope(out: &mut String, scope: &Scope, drawing: &ScopeDrawing) {
             format_args!(
                 "<g class=\"edge {}\" data-from=\"{}\" data-to=\"{}\"><path d=\"{}\"/><path class=\"head\" d=\"{arrow}\"/></g>\n",
                 edge.kind.as_str(),
-                escape(&from.path),
-                escape(&to.path),
+                escaped(&from.path),
+                escaped(&to.path),
                 curve(route),
             ),
         );
@@ -86,9 +87,9 @@ fn node(out: &mut String, node: &Node, drawing: &NodeDrawing) {
         format_args!(
             "<g class=\"{classes}\" data-path=\"{}\" data-kind=\"{}\"{status} role=\"graphics-symbol\">\
              <title>{}</title>\n",
-            escape(&node.path),
+            escaped(&node.path),
             node.kind,
-            escape(&node.describe()),
+            escaped(&node.describe()),
         ),
     );
     // Something lies beneath what is closed.
@@ -197,7 +198,7 @@ fn frame(out: &mut String, class: &str, area: &Rect, radius: i32) {
 }
 
 fn text(out: &mut String, class: &str, x: i32, y: i32, text: &str) {
-    push(out, format_args!("<text class=\"{class}\" x=\"{x}\" y=\"{y}\">{}</text>\n", escape(text)));
+    push(out, format_args!("<text class=\"{class}\" x=\"{x}\" y=\"{y}\">{}</text>\n", escaped(text)));
 }
 
 /// The tip of an edge, which ends where the step begins.
@@ -232,25 +233,6 @@ fn curve(route: &[Point]) -> String {
         from = to;
     }
     path
-}
-
-/// Writes a text so that it is only text to XML; characters that XML does not know become signs.
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\n' | '\t' => out.push(' '),
-            character if character.is_control() || matches!(character, '\u{fffe}' | '\u{ffff}') => {
-                out.push(char::REPLACEMENT_CHARACTER);
-            }
-            character => out.push(character),
-        }
-    }
-    out
 }
 
 fn push(out: &mut String, text: std::fmt::Arguments<'_>) {

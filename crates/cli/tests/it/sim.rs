@@ -139,7 +139,8 @@ fn what_its_author_says_always_holds_is_looked_at_after_every_event() {
     let mocks = folder.path().join("checkout.mocks.yaml");
     let text = "input: { orderId: a, amount: 1 }\nalways:\n  - steps.reserve.attempts <= `1`\n  - events > `0`\n";
     fs::write(&mocks, text).expect("the folder is ours");
-    let said = sim(&simulating("checkout.yaml"), &["--mocks", &mocks.display().to_string(), "--seeds", "100", "--json"]);
+    let said =
+        sim(&simulating("checkout.yaml"), &["--mocks", &mocks.display().to_string(), "--seeds", "100", "--json"]);
     let report: Value = serde_json::from_str(&said.stdout).expect("one document");
     let found = report["violations"].as_array().expect("a list");
     assert_eq!((said.code, found.len()), (Some(1), 1), "{}", said.stdout);

@@ -4,7 +4,7 @@ use std::{fmt::Write as _, fs, path::Path, time::Duration};
 
 use orchestr8_testing::workflow_test::{FileReport, TestReport, TestStatus};
 
-use crate::Error;
+use crate::{Error, xml::escaped};
 
 /// Writes a report.
 pub(super) fn write(path: &Path, files: &[FileReport]) -> Result<(), Error> {
@@ -66,29 +66,4 @@ fn draw_test(out: &mut String, file: &str, test: &TestReport) {
         );
     }
     out.push_str("    </testcase>\n");
-}
-
-/// Text as it may stand in XML; what may not stand there at all is replaced.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\n' | '\t' => out.push(character),
-            '\0'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => out.push(char::REPLACEMENT_CHARACTER),
-            other => out.push(other),
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn nothing_breaks_out_of_its_attribute() {
-        assert_eq!(super::escaped("a<b> & \"c\"\u{1b}[2J"), "a&lt;b&gt; &amp; &quot;c&quot;\u{fffd}[2J");
-    }
 }
