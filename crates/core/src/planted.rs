@@ -14,13 +14,15 @@ use std::{
 
 use orchestr8_schema::{
     api::Compensation,
-    event::{
-        ApprovalAnswer, ApprovalDecision, Event, EventBody, LoopDecision, LoopVerdict, MapItems, SkipReason, Timer,
-    },
+    event::{ApprovalDecision, Event, EventBody, LoopDecision, LoopVerdict, MapItems, SkipReason, Timer},
 };
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
-use crate::machine::{Command, Commands};
+use crate::{
+    engine::mailbox::Request,
+    machine::{Command, Commands, Refusal, State},
+};
 
 /// The number of the mistake that is made, from 1; 0 for none.
 static ACTIVE: AtomicUsize = AtomicUsize::new(0);
@@ -88,6 +90,10 @@ defects! {
     ReadyStepSkipped;
     /// The outputs of the execution are lost.
     OutcomeLost;
+    /// A step that has failed counts as completed.
+    FailureTakenForSuccess;
+    /// Whoever takes an execution up begins its budget anew.
+    BudgetReset;
     // === what is asked for ===
     /// The timer of a wait is not set.
     WaitTimerLost;
@@ -125,6 +131,8 @@ defects! {
     // === what is handed on ===
     /// Signals are taken note of, and not delivered.
     SignalsLost;
+    /// A signal that is sent twice counts twice.
+    SignalsTwice;
     /// A rejection is taken for an approval.
     RejectionTakenForApproval;
     /// A pause is taken note of, and nothing stands still.
@@ -244,6 +252,9 @@ fn mistaken(defect: Defect, body: &EventBody) -> Option<EventBody> {
             let (activation, reason) = (*activation, SkipReason::FallbackNotNeeded);
             wrong = EventBody::StepSkipped { activation, reason, dependency: None };
         }
+        (Defect::FailureTakenForSuccess, EventBody::StepFailed { activation, .. }) => {
+            wrong = EventBody::StepCompleted { activation: *activation, output: Some(Arc::new(Value::Null)) };
+        }
         (Defect::OutcomeLost, EventBody::ExecutionCompleted { outputs }) => *outputs = None,
         _ => return None,
     }
@@ -295,9 +306,27 @@ pub(crate) fn stored(batch: &mut Vec<Event>) {
     }
 }
 
-/// Turns an answer round.
-pub(crate) fn answer(answer: &mut ApprovalAnswer) {
-    if Defect::RejectionTakenForApproval.is_made() {
-        answer.decision = ApprovalDecision::Approve;
+/// Has something else remembered.
+pub(crate) fn folded(state: &mut State, event: &Event) {
+    if Defect::BudgetReset.is_made() && matches!(event.body, EventBody::ExecutionRecovered { .. }) {
+        state.forget_spending();
+    }
+}
+
+/// Has something else asked for by people, or, where it is only taken note of, whom to tell so.
+pub(crate) fn requested(request: Request) -> Result<Request, oneshot::Sender<Result<(), Refusal>>> {
+    match request {
+        Request::Cancel { answer, .. } if Defect::CancelLost.is_made() => Err(answer),
+        Request::Pause { answer, .. } if Defect::PauseLost.is_made() => Err(answer),
+        Request::Signal { answer, .. } if Defect::SignalsLost.is_made() => Err(answer),
+        Request::Signal { mut signal, answer } if Defect::SignalsTwice.is_made() => {
+            signal.signal_id = None;
+            Ok(Request::Signal { signal, answer })
+        }
+        Request::Approval { step_path, mut approval, answer } if Defect::RejectionTakenForApproval.is_made() => {
+            approval.decision = ApprovalDecision::Approve;
+            Ok(Request::Approval { step_path, approval, answer })
+        }
+        request => Ok(request),
     }
 }

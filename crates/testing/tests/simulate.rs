@@ -128,3 +128,17 @@ fn an_effect_that_may_happen_twice_is_found_with_what_it_takes() {
     assert_eq!(calm.run(1, &[]).unwrap().end, TrialEnd::Completed);
     assert!(calm.explore(0..100).violations.is_empty());
 }
+
+#[test]
+fn a_seed_gives_the_same_journal_in_another_process() {
+    const ASKED: &str = "ORCHESTR8_TELL_DIGEST";
+    let trial = Simulation::new(&everything(), &agents()).unwrap().run(11, &["crash@9".parse().unwrap()]).unwrap();
+    if std::env::var_os(ASKED).is_some() {
+        println!("digest {}", trial.digest());
+        return;
+    }
+    let mut other = std::process::Command::new(std::env::current_exe().expect("this test"));
+    other.args(["a_seed_gives_the_same_journal_in_another_process", "--exact", "--nocapture"]).env(ASKED, "1");
+    let told = String::from_utf8(other.output().expect("it runs").stdout).expect("text");
+    assert!(told.contains(&format!("digest {}", trial.digest())), "{told}");
+}

@@ -154,6 +154,12 @@ impl State {
         [tokens, cost, steps, duration].into_iter().flatten().collect()
     }
 
+    /// Forgets what was used up.
+    #[cfg(planted)]
+    pub(crate) fn forget_spending(&mut self) {
+        self.ledger = Ledger::default();
+    }
+
     /// The limit that a failure is about, if nobody has been told of it.
     pub(super) fn untold(&self, error: &Failure) -> Option<BudgetKind> {
         if error.code != ErrorKind::BudgetExceeded {

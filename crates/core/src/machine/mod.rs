@@ -80,7 +80,10 @@ pub(crate) fn proceed(plan: &Plan, state: &mut State, event: &Event, out: &mut C
     let before = out.len();
     fold::apply(plan, state, event, out);
     #[cfg(planted)]
-    crate::planted::asked(out, before);
+    {
+        crate::planted::asked(out, before);
+        crate::planted::folded(state, event);
+    }
     let decided = decide::decide(plan, state);
     #[cfg(planted)]
     let decided = crate::planted::decided(decided);

@@ -104,9 +104,15 @@ fn simulations() -> Vec<Simulation> {
         score("second", &json!({ "compensate": undone, "dependencies": ["first"] })),
         score("third", &json!({ "dependencies": ["second"] })),
     ]));
+    let budgeted = workflow("budgeted", &json!({ "policies": { "budget": { "maxSteps": 5, "maxTokens": 4000 }, "resilience": { "retry": { "maxAttempts": 3, "baseDelayMs": 1000 } } } }), &json!([
+        score("first", &json!({ "onError": "continue" })),
+        score("second", &json!({ "onError": "continue" })),
+        { "id": "many", "dependencies": ["first"], "onError": "continue", "map": { "items": "${variables.items}", "onItemError": "skip", "steps": [score("one", &json!({}))] } },
+        score("last", &json!({ "dependencies": ["second"], "onError": "continue" })),
+    ]));
     let agents = agents();
     let simulation = |workflow: ValidWorkflow| Simulation::new(&workflow, &agents).unwrap();
-    let all = [composites, people, failures, limited, fallbacks, saga];
+    let all = [composites, people, failures, limited, fallbacks, saga, budgeted];
     all.into_iter().map(|workflow| simulation(workflow).slots(2)).collect()
 }
 

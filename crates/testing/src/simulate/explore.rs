@@ -218,8 +218,8 @@ impl Stand<'_> {
             };
             let other = self.run(seed, order, &[])?;
             violations.extend(other.violations.iter().cloned());
-            let comparable = |trial: &Trial| trial.end == TrialEnd::Completed && !trial.was_late;
-            if comparable(&other) && !trials[0].was_late {
+            let comparable = |trial: &Trial| trial.end == TrialEnd::Completed && !trial.was_limited;
+            if comparable(&other) && !trials[0].was_limited {
                 violations.extend(difference(&trials[0], &other, invariant));
             }
             trials.push(other);

@@ -66,6 +66,8 @@ pub enum Invariant {
     RetryAfter,
     /// An open circuit is not called, and a half-open one has one probe.
     CircuitHolds,
+    /// A budget is neither exceeded nor begun anew.
+    BudgetHolds,
     /// Once nothing goes wrong any more, the execution ends, or waits for something that has a name.
     Progress,
     /// An agent whose effect can neither be undone nor repeated acts once.
@@ -109,6 +111,7 @@ impl Invariant {
             Self::TimeGoesOn => "time-goes-on",
             Self::RetryAfter => "retry-after",
             Self::CircuitHolds => "circuit-holds",
+            Self::BudgetHolds => "budget-holds",
             Self::Progress => "progress",
             Self::EffectOnce => "effect-once",
             Self::Always(_) => "always",

@@ -36,7 +36,7 @@ mod referee;
 mod report;
 mod stand_in;
 mod unknown;
-mod value;
+pub(crate) mod value;
 mod world;
 
 use std::{sync::Arc, time::Duration};
@@ -182,8 +182,8 @@ pub struct Trial {
     pub calls: usize,
     /// Of each step: its path, how it ended, and its output. Sorted by path.
     pub(crate) results: Vec<(String, &'static str, Option<Arc<Value>>)>,
-    /// Whether a limit of time was hit, so that interruptions may change the result.
-    pub(crate) was_late: bool,
+    /// Whether a limit of time or a budget was hit, so that interruptions and order may change the result.
+    pub(crate) was_limited: bool,
 }
 
 /// How a simulated execution ended.
@@ -404,9 +404,9 @@ impl Trial {
             })
             .collect();
         results.sort_by(|one, other| one.0.cmp(&other.0));
-        let was_late =
-            state.steps().iter().any(|step| step.error.as_ref().is_some_and(|error| error.code == ErrorKind::Timeout))
-                || state.error().is_some_and(|error| error.code == ErrorKind::Timeout);
+        let errors = state.steps().iter().filter_map(|step| step.error.as_ref()).chain(state.error());
+        let mut codes = errors.map(|error| error.code);
+        let was_limited = codes.any(|code| matches!(code, ErrorKind::Timeout | ErrorKind::BudgetExceeded));
         let journal = referee.journal().to_vec();
         let elapsed = match (journal.first(), journal.last()) {
             (Some(first), Some(last)) => last.at.since(first.at),
@@ -423,7 +423,7 @@ impl Trial {
             calls: referee.count_of_calls(),
             journal,
             results,
-            was_late,
+            was_limited,
         }
     }
 

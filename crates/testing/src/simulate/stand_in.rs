@@ -141,11 +141,23 @@ impl Actor {
                 Ending::Never => std::future::pending().await,
             }
         };
-        let result = if heeds {
-            cancel.run_until_cancelled(acting).await.unwrap_or_else(|| Err(AgentError::cancelled("the token fired")))
-        } else {
-            acting.await
+        // Whoever does not heed its token is told all the same.
+        let told_to_end = async {
+            cancel.cancelled().await;
+            world.told_to_end(told.call);
+            match heeds {
+                true => Err(AgentError::cancelled("the token fired")),
+                false => std::future::pending().await,
+            }
         };
+        let result = tokio::select! {
+            biased;
+            result = told_to_end => result,
+            result = acting => result,
+        };
+        if let Some(usage) = world.usage(cx) {
+            cx.usage(usage);
+        }
         match &result {
             Ok(value) => world.answered(told.call, CallEnd::Succeeded, Some(value.clone())),
             Err(error) => world.answered(told.call, CallEnd::Failed(error.kind(), error.retry_after()), None),

@@ -15,6 +15,7 @@ use orchestr8_schema::{
     ErrorKind, Timestamp,
     event::{Activation, ApprovalAnswer, ApprovalDecision, Event, EventBody, Signal},
     json_schema::{JsonValidator, Violations},
+    usage::Usage,
     validate::{ValidKind, ValidWait},
 };
 use serde_json::{Value, json};
@@ -204,14 +205,17 @@ impl World {
         let path = cx.step_path().as_str();
         let place = Place { path: path.to_owned(), attempt: cx.attempt() };
         let target = real.target(input);
+        let mut scene = self.scene();
         let begun = Begun {
             path,
             attempt: cx.attempt(),
             key: cx.idempotency_key(),
             target: target.as_deref(),
             acts_once: real.acts_once(),
+            elapsed: scene.elapsed(),
         };
-        let call = { self.scene().referee.called(begun) };
+        let call = scene.referee.called(begun);
+        drop(scene);
         let mut order = Chance::of(self.order, &format!("delay of {path} {}", cx.attempt()));
         let delay = match order.below(4) {
             0 => Duration::ZERO,
@@ -295,13 +299,26 @@ impl World {
         self.scene().mistakes.clone()
     }
 
+    /// What an attempt uses up, where there is a budget of tokens.
+    pub(super) fn usage(&self, cx: &AgentContext) -> Option<Usage> {
+        let most = self.scene().referee.plan().limits().budget?.tokens? / 4;
+        let mut chance = Chance::of(self.seed, &format!("usage of {} {}", cx.step_path(), cx.attempt()));
+        Some(Usage::new(chance.below(most), chance.below(most), 0.0))
+    }
+
     /// Whether an agent that is told to end does so at once, rather than go on to what it would have answered.
     pub(super) fn heeds(&self, call: usize) -> bool {
         !Chance::of(self.seed, &format!("heeds {call}")).one_in(3)
     }
 
     pub(super) fn answered(&self, call: usize, end: CallEnd, answer: Option<Value>) {
-        self.scene().referee.answered(call, end, answer);
+        let mut scene = self.scene();
+        let elapsed = scene.elapsed();
+        scene.referee.answered(call, end, answer, elapsed);
+    }
+
+    pub(super) fn told_to_end(&self, call: usize) {
+        self.scene().referee.told_to_end(call);
     }
 
     /// Whether anybody outside will still do something.
@@ -470,7 +487,8 @@ impl Interference for World {
     fn stored(&self, events: &[Event]) {
         let mut scene = self.scene();
         let before = scene.referee.journal().len() as u64;
-        scene.referee.stored(events);
+        let elapsed = scene.elapsed();
+        scene.referee.stored(events, elapsed);
         let after = before + events.len() as u64;
         for event in events {
             self.follow(&mut scene, event);

@@ -389,11 +389,15 @@ impl Driver {
     /// again.
     fn take_requests(&mut self) {
         while let Some(request) = self.shared.mailbox().take_request() {
-            match request {
-                #[cfg(planted)]
-                Request::Cancel { answer, .. } if crate::planted::Defect::CancelLost.is_made() => {
-                    self.answers.push(Answer { to: answer, result: Ok(()) });
+            #[cfg(planted)]
+            let request = match crate::planted::requested(request) {
+                Ok(request) => request,
+                Err(to) => {
+                    self.answers.push(Answer { to, result: Ok(()) });
+                    continue;
                 }
+            };
+            match request {
                 Request::Cancel { reason, grace_period, requested_by, superseded_by, answer } => {
                     let grace_period = grace_period.unwrap_or(self.program.plan.limits().grace_period);
                     let cancelling = Cancelling { reason, grace_period, requested_by, superseded_by };
@@ -401,10 +405,6 @@ impl Driver {
                     self.answers.push(Answer { to: answer, result });
                 }
                 Request::Stop => self.stopping = true,
-                #[cfg(planted)]
-                Request::Pause { answer, .. } if crate::planted::Defect::PauseLost.is_made() => {
-                    self.answers.push(Answer { to: answer, result: Ok(()) });
-                }
                 Request::Pause { reason, answer } => {
                     let result = self.feed(EventBody::ExecutionPaused { reason });
                     self.waiting.retain(|waiter| waits(waiter, &self.state, &self.calls));
@@ -416,21 +416,11 @@ impl Driver {
                     self.answers.push(Answer { to: answer, result });
                     break;
                 }
-                #[cfg(planted)]
-                Request::Signal { answer, .. } if crate::planted::Defect::SignalsLost.is_made() => {
-                    self.answers.push(Answer { to: answer, result: Ok(()) });
-                }
                 Request::Signal { signal, answer } => {
                     let result = self.feed(EventBody::SignalReceived(Arc::new(signal)));
                     self.answers.push(Answer { to: answer, result });
                 }
                 Request::Approval { step_path, approval, answer } => {
-                    #[cfg(planted)]
-                    let approval = {
-                        let mut approval = approval;
-                        crate::planted::answer(&mut approval);
-                        approval
-                    };
                     let result = machine::approval_at(&self.program.plan, &self.state, &step_path, &approval);
                     let result = result.and_then(|activation| {
                         self.feed(EventBody::ApprovalAnswered { activation, answer: Arc::new(approval) })

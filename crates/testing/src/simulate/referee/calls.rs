@@ -12,6 +12,7 @@ use orchestr8_core::{
 use orchestr8_schema::{
     ErrorKind, Timestamp,
     event::{Activation, CallId, CircuitStateName, Event, EventBody},
+    policy::ErrorClassification,
 };
 
 use serde_json::Value;
@@ -29,6 +30,8 @@ pub(crate) struct Begun<'a> {
     pub(crate) target: Option<&'a str>,
     /// Its effect can neither be undone nor repeated without a second one.
     pub(crate) acts_once: bool,
+    /// How much time has passed since the beginning of all, whatever the wall clock says.
+    pub(crate) elapsed: Duration,
 }
 
 /// How a call ended.
@@ -60,14 +63,43 @@ impl CallEnd {
     }
 }
 
+/// How long it may take to tell an agent of the end of its execution.
+const TELLING: Duration = Duration::from_secs(1);
+
 #[derive(Debug)]
 struct Made {
     activation: Option<Activation>,
-    circuit: Option<String>,
+    circuit: Option<Through>,
     /// What was answered, of a call that succeeded.
     answer: Option<Value>,
     /// Absent while it is in progress.
     end: Option<CallEnd>,
+}
+
+/// The circuit that a call goes through.
+#[derive(Debug)]
+struct Through {
+    key: String,
+    /// How often the circuit had changed when the call began: what comes of a call from before a change is not counted.
+    generation: u64,
+    threshold: u32,
+    counted: ErrorClassification,
+}
+
+impl Made {
+    fn goes_through(&self, key: &str) -> bool {
+        self.circuit.as_ref().is_some_and(|through| through.key == key)
+    }
+}
+
+/// What is known of a circuit's failures since it last changed.
+#[derive(Debug, Default)]
+struct Tally {
+    generation: u64,
+    /// Failures in a row that count for sure.
+    failures: u32,
+    /// Since when there have been as many as open the circuit.
+    spent: Option<Duration>,
 }
 
 /// What was seen of the calls of one execution.
@@ -86,6 +118,12 @@ pub(super) struct Calls {
     not_before: BTreeMap<Activation, Timestamp>,
     /// Circuits that are not closed: until when no call may be made, or that one probe is being made.
     circuits: HashMap<String, Gate>,
+    /// By circuit.
+    tallies: HashMap<String, Tally>,
+    /// Calls that were in progress when the execution was cancelled and have not been told of it, and since when.
+    untold: BTreeMap<usize, Duration>,
+    /// The store has made the engine wait: a call may have been let through long before it is made.
+    is_disturbed: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -128,6 +166,8 @@ impl Calls {
                     CircuitStateName::Open => Some(Gate::Open(change.reopens_at)),
                     CircuitStateName::HalfOpen => Some(Gate::HalfOpen(self.made.len())),
                 };
+                let tally = self.tallies.entry(change.key.clone()).or_default();
+                *tally = Tally { generation: tally.generation + 1, ..Tally::default() };
                 match gate {
                     Some(gate) => self.circuits.insert(change.key.clone(), gate),
                     None => self.circuits.remove(&change.key),
@@ -149,7 +189,7 @@ impl Calls {
         let leaf = plan.steps()[state.activation(activation)?.step.get()].leaf.as_ref()?;
         leaf.policy.circuit_breaker.as_ref()?;
         let SharedKey::Fixed(key) = &leaf.policy.key else { return None };
-        let in_progress = self.made.iter().any(|made| made.end.is_none() && made.circuit.as_ref() == Some(key));
+        let in_progress = self.made.iter().any(|made| made.end.is_none() && made.goes_through(key));
         let is_over = match self.circuits.get(key)? {
             Gate::Open(until) => until.is_some_and(|until| until < at),
             Gate::HalfOpen(_) => true,
@@ -218,22 +258,30 @@ impl Calls {
                 blame(Invariant::PauseHolds, format!("{} was called", call.path));
             }
             let guarded = leaf.filter(|leaf| leaf.policy.circuit_breaker.is_some());
-            circuit = guarded.map(|leaf| match &leaf.policy.key {
-                SharedKey::Fixed(_) => leaf.policy.key.of(None),
-                SharedKey::PerTarget(_) => leaf.policy.key.of(call.target),
+            circuit = guarded.and_then(|leaf| {
+                let policy = leaf.policy.circuit_breaker.as_ref()?;
+                let key = match &leaf.policy.key {
+                    SharedKey::Fixed(_) => leaf.policy.key.of(None),
+                    SharedKey::PerTarget(_) => leaf.policy.key.of(call.target),
+                };
+                let generation = self.tallies.get(&key).map_or(0, |tally| tally.generation);
+                Some(Through { key, generation, threshold: policy.failure_threshold, counted: policy.counted })
             });
         }
         // What the journal calls the beginning of the attempt: the wall clock may have jumped.
         let at = known.and_then(|known| known.attempt_at);
-        if let Some((key, at)) = circuit.as_ref().zip(at) {
+        if let Some((Through { key, .. }, at)) = circuit.as_ref().zip(at) {
+            // Who was let through at the same instant may have been so before.
+            let spent = self.tallies.get(key).and_then(|tally| tally.spent);
+            if !self.is_disturbed && spent.is_some_and(|spent| spent < call.elapsed) {
+                blame(Invariant::CircuitHolds, format!("{} was called through {key}, which should be open", call.path));
+            }
             match self.circuits.get(key) {
                 Some(Gate::Open(Some(until))) if at < *until => {
                     blame(Invariant::CircuitHolds, format!("{} was called through the open circuit {key}", call.path));
                 }
                 Some(Gate::HalfOpen(first))
-                    if self.made[*first..]
-                        .iter()
-                        .any(|made| made.end.is_none() && made.circuit.as_ref() == Some(key)) =>
+                    if self.made[*first..].iter().any(|made| made.end.is_none() && made.goes_through(key)) =>
                 {
                     blame(Invariant::CircuitHolds, format!("{} is a second probe of {key}", call.path));
                 }
@@ -244,12 +292,58 @@ impl Calls {
         (self.made.len() - 1, blames)
     }
 
-    pub(super) fn end(&mut self, call: usize, end: CallEnd, answer: Option<Value>) {
+    pub(super) fn end(&mut self, call: usize, end: CallEnd, answer: Option<Value>, elapsed: Duration) {
         let Some(made) = self.made.get_mut(call).filter(|made| made.end.is_none()) else { return };
         (made.end, made.answer) = (Some(end), answer);
+        match &made.circuit {
+            Some(through) => {
+                let tally = self.tallies.entry(through.key.clone()).or_default();
+                match end {
+                    _ if tally.generation != through.generation => {}
+                    CallEnd::Succeeded => tally.failures = 0,
+                    CallEnd::Failed(ErrorKind::Retryable, _) if through.counted.count_retryable_errors => {
+                        tally.failures += 1;
+                    }
+                    CallEnd::Failed(ErrorKind::Network, _) if through.counted.count_network_errors => {
+                        tally.failures += 1;
+                    }
+                    // Whether these count does not matter: they are no success.
+                    CallEnd::Failed(..) | CallEnd::Dropped => {}
+                }
+                if tally.failures >= through.threshold {
+                    tally.spent.get_or_insert(elapsed);
+                }
+            }
+            // What undoes a step, or a hook, may have closed any circuit.
+            None => self.tallies.values_mut().for_each(|tally| tally.failures = 0),
+        }
         if let (CallEnd::Failed(_, Some(delay)), Some(activation)) = (end, made.activation) {
             self.told.insert(activation, delay);
         }
+    }
+
+    pub(super) fn disturbed(&mut self) {
+        self.is_disturbed = true;
+    }
+
+    /// The execution was cancelled: whoever is being called is to be told.
+    pub(super) fn cancelled(&mut self, elapsed: Duration) {
+        let open = self.made.iter().enumerate().filter(|(_, made)| made.end.is_none() && made.activation.is_some());
+        self.untold.extend(open.map(|(call, _)| (call, elapsed)));
+    }
+
+    /// An agent was told to end.
+    pub(super) fn told_to_end(&mut self, call: usize) {
+        self.untold.remove(&call);
+    }
+
+    /// Names a step whose agent has not been told of the end of the execution for longer than it takes.
+    pub(super) fn untold(&mut self, elapsed: Duration) -> Option<Activation> {
+        let (call, _) = self.untold.iter().find(|(_, since)| elapsed > **since + TELLING)?;
+        let call = *call;
+        // Told once.
+        self.untold.clear();
+        self.made.get(call)?.activation
     }
 
     /// What the agent of a step has answered; absent if none of its calls succeeded.
@@ -263,6 +357,8 @@ impl Calls {
             made.end.get_or_insert(CallEnd::Dropped);
         }
         self.circuits.clear();
+        self.tallies.clear();
+        self.untold.clear();
         self.told.clear();
     }
 

@@ -7,6 +7,7 @@ mod calls;
 mod effects;
 mod routes;
 mod scopes;
+mod spending;
 mod steps;
 mod undoing;
 mod watched;
@@ -14,6 +15,7 @@ mod watched;
 use std::{
     collections::{HashSet, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
 use orchestr8_core::{
@@ -28,7 +30,10 @@ use orchestr8_schema::{
 use serde_json::Value;
 
 pub(crate) use self::calls::{Begun, CallEnd};
-use self::{calls::Calls, effects::Effects, scopes::Scopes, steps::Steps, undoing::Undoing, watched::Watched};
+use self::{
+    calls::Calls, effects::Effects, scopes::Scopes, spending::Spending, steps::Steps, undoing::Undoing,
+    watched::Watched,
+};
 use super::invariant::{Invariant, Violation};
 
 /// The most violations that are kept of one execution; the first tells most.
@@ -45,6 +50,7 @@ pub(crate) struct Referee {
     steps: Steps,
     scopes: Scopes,
     undoing: Undoing,
+    spending: Spending,
     calls: Calls,
     /// What people have answered, by step path: whether they approve.
     said: HashSet<(String, bool)>,
@@ -70,6 +76,7 @@ impl Referee {
             steps: Steps::new(slots),
             scopes: Scopes::default(),
             undoing: Undoing::default(),
+            spending: Spending::default(),
             calls: Calls::default(),
             said: HashSet::new(),
             watched: Watched::new(always),
@@ -102,8 +109,14 @@ impl Referee {
     }
 
     /// Takes a batch that was stored just now.
-    pub(crate) fn stored(&mut self, batch: &[Event]) {
+    ///
+    /// `elapsed` is the time since the beginning of all, whatever the wall clock says.
+    pub(crate) fn stored(&mut self, batch: &[Event], elapsed: Duration) {
         self.batches += 1;
+        self.check_telling(elapsed);
+        if batch.iter().any(|event| matches!(event.body, EventBody::ExecutionCancelling(_))) {
+            self.calls.cancelled(elapsed);
+        }
         let mut expected: VecDeque<Event> = VecDeque::new();
         let mut opened = Commands::new();
         for event in batch {
@@ -139,6 +152,7 @@ impl Referee {
             let mut blames = self.steps.take(&self.plan, &self.state, event, &self.calls);
             self.scopes.take(&self.plan, &self.state, event, &self.steps, &mut blames);
             self.undoing.take(event, &self.steps, &mut blames);
+            self.spending.take(&self.plan, &self.state, event, &mut blames);
             blames.extend(self.calls.take(&self.plan, &self.state, event));
             self.check_answer(event);
             self.check_undone(event);
@@ -208,11 +222,13 @@ impl Referee {
     pub(crate) fn crashed(&mut self) {
         self.steps.crashed();
         self.calls.crashed();
+        self.spending.crashed();
     }
 
     /// The store makes the engine wait.
     pub(crate) fn disturbed(&mut self) {
         self.steps.disturbed();
+        self.calls.disturbed();
     }
 
     /// An agent is called: what the journal says must allow it. Returns the number of the call, for [`Self::answered`].
@@ -225,8 +241,23 @@ impl Referee {
     }
 
     /// An agent has answered, or its future was dropped.
-    pub(crate) fn answered(&mut self, call: usize, end: CallEnd, answer: Option<Value>) {
-        self.calls.end(call, end, answer);
+    pub(crate) fn answered(&mut self, call: usize, end: CallEnd, answer: Option<Value>, elapsed: Duration) {
+        self.check_telling(elapsed);
+        self.calls.told_to_end(call);
+        self.calls.end(call, end, answer, elapsed);
+    }
+
+    /// An agent's token has fired.
+    pub(crate) fn told_to_end(&mut self, call: usize) {
+        self.calls.told_to_end(call);
+    }
+
+    fn check_telling(&mut self, elapsed: Duration) {
+        if let Some(activation) = self.calls.untold(elapsed) {
+            let message =
+                format!("the agent of {} was not told that the execution was cancelled", self.steps.path(activation));
+            self.blame(Invariant::CancelledInTime, message);
+        }
     }
 
     /// How many batches were stored.

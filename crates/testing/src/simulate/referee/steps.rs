@@ -374,7 +374,10 @@ impl Steps {
     ) {
         let Some(known) = state.activation(activation) else { return };
         let fits = match &plan.valid_step(known.step).kind {
-            ValidKind::Agent | ValidKind::Tool => calls.answer(activation).is_none_or(|answer| output == Some(answer)),
+            ValidKind::Agent | ValidKind::Tool => {
+                let is_reused = known.reuse.is_some();
+                is_reused || calls.answer(activation).is_some_and(|answer| output == Some(answer))
+            }
             ValidKind::Approval(approval) => match self.answers.get(&activation) {
                 Some(answer) => {
                     answer.decision == ApprovalDecision::Approve
