@@ -30,6 +30,7 @@
 //! | what | where |
 //! |---|---|
 //! | an engine on a paused clock | [`Harness`] |
+//! | one agent alone, and what every agent promises | [`AgentHarness`] |
 //! | agents that do as they are told | [`scripted`] |
 //! | wall time and chance under control | [`TestClock`] |
 //! | what every store promises | [`store_conformance!`] |
@@ -40,6 +41,7 @@
 
 #![expect(clippy::panic, reason = "a test that goes wrong says so by a panic")]
 
+mod agent_harness;
 mod agents;
 mod assert;
 mod clock;
@@ -51,6 +53,7 @@ pub mod store_suite;
 pub mod workflow_test;
 
 pub use self::{
+    agent_harness::{AgentHarness, AgentRun, Breach},
     agents::{Record, Records, Scripted, scripted},
     assert::find_gap,
     clock::TestClock,
