@@ -66,7 +66,8 @@ pub(super) async fn read(
     {
         return Err(Rejection::bad_request(format!("no composite `{path}`")));
     }
-    graph.set_statuses(&snapshot.to_body().steps);
+    let steps = snapshot.steps();
+    graph.set_statuses(steps.iter().map(|(step, _)| step));
     let (content_type, text) = match format {
         Format::Json => return Ok(Json(graph.to_body()).into_response()),
         Format::Svg => {

@@ -27,7 +27,9 @@ fn the_page_is_asked_for_anew_and_its_assets_are_kept_for_ever() {
         let asset = server.get(path).send().expect("the server answers");
         assert_eq!(asset.status(), 200, "{path}");
         assert_eq!(asset.headers()["cache-control"], "public, max-age=31536000, immutable");
-        assert!(asset.headers()["content-type"].to_str().expect("ASCII").starts_with("text/") || path.ends_with(".svg"));
+        assert!(
+            asset.headers()["content-type"].to_str().expect("ASCII").starts_with("text/") || path.ends_with(".svg")
+        );
     }
     for gone in ["/assets/0000000000000000/app.js", "/assets/..%2Fmod.rs/x", "/assets/x"] {
         assert_eq!(server.get(gone).send().expect("the server answers").status(), 404, "{gone}");
@@ -78,4 +80,27 @@ fn statistics_tell_of_what_was_done_and_what_failed() {
         server.get("/v1/executions/01932c07-5a1e-7c44-8e0f-6c1d0f5b9a10/workflow").send().expect("answers").status(),
         404
     );
+}
+
+#[test]
+fn the_graph_of_a_large_execution_counts_all_of_its_steps() {
+    let server = RunningServer::start(&mut orchestr8());
+    let workflow = json!({
+        "version": "1.0.0", "metadata": { "id": "large", "name": "Large" },
+        "steps": [
+            { "id": "each", "map": {
+                "items": vec![0; 1200], "concurrency": 100,
+                "steps": [{ "id": "inner", "agent": { "id": "@orchestr8/noop" } }]
+            } },
+            { "id": "last", "agent": { "id": "@orchestr8/noop" }, "dependencies": ["each"] }
+        ]
+    });
+    let answer = server.post("/execute?mode=sync").json(&workflow).send().expect("the server answers");
+    let answer: Value = answer.json().expect("JSON");
+    assert_eq!(answer["status"], "completed", "{answer}");
+    let path = format!("/v1/executions/{}/graph?collapse=true", answer["executionId"].as_str().expect("an id"));
+    let graph: Value = server.get(&path).send().and_then(|answer| answer.json()).expect("JSON");
+    let nodes = graph["nodes"].as_array().expect("a list").iter();
+    let statuses: Vec<_> = nodes.map(|node| (node["id"].as_str(), node["status"].as_str())).collect();
+    assert!(statuses.contains(&(Some("last"), Some("completed"))), "{graph}");
 }
