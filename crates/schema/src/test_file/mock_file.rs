@@ -28,7 +28,7 @@ use crate::{
 /// # #[cfg(feature = "yaml")]
 /// # {
 /// let file = MockFile::read(text, &Options::new().file_name("order.mocks.yaml"))?;
-/// assert!(file.value.agents[&"@acme/charge".parse()?].irreversible);
+/// assert!(file.value.agents["@acme/charge"].irreversible);
 /// # }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
