@@ -142,7 +142,7 @@ impl Command {
             Self::Server(_) => settings.verbosity().unwrap_or(Verbosity::Info),
             // What fails in a test or a simulation is meant to, or told by the command.
             Self::Test(_) | Self::Sim(_) => Verbosity::Silent,
-            _ => Verbosity::Errors,
+            _ => settings.verbosity().unwrap_or(Verbosity::Errors),
         }
     }
 }
