@@ -11,7 +11,7 @@ use ::jmespath::{
 };
 use serde_json::Value;
 
-use super::{Needs, is_true};
+use super::{Shown, is_true};
 use crate::{
     expression::{Operand, Scope},
     jmespath::{JmesPath, Stop, Visits, chain, export},
@@ -36,18 +36,18 @@ pub(crate) enum Logic {
 }
 
 impl Logic {
-    /// Compiles a JMESPath expression that reads what `needs` shows, if it is one of these.
-    pub(crate) fn of(ast: &Ast, needs: &Needs) -> Option<Self> {
-        Self::compile(ast, needs, MAX_DEPTH)
+    /// Compiles a JMESPath expression that reads what is shown, if it is one of these.
+    pub(crate) fn of(ast: &Ast, shown: &[Shown<'_>]) -> Option<Self> {
+        Self::compile(ast, shown, MAX_DEPTH)
     }
 
-    fn compile(ast: &Ast, needs: &Needs, depth: usize) -> Option<Self> {
+    fn compile(ast: &Ast, shown: &[Shown<'_>], depth: usize) -> Option<Self> {
         let depth = depth.checked_sub(1)?;
-        let both = |lhs: &Ast, rhs: &Ast| Some((Self::compile(lhs, needs, depth)?, Self::compile(rhs, needs, depth)?));
+        let both = |lhs: &Ast, rhs: &Ast| Some((Self::compile(lhs, shown, depth)?, Self::compile(rhs, shown, depth)?));
         // A chain of the same operator becomes one list.
         match ast {
             Ast::Literal { value, .. } => export(value).ok().map(Self::Literal),
-            Ast::Not { node, .. } => Some(Self::Not(Box::new(Self::compile(node, needs, depth)?))),
+            Ast::Not { node, .. } => Some(Self::Not(Box::new(Self::compile(node, shown, depth)?))),
             Ast::Comparison { comparator, lhs, rhs, .. } => {
                 let (left, right) = both(lhs, rhs)?;
                 Some(Self::Compare(Box::new((left, comparator.clone(), right))))
@@ -60,7 +60,10 @@ impl Logic {
                 (Self::Any(left), right) => Self::Any(left.into_iter().chain(iter::once(right)).collect()),
                 (left, right) => Self::Any(vec![left, right]),
             }),
-            _ => needs.shown(&chain(ast)?.names).cloned().map(Self::Read),
+            _ => {
+                let names = chain(ast)?.names;
+                shown.iter().find(|shown| shown.names == names).map(|shown| Self::Read(shown.operand.clone()))
+            }
         }
     }
 

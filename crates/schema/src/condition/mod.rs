@@ -92,14 +92,6 @@ impl Condition {
 }
 
 impl Test {
-    /// Makes a test of an expression that reads what `needs` shows.
-    pub(crate) fn new(path: JmesPath, needs: Needs) -> Self {
-        match Logic::of(path.ast(), &needs) {
-            Some(logic) => Self::Logic { text: path.as_str().into(), logic },
-            None => Self::JmesPath { path, needs },
-        }
-    }
-
     pub(crate) fn is_true(&self, scope: &dyn Scope) -> Result<bool, EvaluationError> {
         match self {
             Self::Logic { text, logic } => Ok(is_true(&*evaluate(text, logic, scope)?)),
@@ -149,9 +141,25 @@ fn search(path: &JmesPath, needs: &Needs, scope: &dyn Scope) -> Result<Shared, E
     result.map_err(|stop| jmespath::stopped(path.as_str(), &stop))
 }
 
+/// What an expression reads at a chain of names.
+#[derive(Debug)]
+pub(crate) struct Shown<'a> {
+    pub(crate) names: Vec<&'a str>,
+    pub(crate) operand: Operand,
+}
+
 impl Needs {
+    /// Makes one object of all that is shown.
+    pub(crate) fn of(shown: Vec<Shown<'_>>) -> Self {
+        let mut needs = Self::Names(Vec::new());
+        for Shown { names, operand } in shown {
+            needs.insert(&names, operand);
+        }
+        needs
+    }
+
     /// Makes room for `operand` at a place, unless more is already shown there.
-    pub(crate) fn insert(&mut self, names: &[&str], operand: Operand) {
+    fn insert(&mut self, names: &[&str], operand: Operand) {
         match (self, names) {
             (Self::Whole(_), _) => {}
             (this, []) => *this = Self::Whole(operand),
@@ -162,15 +170,6 @@ impl Needs {
                 });
                 entries[index].1.insert(rest, operand);
             }
-        }
-    }
-
-    /// Returns what shows exactly a chain of names.
-    fn shown(&self, names: &[&str]) -> Option<&Operand> {
-        match (self, names) {
-            (Self::Whole(operand), []) => Some(operand),
-            (Self::Names(entries), [name, rest @ ..]) => entries.iter().find(|(known, _)| known == name)?.1.shown(rest),
-            _ => None,
         }
     }
 

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{
     ContextField, Expression, LoopField, Operand, OwnField, Path, Root, Segment, StepField, Template, TextPart,
-    parse::{self, Form, Parsed, ParsedOperand, Part, SyntaxError},
+    parse::{self, Form, Parsed, ParsedOperand, Part, Piece, SyntaxError},
 };
 use crate::{
     Code, StepIndex,
@@ -132,7 +132,7 @@ impl Compiler<'_> {
     }
 
     /// Compiles an expression that begins somewhere in `text`.
-    pub(crate) fn expression(&mut self, parsed: &Parsed, text: &str, at: &At<'_>, reads: Reads) -> Expression {
+    pub(crate) fn expression(&mut self, parsed: &Parsed<'_>, text: &str, at: &At<'_>, reads: Reads) -> Expression {
         let [others @ .., last] = &*parsed.operands else {
             return Expression { text: text[parsed.range.clone()].into(), operands: Vec::new(), ranges: Vec::new() };
         };
@@ -170,23 +170,23 @@ impl Compiler<'_> {
         Expression { text: text[whole.clone()].into(), operands, ranges }
     }
 
-    fn is_path(&self, operand: &ParsedOperand) -> bool {
+    fn is_path(&self, operand: &ParsedOperand<'_>) -> bool {
         match &operand.form {
-            Form::Path(segments) => self.view.find(&name(&segments[0]), self.names.outline).is_some(),
+            Form::Path(segments) => self.view.find(&segments[0].name(), self.names.outline).is_some(),
             Form::Literal(_) | Form::Bare => false,
         }
     }
 
     /// Explains why the first operand is no path.
-    fn first_operand(&mut self, operand: &ParsedOperand, text: &str, at: &At<'_>) {
+    fn first_operand(&mut self, operand: &ParsedOperand<'_>, text: &str, at: &At<'_>) {
         let raw = &text[operand.range.clone()];
         if self.root_elsewhere(operand, 1, at) {
             return;
         }
         let root = match &operand.form {
             Form::Path(segments) => match &segments[0] {
-                Segment::Name(root) => &**root,
-                Segment::Index(_) => raw,
+                Piece::Name(root) => &**root,
+                Piece::Index(_) => raw,
             },
             Form::Bare if raw.starts_with("secret:") => "secret",
             Form::Bare | Form::Literal(_) => {
@@ -235,9 +235,9 @@ impl Compiler<'_> {
     }
 
     /// Reports a root that exists, but not here, if the operand is a path of at least so many parts.
-    fn root_elsewhere(&mut self, operand: &ParsedOperand, least: usize, at: &At<'_>) -> bool {
+    fn root_elsewhere(&mut self, operand: &ParsedOperand<'_>, least: usize, at: &At<'_>) -> bool {
         let Form::Path(segments) = &operand.form else { return false };
-        let root = name(&segments[0]);
+        let root = segments[0].name();
         let known = PLACED_ROOTS.contains(&&*root)
             || self.names.items.contains_key(&*root)
             || ["item", "index"].contains(&&*root);
@@ -260,14 +260,14 @@ impl Compiler<'_> {
 
     fn path_operand(
         &mut self,
-        operand: &ParsedOperand,
+        operand: &ParsedOperand<'_>,
         text: &str,
         whole: &Range<usize>,
         at: &At<'_>,
         soft: bool,
     ) -> Option<Operand> {
         let Form::Path(segments) = &operand.form else { return None };
-        if matches!(&segments[0], Segment::Name(root) if &**root == "steps") && segments.len() < 3 {
+        if matches!(&segments[0], Piece::Name(root) if &**root == "steps") && segments.len() < 3 {
             self.problems
                 .report(
                     Code::ExpressionSyntax,
@@ -278,7 +278,7 @@ impl Compiler<'_> {
                 .help("such as `steps.fetch.output`");
             return None;
         }
-        let below = segments.len().saturating_sub(if &*name(&segments[0]) == "steps" { 3 } else { 2 });
+        let below = segments.len().saturating_sub(if &*segments[0].name() == "steps" { 3 } else { 2 });
         if below > self.max_depth {
             self.problems
                 .report(Code::ExpressionLimit, at, format!("path has {below} parts, {} are allowed", self.max_depth))
@@ -290,9 +290,9 @@ impl Compiler<'_> {
     }
 
     /// Compiles a path and notes what it reads of other steps.
-    pub(crate) fn read(&mut self, segments: &[Segment], place: &Place<'_>, soft: bool) -> Option<Operand> {
+    pub(crate) fn read(&mut self, segments: &[Piece<'_>], place: &Place<'_>, soft: bool) -> Option<Operand> {
         for segment in segments {
-            if let Segment::Name(name) = segment
+            if let Piece::Name(name) = segment
                 && is_forbidden(name)
             {
                 self.problems
@@ -302,8 +302,10 @@ impl Compiler<'_> {
             }
         }
         let (first, rest) = segments.split_first()?;
-        let first = name(first);
-        let path = |root, rest: &[Segment]| Some(Operand::Path(Path { root, segments: rest.to_vec() }));
+        let first = first.name();
+        let path = |root, rest: &[Piece<'_>]| {
+            Some(Operand::Path(Path { root, segments: rest.iter().map(Segment::from).collect() }))
+        };
         let Some(found) = self.view.find(&first, self.names.outline) else {
             self.unknown_root(&first, place);
             return None;
@@ -324,32 +326,32 @@ impl Compiler<'_> {
             }
             Found::Loop(step) => {
                 let Some((first, rest)) = rest.split_first() else { return Some(Operand::Loop(step)) };
-                let field = self.field(&LoopField::ALL.map(LoopField::as_str), &name(first), "`loop`", place)?;
+                let field = self.field(&LoopField::ALL.map(LoopField::as_str), &first.name(), "`loop`", place)?;
                 return path(Root::Loop { step, field: LoopField::ALL[field] }, rest);
             }
             Found::Own => {
                 let own = self.view.own;
                 let Some((first, rest)) = rest.split_first() else { return Some(Operand::Own(own)) };
                 let names: Vec<_> = own.iter().map(|field: &OwnField| field.as_str()).collect();
-                let field = self.field(&names, &name(first), "`self`", place)?;
+                let field = self.field(&names, &first.name(), "`self`", place)?;
                 return path(Root::Own(own[field]), rest);
             }
         }
         match (&*first, rest) {
             ("steps", [id, field, rest @ ..]) => {
-                let step = self.step(&name(id), place, soft)?;
-                let field = self.field(&StepField::ALL.map(StepField::as_str), &name(field), "a step", place)?;
+                let step = self.step(&id.name(), place, soft)?;
+                let field = self.field(&StepField::ALL.map(StepField::as_str), &field.name(), "a step", place)?;
                 path(Root::Step { step, field: StepField::ALL[field] }, rest)
             }
             ("inputs", rest) => path(Root::Inputs, rest),
             ("metadata", [first, ..]) => {
-                self.field(&METADATA, &name(first), "`metadata`", place)?;
+                self.field(&METADATA, &first.name(), "`metadata`", place)?;
                 path(Root::Metadata, rest)
             }
             ("metadata", []) => path(Root::Metadata, rest),
             ("context", []) => Some(Operand::Context),
             ("context", [first, rest @ ..]) => {
-                let first = name(first);
+                let first = first.name();
                 if SECRET_NAMES.contains(&&*first) {
                     self.secret(place.range.clone(), place.path);
                     return None;
@@ -359,11 +361,11 @@ impl Compiler<'_> {
             }
             ("env", []) => path(Root::Env, rest),
             ("env", [first, ..]) => {
-                self.environment(&name(first), place)?;
+                self.environment(&first.name(), place)?;
                 path(Root::Env, rest)
             }
             ("variables", []) => Some(self.variables(place)),
-            ("variables", [first, below @ ..]) => self.variable(&name(first), rest, below, place, soft),
+            ("variables", [first, below @ ..]) => self.variable(&first.name(), rest, below, place, soft),
             _ => None,
         }
     }
@@ -482,8 +484,8 @@ impl Compiler<'_> {
     fn variable(
         &mut self,
         name: &str,
-        rest: &[Segment],
-        below: &[Segment],
+        rest: &[Piece<'_>],
+        below: &[Piece<'_>],
         place: &Place<'_>,
         soft: bool,
     ) -> Option<Operand> {
@@ -503,8 +505,11 @@ impl Compiler<'_> {
             return None;
         }
         Some(Operand::Path(match self.captured(name) {
-            Some(path) => Path { root: path.root, segments: path.segments.iter().chain(below).cloned().collect() },
-            None => Path { root: Root::Variables, segments: rest.to_vec() },
+            Some(path) => Path {
+                root: path.root,
+                segments: path.segments.iter().cloned().chain(below.iter().map(Segment::from)).collect(),
+            },
+            None => Path { root: Root::Variables, segments: rest.iter().map(Segment::from).collect() },
         }))
     }
 }
@@ -524,13 +529,6 @@ pub(crate) struct Place<'a> {
     pub(crate) range: Range<usize>,
     /// The expression that it belongs to.
     pub(crate) whole: Range<usize>,
-}
-
-pub(crate) fn name(segment: &Segment) -> std::borrow::Cow<'_, str> {
-    match segment {
-        Segment::Name(name) => (&**name).into(),
-        Segment::Index(index) => index.to_string().into(),
-    }
 }
 
 fn into_literal(template: Template) -> Option<Value> {

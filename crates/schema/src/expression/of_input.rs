@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{
     Expression, Operand, OwnField, Path, Root, Segment, Template, TextPart,
     compile::is_forbidden,
-    parse::{self, Form, Parsed, Part},
+    parse::{self, Form, Parsed, Part, Piece},
 };
 use crate::{
     Code,
@@ -62,7 +62,7 @@ fn text(text: &str, at: &At<'_>, problems: &mut Problems) -> Template {
     }
 }
 
-fn expression(parsed: &Parsed, text: &str, at: &At<'_>, problems: &mut Problems) -> Expression {
+fn expression(parsed: &Parsed<'_>, text: &str, at: &At<'_>, problems: &mut Problems) -> Expression {
     let last = parsed.operands.len().saturating_sub(1);
     let mut operands = Vec::with_capacity(parsed.operands.len());
     for (number, operand) in parsed.operands.iter().enumerate() {
@@ -70,14 +70,17 @@ fn expression(parsed: &Parsed, text: &str, at: &At<'_>, problems: &mut Problems)
         match &operand.form {
             Form::Path(segments) if segments.first().is_some_and(|first| is(first, "input")) => {
                 let forbidden = segments.iter().find_map(|segment| match segment {
-                    Segment::Name(name) if is_forbidden(name) => Some(name),
+                    Piece::Name(name) if is_forbidden(name) => Some(name),
                     _ => None,
                 });
                 if let Some(name) = forbidden {
                     let message = format!("`{name}` is not allowed");
                     problems.report(Code::ForbiddenName, at, message).within(operand.range.clone());
                 }
-                let path = Path { root: Root::Own(OwnField::Input), segments: segments[1..].to_vec() };
+                let path = Path {
+                    root: Root::Own(OwnField::Input),
+                    segments: segments[1..].iter().map(Segment::from).collect(),
+                };
                 operands.push(Operand::Path(path));
             }
             Form::Literal(value) if number == last && number > 0 => operands.push(Operand::Literal(value.clone())),
@@ -101,6 +104,6 @@ fn expression(parsed: &Parsed, text: &str, at: &At<'_>, problems: &mut Problems)
     Expression { text: text[parsed.range.clone()].into(), operands, ranges }
 }
 
-fn is(segment: &Segment, expected: &str) -> bool {
-    matches!(segment, Segment::Name(name) if **name == *expected)
+fn is(segment: &Piece<'_>, expected: &str) -> bool {
+    matches!(segment, Piece::Name(name) if **name == *expected)
 }

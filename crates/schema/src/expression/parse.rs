@@ -1,6 +1,6 @@
 //! The grammar of expressions, with byte offsets for every complaint.
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 use serde_json::{Number, Value};
 
@@ -9,33 +9,59 @@ use crate::{Code, problem::quote};
 
 /// A part of a string.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Part {
+pub(crate) enum Part<'t> {
     Text(String),
-    Expression(Parsed),
+    Expression(Parsed<'t>),
 }
 
 /// An expression whose names mean nothing yet.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Parsed {
+pub(crate) struct Parsed<'t> {
     /// From `${` to `}`.
     pub(crate) range: Range<usize>,
-    pub(crate) operands: Vec<ParsedOperand>,
+    pub(crate) operands: Vec<ParsedOperand<'t>>,
 }
 
 #[derive(Debug, PartialEq)]
-pub(crate) struct ParsedOperand {
+pub(crate) struct ParsedOperand<'t> {
     pub(crate) range: Range<usize>,
-    pub(crate) form: Form,
+    pub(crate) form: Form<'t>,
 }
 
 #[derive(Debug, PartialEq)]
-pub(crate) enum Form {
+pub(crate) enum Form<'t> {
     /// A string, a number, `true`, `false`, `null`, or JSON.
     Literal(Value),
     /// What has the form of a path; a text after all if its first name is no visible root.
-    Path(Vec<Segment>),
+    Path(Vec<Piece<'t>>),
     /// A text without quotes.
     Bare,
+}
+
+/// A part of a path as it is written: what a [`Segment`] is made of once it is known that it will be walked.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Piece<'t> {
+    Name(Cow<'t, str>),
+    Index(usize),
+}
+
+impl Piece<'_> {
+    /// Returns the part as a name; an index is its digits.
+    pub(crate) fn name(&self) -> Cow<'_, str> {
+        match self {
+            Self::Name(name) => Cow::Borrowed(name),
+            Self::Index(index) => index.to_string().into(),
+        }
+    }
+}
+
+impl From<&Piece<'_>> for Segment {
+    fn from(piece: &Piece<'_>) -> Self {
+        match piece {
+            Piece::Name(name) => Self::Name((&**name).into()),
+            Piece::Index(index) => Self::Index(*index),
+        }
+    }
 }
 
 /// Why a string is no template.
@@ -53,7 +79,7 @@ const MAX_OPERANDS: usize = 16;
 const MAX_LITERAL: usize = 1024;
 
 /// Splits a string into text and expressions. With an error come the parts before it.
-pub(crate) fn parse(text: &str) -> (Vec<Part>, Option<SyntaxError>) {
+pub(crate) fn parse(text: &str) -> (Vec<Part<'_>>, Option<SyntaxError>) {
     let mut parts = Vec::new();
     let mut plain = String::new();
     let mut rest = 0;
@@ -86,37 +112,37 @@ pub(crate) fn parse(text: &str) -> (Vec<Part>, Option<SyntaxError>) {
 }
 
 /// Parses a whole text as a path; `None` if it does not have that form.
-pub(crate) fn path(text: &str) -> Option<Vec<Segment>> {
-    let mut segments = Vec::new();
-    let mut rest = name(text, &mut segments)?;
+pub(crate) fn path(text: &str) -> Option<Vec<Piece<'_>>> {
+    let mut pieces = Vec::with_capacity(4);
+    let mut rest = name(text, &mut pieces)?;
     while !rest.is_empty() {
         if let Some(after) = rest.strip_prefix('.') {
-            rest = name(after, &mut segments)?;
+            rest = name(after, &mut pieces)?;
         } else {
             let inner = rest.strip_prefix('[')?;
             if inner.starts_with(['\'', '"']) {
                 let end = string_end(inner)?;
-                segments.push(Segment::Name(unquote(&inner[..end])?.into()));
+                pieces.push(Piece::Name(unquote(&inner[..end])?.into()));
                 rest = inner[end..].strip_prefix(']')?;
             } else {
                 let (digits, after) = inner.split_once(']')?;
                 if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
                     return None;
                 }
-                segments.push(Segment::Index(digits.parse().ok()?));
+                pieces.push(Piece::Index(digits.parse().ok()?));
                 rest = after;
             }
         }
     }
-    Some(segments)
+    Some(pieces)
 }
 
-fn name<'t>(text: &'t str, segments: &mut Vec<Segment>) -> Option<&'t str> {
+fn name<'t>(text: &'t str, pieces: &mut Vec<Piece<'t>>) -> Option<&'t str> {
     let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-')).unwrap_or(text.len());
     if end == 0 {
         return None;
     }
-    segments.push(Segment::Name(text[..end].into()));
+    pieces.push(Piece::Name(text[..end].into()));
     Some(&text[end..])
 }
 
@@ -136,9 +162,13 @@ fn string_end(text: &str) -> Option<usize> {
 
 /// Returns the value of a quoted string: escapes are those of JSON, and `\'`.
 fn unquote(text: &str) -> Option<String> {
+    let inner = &text[1..text.len() - 1];
+    if inner.bytes().all(|byte| byte >= b' ' && byte != b'\\') {
+        return Some(inner.to_owned());
+    }
     let mut json = String::with_capacity(text.len() + 2);
     json.push('"');
-    let mut characters = text[1..text.len() - 1].chars();
+    let mut characters = inner.chars();
     while let Some(character) = characters.next() {
         match character {
             '\\' => match characters.next()? {
@@ -162,9 +192,9 @@ struct Parser<'t> {
     start: usize,
 }
 
-impl Parser<'_> {
-    fn expression(mut self) -> Result<Parsed, SyntaxError> {
-        let mut operands = Vec::new();
+impl<'t> Parser<'t> {
+    fn expression(mut self) -> Result<Parsed<'t>, SyntaxError> {
+        let mut operands = Vec::with_capacity(1);
         loop {
             self.white_space();
             if operands.len() == MAX_OPERANDS {
@@ -193,9 +223,10 @@ impl Parser<'_> {
         self.at += rest.len() - rest.trim_start_matches([' ', '\t', '\n', '\r']).len();
     }
 
-    fn operand(&mut self) -> Result<ParsedOperand, SyntaxError> {
+    fn operand(&mut self) -> Result<ParsedOperand<'t>, SyntaxError> {
         let start = self.at;
-        let rest = &self.text[start..];
+        let text: &'t str = self.text;
+        let rest = &text[start..];
         let form = match rest.chars().next() {
             None => return Err(self.no_end()),
             Some('\'' | '"') => {
@@ -231,43 +262,43 @@ impl Parser<'_> {
 
     /// Where text without quotes ends: at `}`, `??` or `||` outside of the strings of a path.
     fn raw_end(&self, rest: &str) -> Result<usize, SyntaxError> {
+        let bytes = rest.as_bytes();
         let mut index = 0;
-        while let Some(character) = rest[index..].chars().next() {
-            match character {
-                '}' => break,
-                '?' | '|' if rest[index..].starts_with("??") || rest[index..].starts_with("||") => break,
-                '\'' | '"' => match string_end(&rest[index..]) {
+        while let Some(byte) = bytes.get(index) {
+            match byte {
+                b'}' => break,
+                b'?' | b'|' if bytes.get(index + 1) == Some(byte) => break,
+                b'\'' | b'"' => match string_end(&rest[index..]) {
                     Some(length) => index += length,
                     None => {
                         let range = self.at + index..self.text.len();
                         return Err(self.syntax(range, "a string has no end", None));
                     }
                 },
-                other => index += other.len_utf8(),
+                _ => index += 1,
             }
         }
         Ok(index)
     }
 
-    fn raw(&self, raw: &str) -> Result<Form, SyntaxError> {
+    fn raw(&self, raw: &'t str) -> Result<Form<'t>, SyntaxError> {
         let range = self.at - raw.len()..self.at;
         if raw.is_empty() {
             return Err(self.syntax(self.start..(self.at + 1).min(self.text.len()), "an operand is missing", None));
         }
-        if let Some(segments) = path(raw) {
-            // `true` has the form of a path, too.
-            return Ok(match (&*segments, raw) {
-                ([_], "true") => Form::Literal(Value::Bool(true)),
-                ([_], "false") => Form::Literal(Value::Bool(false)),
-                ([_], "null") => Form::Literal(Value::Null),
-                _ => match serde_json::from_str::<Number>(raw) {
-                    Ok(number) => Form::Literal(Value::Number(number)),
-                    Err(_) => Form::Path(segments),
-                },
-            });
+        match raw {
+            "true" => return Ok(Form::Literal(Value::Bool(true))),
+            "false" => return Ok(Form::Literal(Value::Bool(false))),
+            "null" => return Ok(Form::Literal(Value::Null)),
+            _ => {}
         }
-        if let Ok(number) = serde_json::from_str::<Number>(raw) {
+        if raw.starts_with(|c: char| c == '-' || c.is_ascii_digit())
+            && let Ok(number) = serde_json::from_str::<Number>(raw)
+        {
             return Ok(Form::Literal(Value::Number(number)));
+        }
+        if let Some(pieces) = path(raw) {
+            return Ok(Form::Path(pieces));
         }
         if raw.contains("${") {
             return Err(self.syntax(range, "an expression inside a literal", Some("chain paths with `??`")));
@@ -279,7 +310,7 @@ impl Parser<'_> {
         Ok(Form::Bare)
     }
 
-    fn check_literal(&self, form: &Form, range: &Range<usize>) -> Result<(), SyntaxError> {
+    fn check_literal(&self, form: &Form<'_>, range: &Range<usize>) -> Result<(), SyntaxError> {
         if matches!(form, Form::Path(_)) {
             return Ok(());
         }

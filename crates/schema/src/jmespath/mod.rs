@@ -66,6 +66,10 @@ impl JmesPath {
         &self.text
     }
 
+    pub(crate) fn into_text(self) -> Box<str> {
+        self.text
+    }
+
     /// Evaluates the expression on a value; what is absent is `null`.
     ///
     /// # Errors

@@ -57,7 +57,7 @@ pub(super) fn captures<'w>(outline: &Outline<'w>, problems: &mut Problems) -> Ca
                         continue;
                     }
                     match parse::path(path) {
-                        Some(segments) => add(name, segments),
+                        Some(pieces) => add(name, pieces.iter().map(Segment::from).collect()),
                         None => {
                             problems
                                 .report(Code::ExpressionSyntax, at, "this is no path in the output")

@@ -4,11 +4,11 @@ use ::jmespath::ast::Ast;
 
 use crate::{
     Code,
-    condition::{Condition, Kind, Needs, Test},
+    condition::{Condition, Kind, Logic, Needs, Shown, Test},
     expression::{
-        Operand, Path, Root, Segment, StepField,
+        Operand, Path, Root, StepField,
         compile::{Compiler, Place, Reads},
-        parse::{self, Part},
+        parse::{self, Part, Piece},
     },
     jmespath::{Chain, Fault, InvalidJmesPath, JmesPath, chain, children},
     problem::{At, Problems},
@@ -99,21 +99,28 @@ impl Compiler<'_> {
                 .help("name roots and steps, such as `steps.fetch.output`");
             return None;
         }
-        let mut needs = Needs::Names(Vec::new());
+        let mut shown = Vec::with_capacity(uses.len());
         for used in uses {
-            self.need(&used, &quoted, &mut needs, at);
+            self.show(used, &quoted, &mut shown, at);
         }
         self.check_nodes(path.ast(), at);
-        (self.problems.errors() == errors).then(|| Test::new(path, needs))
+        if self.problems.errors() > errors {
+            return None;
+        }
+        Some(match Logic::of(path.ast(), &shown) {
+            Some(logic) => Test::Logic { text: path.into_text(), logic },
+            None => Test::JmesPath { needs: Needs::of(shown), path },
+        })
     }
 
     /// Notes what one chain of names shows.
-    fn need(&mut self, used: &Chain<'_>, quoted: &Quoted, needs: &mut Needs, at: &At<'_>) {
-        let names = &used.names[..used.names.len().min(SHOWN_DEPTH)];
-        let range = quoted.range_of(used);
+    fn show<'a>(&mut self, used: Chain<'a>, quoted: &Quoted, shown: &mut Vec<Shown<'a>>, at: &At<'_>) {
+        let range = quoted.range_of(&used);
         let place = Place { path: at, range: range.clone(), whole: range };
-        let segments: Vec<Segment> = names.iter().map(|name| Segment::Name((*name).into())).collect();
-        match names {
+        let mut names = used.names;
+        names.truncate(SHOWN_DEPTH);
+        let pieces: Vec<_> = names.iter().map(|name| Piece::Name((*name).into())).collect();
+        match &*names {
             ["steps"] => {
                 self.problems
                     .report(Code::ConditionSyntax, at, "`steps` may only stand as `steps.<id>`")
@@ -122,7 +129,7 @@ impl Compiler<'_> {
             }
             ["steps", id] => {
                 for field in StepField::ALL {
-                    let path = [&*segments, &[Segment::Name(field.as_str().into())]].concat();
+                    let path = [&*pieces, &[Piece::Name(field.as_str().into())]].concat();
                     let operand = if field == StepField::Output {
                         // One reference is enough for the graph.
                         self.read(&path, &place, true)
@@ -131,13 +138,13 @@ impl Compiler<'_> {
                         step.map(|step| Operand::Path(Path { root: Root::Step { step, field }, segments: Vec::new() }))
                     };
                     if let Some(operand) = operand {
-                        needs.insert(&["steps", id, field.as_str()], operand);
+                        shown.push(Shown { names: vec!["steps", id, field.as_str()], operand });
                     }
                 }
             }
             [_, ..] => {
-                if let Some(operand) = self.read(&segments, &place, true) {
-                    needs.insert(names, operand);
+                if let Some(operand) = self.read(&pieces, &place, true) {
+                    shown.push(Shown { names, operand });
                 }
             }
             [] => {}

@@ -12,7 +12,8 @@ use crate::source::Limits;
 
 /// Reads a document, if nothing in it is unusual.
 pub(super) fn parse(text: &str, limits: &Limits) -> Option<Value> {
-    if text.chars().any(is_special) {
+    let is_printable = |byte: u8| matches!(byte, b'\n' | b' '..=b'~');
+    if !text.bytes().all(is_printable) && text.chars().any(is_special) {
         return None;
     }
     let mut reader = Reader { rest: text, line: None, limits, nodes: 0 };
@@ -61,9 +62,10 @@ impl<'t> Reader<'t, '_> {
                 break None;
             }
             let line = self.raw_line();
-            let text = line.trim_start_matches(' ');
-            if !text.is_empty() && !text.starts_with('#') {
-                break Some(Line { indent: line.len() - text.len(), text: text.trim_end_matches(' ') });
+            let Some(indent) = line.bytes().position(|byte| byte != b' ') else { continue };
+            let text = &line[indent..];
+            if !text.starts_with('#') {
+                break Some(Line { indent, text: text.trim_end_matches(' ') });
             }
         };
     }
@@ -167,8 +169,8 @@ impl<'t> Reader<'t, '_> {
             }
             first if can_begin_plain(*first, text) => {
                 self.pay()?;
-                let text = text.find(" #").map_or(text, |comment| text[..comment].trim_end_matches(' '));
-                if text.ends_with(':') || text.contains(": ") {
+                let text = position(text, b" #").map_or(text, |comment| text[..comment].trim_end_matches(' '));
+                if text.ends_with(':') || position(text, b": ").is_some() {
                     return None;
                 }
                 resolve(text).ok()?
@@ -362,6 +364,11 @@ fn quoted(text: &str) -> Option<(String, &str)> {
         });
         rest = &rest[end + 2..];
     }
+}
+
+/// Returns where two bytes stand next to each other; in texts as short as scalars quicker than a search for a text.
+fn position(text: &str, pair: &[u8; 2]) -> Option<usize> {
+    text.as_bytes().windows(2).position(|bytes| bytes == pair)
 }
 
 /// Splits a key and its colon from what follows them.

@@ -8,6 +8,10 @@ pub(super) struct NotFinite;
 
 /// Gives a plain scalar its type.
 pub(super) fn resolve(text: &str) -> Result<Value, NotFinite> {
+    // Most scalars are texts, which their first letter tells.
+    if text.starts_with(|c: char| !matches!(c, '~' | 'n' | 'N' | 't' | 'T' | 'f' | 'F' | '+' | '-' | '.' | '0'..='9')) {
+        return Ok(Value::String(text.to_owned()));
+    }
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Ok(Value::Null),
         "true" | "True" | "TRUE" => return Ok(Value::Bool(true)),

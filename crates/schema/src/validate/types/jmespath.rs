@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     Code,
-    expression::{Segment, StepField},
+    expression::{StepField, parse::Piece},
     jmespath::{JmesPath, export},
     problem::At,
     types::{Access, Type, Verdict},
@@ -189,10 +189,9 @@ impl Typing<'_, '_, '_> {
     }
 
     fn field(&mut self, name: &str, offset: usize, on: &On) -> On {
-        let segment = |name: &str| Segment::Name(name.into());
         let found = match on {
             On::Roots if name == "steps" => return On::Steps,
-            On::Roots => self.checker.path(&[segment(name)], self.cx, true),
+            On::Roots => self.checker.path(&[Piece::Name(name.into())], self.cx, true),
             On::Steps => {
                 return match self.checker.find(self.cx.frame, name) {
                     Some(step) => On::Step(step),
@@ -201,7 +200,11 @@ impl Typing<'_, '_, '_> {
             }
             On::Step(step) if StepField::ALL.iter().any(|field| field.as_str() == name) => {
                 let id = self.checker.step(*step).id.to_string();
-                self.checker.path(&[segment("steps"), segment(&id), segment(name)], self.cx, true)
+                self.checker.path(
+                    &[Piece::Name("steps".into()), Piece::Name((&*id).into()), Piece::Name(name.into())],
+                    self.cx,
+                    true,
+                )
             }
             On::Step(_) => return On::Value(Type::null()),
             On::Value(of) => return On::Value(self.property(name, offset, of)),

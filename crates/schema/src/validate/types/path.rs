@@ -6,7 +6,10 @@ use super::{
 };
 use crate::{
     Code,
-    expression::{ContextField, Segment, StepField, parse},
+    expression::{
+        ContextField, StepField,
+        parse::{self, Piece},
+    },
     problem::{At, quote},
     types::{Access, Type},
     workflow::StepKind,
@@ -60,13 +63,13 @@ struct Start {
 
 impl Checker<'_> {
     /// Follows a path; `None` if an earlier stage has something to say about it, or it is no path at all.
-    pub(super) fn path(&mut self, segments: &[Segment], cx: Cx, has_default: bool) -> Option<Found> {
+    pub(super) fn path(&mut self, segments: &[Piece<'_>], cx: Cx, has_default: bool) -> Option<Found> {
         let start = self.start(segments, cx, has_default)?;
         Some(self.follow(start.found, segments, start.taken, &start.name))
     }
 
-    fn start(&mut self, segments: &[Segment], cx: Cx, has_default: bool) -> Option<Start> {
-        let (Segment::Name(root), rest) = segments.split_first()? else { return None };
+    fn start(&mut self, segments: &[Piece<'_>], cx: Cx, has_default: bool) -> Option<Start> {
+        let (Piece::Name(root), rest) = segments.split_first()? else { return None };
         if let Some(of) = self.binding(cx.frame, root) {
             return Some(Start { found: Found::always(of), taken: 1, name: format!("`{root}`") });
         }
@@ -74,7 +77,7 @@ impl Checker<'_> {
         match (&**root, rest) {
             ("inputs", _) => start(Found::always(self.inputs.clone()), 1, "`inputs`".to_owned()),
             ("metadata", _) => start(Found::always(self.metadata.clone()), 1, "`metadata`".to_owned()),
-            ("steps", [Segment::Name(id), Segment::Name(field), ..]) => {
+            ("steps", [Piece::Name(id), Piece::Name(field), ..]) => {
                 let step = self.find(cx.frame, id)?;
                 let field = StepField::ALL.into_iter().find(|known| known.as_str() == &**field)?;
                 let name = match field {
@@ -83,11 +86,11 @@ impl Checker<'_> {
                 };
                 start(self.field(step, field, cx, has_default, &name), 3, name)
             }
-            ("variables", [Segment::Name(name), ..]) => {
+            ("variables", [Piece::Name(name), ..]) => {
                 start(self.variable(name, cx, has_default), 2, format!("`variables.{name}`"))
             }
             ("variables", []) => start(Found::unseen("`variables` as a whole"), 1, "`variables`".to_owned()),
-            ("env", [Segment::Name(name), ..]) => {
+            ("env", [Piece::Name(name), ..]) => {
                 let declared = self.workflow.context.environment.contains_key(&**name);
                 let found = if declared {
                     Found::always(Type::text())
@@ -98,7 +101,7 @@ impl Checker<'_> {
                 start(found, 2, format!("`env.{name}`"))
             }
             ("env", []) => start(Found::always(Type::any_object()), 1, "`env`".to_owned()),
-            ("context", [Segment::Name(name), ..]) => {
+            ("context", [Piece::Name(name), ..]) => {
                 let field = ContextField::ALL.into_iter().find(|known| known.as_str() == &**name)?;
                 let found = match field {
                     ContextField::StepId if cx.step.is_none() && self.frames[cx.frame].is_root() => {
@@ -175,7 +178,7 @@ impl Checker<'_> {
             let own = self.field(step, StepField::Output, cx, has_default, &text);
             let segments: Vec<_> = ["steps", id.as_str(), "output"]
                 .into_iter()
-                .map(|name| Segment::Name(name.into()))
+                .map(|name| Piece::Name(name.into()))
                 .chain(segments)
                 .collect();
             let captured = self.follow(own, &segments, 3, &text);
@@ -196,24 +199,24 @@ impl Checker<'_> {
     }
 
     /// Goes down the rest of a path.
-    fn follow(&mut self, start: Found, segments: &[Segment], taken: usize, name: &str) -> Found {
+    fn follow(&mut self, start: Found, segments: &[Piece<'_>], taken: usize, name: &str) -> Found {
         let mut found = start;
         for (place, segment) in segments.iter().enumerate().skip(taken) {
             let access = match segment {
-                Segment::Name(name) => found.of.property(name),
-                Segment::Index(index) => found.of.index(*index),
+                Piece::Name(name) => found.of.property(name),
+                Piece::Index(index) => found.of.index(*index),
             };
             let what = || if place == taken { name.to_owned() } else { format!("`{}`", show(&segments[..place])) };
             let part = match segment {
-                Segment::Name(name) => format!("`{}`", quote(name)),
-                Segment::Index(index) => format!("element {index}"),
+                Piece::Name(name) => format!("`{}`", quote(name)),
+                Piece::Index(index) => format!("element {index}"),
             };
             found = match access {
                 Access::Present(of) => Found { of, presence: found.presence },
                 Access::MaybeAbsent { of, declared } => {
                     let fields = found.of.fields();
                     let near = match segment {
-                        Segment::Name(name) if !declared && !fields.iter().any(|field| **field == **name) => {
+                        Piece::Name(name) if !declared && !fields.iter().any(|field| **field == **name) => {
                             self.did_you_mean(name, &fields)
                         }
                         _ => None,
@@ -229,9 +232,9 @@ impl Checker<'_> {
                 Access::Impossible => {
                     let fields = found.of.fields();
                     let help = match segment {
-                        Segment::Name(_) if fields.is_empty() => Some(format!("it is {}", with_article(&found.of))),
-                        Segment::Name(name) => self.did_you_mean(name, &fields).or_else(|| Some(has(&fields))),
-                        Segment::Index(_) => Some(format!("it is {}", with_article(&found.of))),
+                        Piece::Name(_) if fields.is_empty() => Some(format!("it is {}", with_article(&found.of))),
+                        Piece::Name(name) => self.did_you_mean(name, &fields).or_else(|| Some(has(&fields))),
+                        Piece::Index(_) => Some(format!("it is {}", with_article(&found.of))),
                     };
                     let lack = Lack { message: format!("{} has no {part}", what()), help };
                     return Found { of: Type::ANY, presence: There::Never(lack) };
@@ -274,26 +277,26 @@ fn either(left: Found, right: Found) -> Found {
 }
 
 impl Type {
-    fn has(&self, segment: &Segment) -> bool {
+    fn has(&self, segment: &Piece<'_>) -> bool {
         let access = match segment {
-            Segment::Name(name) => self.property(name),
-            Segment::Index(index) => self.index(*index),
+            Piece::Name(name) => self.property(name),
+            Piece::Index(index) => self.index(*index),
         };
         matches!(access, Access::Present(_))
     }
 }
 
 /// Writes a path as expressions do.
-pub(super) fn show(segments: &[Segment]) -> String {
+pub(super) fn show(segments: &[Piece<'_>]) -> String {
     let mut text = String::new();
     for segment in segments {
         match segment {
-            Segment::Name(name) if text.is_empty() => text.push_str(name),
-            Segment::Name(name) => {
+            Piece::Name(name) if text.is_empty() => text.push_str(name),
+            Piece::Name(name) => {
                 text.push('.');
                 text.push_str(name);
             }
-            Segment::Index(index) => text.push_str(&format!("[{index}]")),
+            Piece::Index(index) => text.push_str(&format!("[{index}]")),
         }
     }
     quote(&text).to_owned()

@@ -131,7 +131,7 @@ impl<'w> Checker<'w> {
     }
 
     /// Returns the type of a chain of operands where what is missing is null.
-    pub(super) fn operands_or_null(&mut self, parsed: &Parsed, at: &At<'_>, cx: Cx) -> Type {
+    pub(super) fn operands_or_null(&mut self, parsed: &Parsed<'_>, at: &At<'_>, cx: Cx) -> Type {
         self.chain(parsed, at, cx, true)
     }
 

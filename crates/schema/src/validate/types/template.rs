@@ -10,10 +10,7 @@ use super::{
 };
 use crate::{
     Code,
-    expression::{
-        Segment,
-        parse::{self, Form, Parsed, Part},
-    },
+    expression::parse::{self, Form, Parsed, Part, Piece},
     problem::{At, quote},
     types::{ArrayView, Mismatch, ObjectView, Problem, Slot, Type, Verdict},
 };
@@ -150,12 +147,12 @@ impl Checker<'_> {
     }
 
     /// Returns the type of a chain of operands: what is missing or null gives way.
-    fn expression(&mut self, parsed: &Parsed, at: &At<'_>, cx: Cx) -> Type {
+    fn expression(&mut self, parsed: &Parsed<'_>, at: &At<'_>, cx: Cx) -> Type {
         self.chain(parsed, at, cx, false)
     }
 
     /// Returns the type of a chain of operands. In a condition what is missing is null.
-    pub(super) fn chain(&mut self, parsed: &Parsed, at: &At<'_>, cx: Cx, in_condition: bool) -> Type {
+    pub(super) fn chain(&mut self, parsed: &Parsed<'_>, at: &At<'_>, cx: Cx, in_condition: bool) -> Type {
         let mut of: Option<Type> = None;
         let add = |of: Option<Type>, more: Type| {
             Some(match of {
@@ -163,7 +160,7 @@ impl Checker<'_> {
                 None => more,
             })
         };
-        let is_path = |checker: &Self, form: &Form| match form {
+        let is_path = |checker: &Self, form: &Form<'_>| match form {
             Form::Path(segments) => checker.is_root(segments, cx),
             Form::Literal(_) | Form::Bare => false,
         };
@@ -214,9 +211,9 @@ impl Checker<'_> {
         add(of, more).unwrap_or(Type::ANY)
     }
 
-    fn is_root(&self, segments: &[Segment], cx: Cx) -> bool {
+    fn is_root(&self, segments: &[Piece<'_>], cx: Cx) -> bool {
         const ROOTS: [&str; 6] = ["steps", "inputs", "variables", "env", "context", "metadata"];
-        matches!(segments.first(), Some(Segment::Name(root))
+        matches!(segments.first(), Some(Piece::Name(root))
             if ROOTS.contains(&&**root) || self.binding(cx.frame, root).is_some())
     }
 
@@ -276,10 +273,10 @@ impl Checker<'_> {
 }
 
 /// Says what to do about a value that may be missing.
-fn way_out(segments: &[Segment]) -> String {
+fn way_out(segments: &[Piece<'_>]) -> String {
     let path = show(segments);
     match segments {
-        [Segment::Name(root), Segment::Name(_)] if &**root == "inputs" => {
+        [Piece::Name(root), Piece::Name(_)] if &**root == "inputs" => {
             format!("list it in `required`, give it a `default`, or write `${{{path} ?? …}}`")
         }
         _ => format!("give a default: `${{{path} ?? …}}`"),
@@ -293,7 +290,7 @@ pub(super) enum Given<'a> {
     /// Text with expressions in it.
     Text,
     /// Exactly one expression.
-    Expression { parsed: &'a Parsed, text: &'a str },
+    Expression { parsed: &'a Parsed<'a>, text: &'a str },
     /// Something that is not written here, as messages call it.
     Named(&'a str),
 }
