@@ -243,7 +243,7 @@ impl<I> Lower for Call<I> {
             workflow::Call::Agent(agent) => {
                 let input = match value {
                     Value::Object(map) => Input::Plain(map),
-                    Value::String(whole) => Input::Structured(picked(whole)),
+                    Value::String(whole) => Input::Structured(Box::new(picked(whole))),
                     _ => Input::default(),
                 };
                 StepKind::Agent(AgentStep { agent, input })

@@ -106,7 +106,7 @@ impl<K: Kind, O> Draft<K, O> {
         step.policies = policies;
         step.on_error = on_error;
         step.fallback_step_id = fallback;
-        step.compensate = compensate;
+        step.compensate = compensate.map(Box::new);
         step.hooks = hooks;
         (step, reads, errors)
     }

@@ -23,14 +23,22 @@ pub struct Condition(pub(crate) Kind);
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Kind {
     Predicates { if_: Option<Test>, unless: Option<Test> },
-    Comparison { test: Test, operator: Operator, value: Value },
+    Comparison(Box<Comparison>),
+}
+
+/// A value, and what it is compared with.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Comparison {
+    pub(crate) test: Test,
+    pub(crate) operator: Operator,
+    pub(crate) value: Value,
 }
 
 /// What is evaluated: JMESPath, be it simple or not, or exactly one expression.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Test {
     Logic { text: Box<str>, logic: Logic },
-    JmesPath { path: JmesPath, needs: Needs },
+    JmesPath(Box<(JmesPath, Needs)>),
     Expression(Expression),
 }
 
@@ -58,7 +66,10 @@ impl Condition {
                     None => true,
                 },
             }),
-            Kind::Comparison { test, operator, value } => Ok(compare(&*test.value(scope)?, *operator, value)),
+            Kind::Comparison(comparison) => {
+                let Comparison { test, operator, value } = &**comparison;
+                Ok(compare(&*test.value(scope)?, *operator, value))
+            }
         }
     }
 }
@@ -76,7 +87,7 @@ impl Condition {
                     _ => None,
                 }
             }
-            Kind::Comparison { .. } => None,
+            Kind::Comparison(_) => None,
         }
     }
 
@@ -86,7 +97,7 @@ impl Condition {
             Kind::Predicates { if_, unless } => {
                 if_.iter().chain(unless).for_each(|test| test.visit(&mut visit));
             }
-            Kind::Comparison { test, .. } => test.visit(&mut visit),
+            Kind::Comparison(comparison) => comparison.test.visit(&mut visit),
         }
     }
 }
@@ -95,7 +106,7 @@ impl Test {
     pub(crate) fn is_true(&self, scope: &dyn Scope) -> Result<bool, EvaluationError> {
         match self {
             Self::Logic { text, logic } => Ok(is_true(&*evaluate(text, logic, scope)?)),
-            Self::JmesPath { path, needs } => Ok(search(path, needs, scope)?.is_truthy()),
+            Self::JmesPath(search) => Ok(self::search(search, scope)?.is_truthy()),
             Self::Expression(expression) => Ok(expression.evaluate(scope).is_some_and(|value| is_true(&value))),
         }
     }
@@ -111,7 +122,7 @@ impl Test {
     fn visit<'a>(&'a self, visit: &mut impl FnMut(&'a Operand)) {
         match self {
             Self::Logic { logic, .. } => logic.visit(visit),
-            Self::JmesPath { needs, .. } => needs.visit(visit),
+            Self::JmesPath(search) => search.1.visit(visit),
             Self::Expression(expression) => expression.operands().iter().for_each(visit),
         }
     }
@@ -119,9 +130,9 @@ impl Test {
     fn value<'a>(&'a self, scope: &'a dyn Scope) -> Result<Cow<'a, Value>, EvaluationError> {
         match self {
             Self::Logic { text, logic } => evaluate(text, logic, scope),
-            Self::JmesPath { path, needs } => {
-                let value = search(path, needs, scope)?;
-                export(&value).map(Cow::Owned).map_err(|stop| jmespath::stopped(path.as_str(), &stop))
+            Self::JmesPath(search) => {
+                let value = self::search(search, scope)?;
+                export(&value).map(Cow::Owned).map_err(|stop| jmespath::stopped(search.0.as_str(), &stop))
             }
             Self::Expression(expression) => Ok(expression.evaluate(scope).unwrap_or(Cow::Owned(Value::Null))),
         }
@@ -132,7 +143,7 @@ fn evaluate<'a>(text: &str, logic: &'a Logic, scope: &'a dyn Scope) -> Result<Co
     logic.evaluate(scope).map_err(|stop| jmespath::stopped(text, &stop))
 }
 
-fn search(path: &JmesPath, needs: &Needs, scope: &dyn Scope) -> Result<Shared, EvaluationError> {
+fn search((path, needs): &(JmesPath, Needs), scope: &dyn Scope) -> Result<Shared, EvaluationError> {
     let mut visits = Visits::new(JmesPath::MAX_VISITS);
     let result = needs.import(scope, &mut visits).and_then(|data| {
         let data = data.unwrap_or_else(|| Shared::new(Variable::Object(BTreeMap::new())));

@@ -4,7 +4,7 @@ use ::jmespath::ast::Ast;
 
 use crate::{
     Code,
-    condition::{Condition, Kind, Logic, Needs, Shown, Test},
+    condition::{Comparison, Condition, Kind, Logic, Needs, Shown, Test},
     expression::{
         Operand, Path, Root, StepField,
         compile::{Compiler, Place, Reads},
@@ -36,11 +36,11 @@ impl Compiler<'_> {
                 }
                 Kind::Predicates { if_: if_.flatten(), unless: unless.flatten() }
             }
-            workflow::Condition::Comparison(comparison) => Kind::Comparison {
+            workflow::Condition::Comparison(comparison) => Kind::Comparison(Box::new(Comparison {
                 test: self.test(&comparison.expression, &at.key("expression"))?,
                 operator: comparison.operator,
                 value: comparison.value.clone(),
-            },
+            })),
         }))
     }
 
@@ -109,7 +109,10 @@ impl Compiler<'_> {
         }
         Some(match Logic::of(path.ast(), &shown) {
             Some(logic) => Test::Logic { text: path.into_text(), logic },
-            None => Test::JmesPath { needs: Needs::of(shown), path },
+            None => {
+                let needs = Needs::of(shown);
+                Test::JmesPath(Box::new((path, needs)))
+            }
         })
     }
 

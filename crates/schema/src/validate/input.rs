@@ -53,7 +53,7 @@ impl Compiler<'_> {
                     }
                 }
                 let max_size = security.max_expansion_size;
-                ValidInput { template, max_size, transform, schema, declared: true }
+                ValidInput { template, max_size, transform: transform.map(Box::new), schema, declared: true }
             }
         }
     }

@@ -268,7 +268,7 @@ pub struct ValidScope {
 pub struct ValidInput {
     pub(super) template: Template,
     pub(super) max_size: u64,
-    pub(super) transform: Option<JmesPath>,
+    pub(super) transform: Option<Box<JmesPath>>,
     pub(super) schema: Option<JsonValidator>,
     pub(super) declared: bool,
 }

@@ -10,7 +10,7 @@ pub enum Input {
     /// Any object; a template.
     Plain(Map<String, Value>),
     /// `{schema, mapping, expressionSecurity, transform}`.
-    Structured(StructuredInput),
+    Structured(Box<StructuredInput>),
 }
 
 impl Default for Input {

@@ -37,7 +37,7 @@ pub struct Step {
     /// What is made of its result. Of a composite it may also be a text alone, which is its `value`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(default, schema_with = "Output::or_text")]
-    pub output: Option<Output>,
+    pub output: Option<Box<Output>>,
     /// What it asks for beyond the workflow's policies.
     #[serde(skip_serializing_if = "is_default")]
     #[schemars(default)]
@@ -51,7 +51,7 @@ pub struct Step {
     pub fallback_step_id: Option<StepId>,
     /// How its effect is undone; agent and tool steps only.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub compensate: Option<Compensation>,
+    pub compensate: Option<Box<Compensation>>,
     /// What is called around it.
     #[serde(skip_serializing_if = "is_default")]
     #[schemars(default)]

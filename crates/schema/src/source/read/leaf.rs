@@ -43,12 +43,12 @@ impl Reader<'_> {
                 max_expansion_size: size.unwrap_or(default.max_expansion_size),
             }
         });
-        Some(Input::Structured(StructuredInput {
+        Some(Input::Structured(Box::new(StructuredInput {
             schema: self.schema(object.get("schema")),
             mapping: self.map(object.get("mapping")),
             expression_security: security,
             transform: self.owned(object.get("transform")),
-        }))
+        })))
     }
 
     pub(super) fn tool(&mut self, field: Field<'_>) -> Option<ToolStep> {

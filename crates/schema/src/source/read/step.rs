@@ -84,7 +84,7 @@ impl Reader<'_> {
         result.description = self.owned(step.get("description"));
         result.dependencies = dependencies;
         result.condition = self.condition(step.get("condition"));
-        result.output = self.output(step.get("output"));
+        result.output = self.output(step.get("output")).map(Box::new);
         result.policies = self.step_policies(step.get("policies"));
         result.on_error = self
             .choice(
@@ -98,7 +98,7 @@ impl Reader<'_> {
             )
             .unwrap_or_default();
         result.fallback_step_id = self.parse(step.get("fallbackStepId"), "step id", "the id of a step");
-        result.compensate = self.compensate(step.get("compensate"));
+        result.compensate = self.compensate(step.get("compensate")).map(Box::new);
         result.hooks = self.step_hooks(step.get("hooks"));
         if let Some(kind) = step.get("type") {
             match kind.value.as_str() {
