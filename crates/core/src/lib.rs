@@ -16,7 +16,8 @@
 //! - [`engine`] does what the machine asks for, one task per execution.
 //! - [`hook`] is where programs look on, and decide, around every execution and step.
 //! - [`cassette`] plays an execution again, without calling anybody.
-//! - [`store`] keeps journals; [`journal`] renders them; [`bus`] tells whoever listens; [`metrics`] counts.
+//! - [`store`] keeps journals; [`journal`] renders them; [`bus`] tells whoever listens; [`chronicle`] tells of all executions in one
+//!   order; [`metrics`] counts.
 //!
 //! # Example
 //!
@@ -58,6 +59,7 @@
 
 pub mod bus;
 pub mod cassette;
+pub mod chronicle;
 pub mod clock;
 pub mod engine;
 pub mod execution;

@@ -226,8 +226,8 @@ pub(crate) fn workflow(plan: &Plan, state: &State) -> Value {
 }
 
 /// What is known of an execution's secrets.
-pub(crate) fn redactor<'a>(plan: &'a Plan, state: &State) -> (Annotations<'a>, Redactor) {
-    let (annotations, mut redactor) = (Annotations::of(plan), Redactor::default());
+pub(crate) fn redactor<'a>(plan: &'a Plan, state: &State) -> (&'a Annotations, Redactor) {
+    let (annotations, mut redactor) = (plan.annotations(), Redactor::default());
     annotations.learn_state(&mut redactor, state);
     (annotations, redactor)
 }

@@ -11,7 +11,7 @@ use std::{
 
 use async_trait::async_trait;
 use orchestr8_core::store::{
-    Created, Holder, HolderId, IdempotencyRecord, Lease, Page, Query, Retention, Store, StoreError, Tenancy,
+    Commit, Created, Holder, HolderId, IdempotencyRecord, Lease, Page, Query, Retention, Store, StoreError, Tenancy,
 };
 use orchestr8_schema::{ExecutionId, Timestamp, event::Event};
 
@@ -167,8 +167,16 @@ impl<S: Store> Store for FaultStore<S> {
         Ok(())
     }
 
-    async fn load(&self, execution: ExecutionId, after: u64) -> Result<Vec<Event>, StoreError> {
-        self.inner.load(execution, after).await
+    async fn load_some(&self, execution: ExecutionId, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
+        self.inner.load_some(execution, after, limit).await
+    }
+
+    async fn position(&self) -> Result<u64, StoreError> {
+        self.inner.position().await
+    }
+
+    async fn commits(&self, after: u64, limit: usize) -> Result<Vec<Commit>, StoreError> {
+        self.inner.commits(after, limit).await
     }
 
     async fn list(&self, query: &Query) -> Result<Page, StoreError> {

@@ -7,7 +7,9 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use orchestr8_core::{
     Store,
-    store::{Created, Holder, HolderId, IdempotencyRecord, Lease, Query, Retention, StoreError, Summary, Tenancy},
+    store::{
+        Commit, Created, Holder, HolderId, IdempotencyRecord, Lease, Query, Retention, StoreError, Summary, Tenancy,
+    },
 };
 use orchestr8_schema::{
     ExecutionId, Timestamp, ValidWorkflow,
@@ -36,6 +38,8 @@ macro_rules! store_conformance {
             a_batch_is_added_as_a_whole_and_in_order,
             a_wrong_sequence_or_an_old_epoch_changes_nothing,
             any_part_of_a_journal_can_be_read,
+            all_events_have_one_order,
+            who_writes_at_once_is_one_behind_the_other_for_everybody,
             lists_are_filtered_and_pages_stand_still,
             a_lease_has_one_holder,
             what_has_ended_can_be_gone_on_with,
@@ -214,9 +218,96 @@ pub async fn any_part_of_a_journal_can_be_read(store: impl Store) {
     for after in 0..=journal.len() + 1 {
         let expected = journal.get(after..).unwrap_or_default();
         assert_eq!(load(&store, lease.execution_id, after as u64).await, expected, "behind {after}");
+        for limit in [0, 1, 3, 100] {
+            let some = store.load_some(lease.execution_id, after as u64, limit).await.expect("read");
+            assert_eq!(some, expected[..expected.len().min(limit)], "{limit} behind {after}");
+        }
     }
     assert!(load(&store, lease.execution_id, u64::MAX).await.is_empty());
     assert!(matches!(store.load(id(99), 0).await, Err(StoreError::NotFound(_))));
+}
+
+/// Reads what is stored behind a position in pieces of this many commits: for each event its position, execution and sequence.
+async fn order(store: &impl Store, after: u64, limit: usize) -> Vec<(u64, ExecutionId, u64)> {
+    let (mut events, mut position) = (Vec::new(), after);
+    loop {
+        let commits = store.commits(position, limit).await.unwrap_or_else(|error| panic!("{error}"));
+        assert!(commits.len() <= limit, "no more than asked for");
+        let Some(last) = commits.last() else { return events };
+        position = last.position + last.count - 1;
+        for Commit { position, execution_id, sequence, count } in commits {
+            assert!(count > 0, "a commit is of something");
+            events.extend((0..count).map(|index| (position + index, execution_id, sequence + index)));
+        }
+    }
+}
+
+/// Positions follow one another; they can be read from anywhere; what was refused has none; what was dropped is left out.
+pub async fn all_events_have_one_order(store: impl Store) {
+    assert_eq!((store.position().await.expect("read"), order(&store, 0, 9).await), (0, Vec::new()));
+    let (one, two) = (create(&store, 1).await, create(&store, 2).await);
+    append(&store, &one, 1, &batch(1, 2)).await.expect("appended");
+    append(&store, &one, 3, &batch(3, 1)).await.expect("appended");
+    append(&store, &one, 4, &[]).await.expect("there is nothing to append");
+    assert!(is_conflict(&append(&store, &two, 7, &batch(1, 1)).await), "there are not so many");
+    append(&store, &two, 1, &batch(1, 3)).await.expect("appended");
+    append(&store, &one, 4, &[event(9, EventBody::ExecutionFailed)]).await.expect("appended");
+    let (a, b) = (one.execution_id, two.execution_id);
+    let told = [(a, 1), (b, 1), (a, 2), (a, 3), (a, 4), (b, 2), (b, 3), (b, 4), (a, 5)];
+    let told: Vec<_> = (1..).zip(told).map(|(position, (id, sequence))| (position, id, sequence)).collect();
+    for after in 0..=told.len() + 2 {
+        for limit in [1, 2, 100] {
+            let expected = told.get(after..).unwrap_or_default();
+            assert_eq!(order(&store, after as u64, limit).await, expected, "{limit} behind {after}");
+        }
+    }
+    assert!(order(&store, u64::MAX, 1).await.is_empty());
+    assert_eq!(store.position().await.expect("read"), 9);
+
+    let three = create(&store, 3).await;
+    end(&store, &three, 10, EventBody::ExecutionCompleted { outputs: None }).await;
+    store.prune(&Retention { age: None, max_finished: 1 }, at(1000)).await.expect("pruned");
+    let left: Vec<_> = order(&store, 0, 100).await.into_iter().filter(|(_, id, _)| *id == a).collect();
+    assert_eq!(left, [], "what was dropped is in no order");
+    let told = order(&store, 5, 100).await;
+    let expected = [(6, b, 2), (7, b, 3), (8, b, 4), (10, three.execution_id, 1), (11, three.execution_id, 2)];
+    assert_eq!(told, expected);
+    let four = create(&store, 4).await;
+    assert_eq!(order(&store, 11, 100).await, [(12, four.execution_id, 1)], "positions are never given again");
+}
+
+/// Somebody who reads while others write sees no position before those in front of it.
+pub async fn who_writes_at_once_is_one_behind_the_other_for_everybody(store: impl Store) {
+    const WRITERS: u64 = 6;
+    const ROUNDS: u64 = 20;
+    let store = Arc::new(store);
+    let mut writers = Vec::new();
+    for number in 0..WRITERS {
+        let store = Arc::clone(&store);
+        writers.push(tokio::spawn(async move {
+            let lease = create(&*store, number).await;
+            for round in 0..ROUNDS {
+                append(&*store, &lease, 1 + 2 * round, &batch(round, 2)).await.expect("appended");
+            }
+        }));
+    }
+    let mut seen = Vec::new();
+    let total = WRITERS * (1 + 2 * ROUNDS);
+    while (seen.len() as u64) < total {
+        let behind = order(&*store, seen.len() as u64, 5).await;
+        assert!(behind.len() as u64 + seen.len() as u64 <= total, "there are not so many");
+        seen.extend(behind);
+        tokio::task::yield_now().await;
+    }
+    for writer in writers {
+        writer.await.expect("no panic");
+    }
+    assert!(seen.iter().map(|(position, ..)| *position).eq(1..=total), "without gap or repetition");
+    assert_eq!(order(&*store, 0, 100).await, seen, "it stays as it was seen");
+    for number in 0..WRITERS {
+        let of_one = seen.iter().filter(|(_, execution, _)| *execution == id(number));
+        assert!(of_one.map(|(.., sequence)| *sequence).eq(1..=1 + 2 * ROUNDS), "in the order of each journal");
+    }
 }
 
 /// Newest first, by status and workflow, page by page while others begin.

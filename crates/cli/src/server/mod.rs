@@ -24,6 +24,7 @@
 //! | `GET /v1/executions/{id}/workflow`, `…/graph` | the definition as it is executed; its graph |
 //! | `GET /v1/executions/{id}/journal` | the journal |
 //! | `GET /v1/executions/{id}/events` | the journal as it grows (server-sent events) |
+//! | `GET /v1/events` | what happens in all executions, in one order (server-sent events) |
 //! | `POST /v1/executions/{id}/cancel`, `…/pause`, `…/resume` | asks for the end, for a pause, to go on |
 //! | `POST /v1/executions/{id}/fork` | starts a new execution from a checkpoint |
 //! | `POST /v1/executions/{id}/signals/{name}` | tells it something |
@@ -51,6 +52,7 @@ mod events;
 mod exchange;
 mod execute;
 mod executions;
+mod feed;
 mod fork;
 mod graph;
 mod health;
@@ -68,7 +70,7 @@ mod validate;
 mod workflow;
 
 use std::sync::{
-    Arc,
+    Arc, Mutex, Weak,
     atomic::{AtomicUsize, Ordering},
 };
 
@@ -76,14 +78,18 @@ use axum::{
     Router, middleware,
     routing::{get, post},
 };
-use orchestr8_core::Engine;
+use orchestr8_core::{Engine, bus::Bus};
 use orchestr8_schema::{Timestamp, config::Theme};
 use tokio_util::sync::CancellationToken;
 
-use self::metrics::Traffic;
 pub use self::{
     access::{Access, InvalidToken, Token},
     serve::{Ended, serve},
+};
+use self::{
+    feed::Feed,
+    metrics::Traffic,
+    problem::{ProblemCode, Rejection},
 };
 
 /// Serves an engine to programs of the same machine: `Host` must name it, and there is no token.
@@ -104,6 +110,7 @@ struct Inner {
     traffic: Traffic,
     /// Streams of events that are open.
     streams: AtomicUsize,
+    feed: Mutex<Weak<Feed>>,
     theme: Theme,
 }
 
@@ -114,7 +121,8 @@ impl Service {
         let started_at = engine.clock().now();
         let draining = CancellationToken::new();
         let (traffic, streams) = (Traffic::default(), AtomicUsize::new(0));
-        Self(Arc::new(Inner { engine, access, started_at, draining, traffic, streams, theme: Theme::Auto }))
+        let (feed, theme) = (Mutex::default(), Theme::Auto);
+        Self(Arc::new(Inner { engine, access, started_at, draining, traffic, streams, feed, theme }))
     }
 
     /// Has the dashboard begin in these colours, which its reader may change; by default in those of the reader's system.
@@ -146,6 +154,7 @@ impl Service {
             .route("/executions/{id}/fork", post(fork::fork))
             .route("/executions/{id}/signals/{name}", post(control::signal))
             .route("/executions/{id}/approvals/{stepPath}", post(approvals::answer))
+            .route("/events", get(events::stream_all))
             .route("/approvals", get(approvals::list))
             .route("/agents", get(catalog::agents))
             .route("/agents/{scope}/{name}", get(catalog::agent))
@@ -190,8 +199,8 @@ impl Service {
         &self.0.traffic
     }
 
-    /// Counts a stream of events until what this returns is dropped.
-    fn opened_stream(&self) -> impl Drop + use<> {
+    /// Takes one of the [`Bus::SUBSCRIBERS`] places for streams of events until what this returns is dropped.
+    fn open_stream(&self) -> Result<impl Drop + use<>, Rejection> {
         struct Open(Arc<Inner>);
 
         impl Drop for Open {
@@ -200,8 +209,19 @@ impl Service {
             }
         }
 
-        self.0.streams.fetch_add(1, Ordering::Relaxed);
-        Open(Arc::clone(&self.0))
+        let open = |streams| (streams < Bus::SUBSCRIBERS).then_some(streams + 1);
+        match self.0.streams.fetch_update(Ordering::Relaxed, Ordering::Relaxed, open) {
+            Ok(_) => Ok(Open(Arc::clone(&self.0))),
+            Err(streams) => {
+                let detail = format!("there are {streams} streams already; close one or ask again later");
+                Err(Rejection::new(ProblemCode::ResourceExhausted, detail).retry_after(5))
+            }
+        }
+    }
+
+    /// Joins those who are told of all executions, from this position on.
+    fn feed(&self, position: u64) -> Arc<Feed> {
+        Feed::join(&self.0.feed, self, position)
     }
 
     fn streams(&self) -> usize {

@@ -16,17 +16,21 @@ use super::Service;
 
 /// Shows what is counted; of executions and agents nothing, if the engine does not count.
 pub(super) async fn read(State(service): State<Service>) -> Json<Stats> {
+    Json(stats(&service))
+}
+
+pub(super) fn stats(service: &Service) -> Stats {
     let metrics = service.engine().metrics().unwrap_or_default();
     let bus = service.engine().bus().metrics(service.now());
-    Json(Stats {
+    Stats {
         executions: executions(&metrics),
         agents: agents(&metrics),
-        circuits: circuits(&service),
+        circuits: circuits(service),
         errors: errors(&metrics),
         events: EventStats { queued: bus.depth as u64, dropped: bus.dropped, high_water: bus.high_water as u64 },
         usage: metrics.usage,
-        system: system(&service),
-    })
+        system: system(service),
+    }
 }
 
 fn executions(metrics: &MetricsSnapshot) -> ExecutionStats {

@@ -17,6 +17,7 @@ use std::{
 
 use orchestr8_agent_base::context::ExecutionIdentity;
 use orchestr8_schema::{ExecutionId, Timestamp, event::Event};
+use tokio::sync::watch;
 
 use self::window::Window;
 use crate::plan::Plan;
@@ -31,6 +32,7 @@ pub struct Bus {
     /// The most events that ever waited in one queue.
     high_water: AtomicUsize,
     latest: Mutex<Latest>,
+    stored: watch::Sender<()>,
 }
 
 /// What is known of the latest events.
@@ -145,6 +147,12 @@ impl Bus {
         }
     }
 
+    /// Tells when events were stored, not which: whoever follows all executions reads them in the order of the
+    /// [store](crate::store), which the order of publishing is not.
+    pub(crate) fn watch(&self) -> watch::Receiver<()> {
+        self.stored.subscribe()
+    }
+
     /// Whether there is anybody to publish to.
     pub(crate) fn has_subscribers(&self) -> bool {
         self.count.load(Ordering::Acquire) > 0
@@ -152,6 +160,9 @@ impl Bus {
 
     /// Publishes a batch of events; `first` is the sequence of the first of them.
     pub(crate) fn publish(&self, origin: &Arc<Origin>, first: u64, events: &[Event]) {
+        if self.stored.receiver_count() > 0 {
+            self.stored.send_replace(());
+        }
         let Some(last) = events.last() else { return };
         let (mut published, mut dropped) = (0, 0);
         for queue in self.subscribers().iter() {

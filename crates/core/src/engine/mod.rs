@@ -53,6 +53,7 @@ use self::{
 };
 use crate::{
     bus::Bus,
+    chronicle::Chronicle,
     clock,
     execution::{CancelError, Cancellation, ExecutionHandle, Lost, Shared, Snapshot},
     hook::EngineHooks,
@@ -221,10 +222,15 @@ impl Engine {
         let Some(EventBody::ExecutionQueued(queued)) = events.first().map(|event| &event.body) else {
             return Err(StoreError::NotFound(id));
         };
+        Ok(Snapshot::replay(self.stored_plan(&queued.workflow)?, events))
+    }
+
+    /// Returns the plan of a workflow that was read from the store.
+    pub(crate) fn stored_plan(&self, workflow: &ValidWorkflow) -> Result<Arc<Plan>, StoreError> {
         let program = self
-            .program(&queued.workflow)
+            .program(workflow)
             .map_err(|source| StoreError::Medium { attempted: "compiling a stored workflow", source: source.into() })?;
-        Ok(Snapshot::replay(Arc::clone(&program.plan), events))
+        Ok(Arc::clone(&program.plan))
     }
 
     /// Lists executions, newest first.
@@ -234,6 +240,20 @@ impl Engine {
     /// [`StoreError`] if the store cannot be read.
     pub async fn executions(&self, query: &Query) -> Result<Page, StoreError> {
         self.shared.store.list(query).await
+    }
+
+    /// Returns the position of the event that was stored last, among those of all executions; 0 if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be read.
+    pub async fn position(&self) -> Result<u64, StoreError> {
+        self.shared.store.position().await
+    }
+
+    /// Follows all executions, beginning behind a position.
+    pub fn chronicle(&self, after: u64) -> Chronicle {
+        Chronicle::new(self.clone(), after)
     }
 
     /// Asks for the end of an execution. When this returns, the request is in the journal.

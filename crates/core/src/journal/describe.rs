@@ -25,7 +25,7 @@ use crate::{
     view,
 };
 
-impl Renderer<'_> {
+impl Renderer {
     /// Says what an event means, for people and as data, against the state before it.
     pub(super) fn describe(&self, event: &Event) -> (String, Map<String, Value>) {
         let state = |activation: Activation| self.state.activation(activation);
@@ -34,7 +34,7 @@ impl Renderer<'_> {
         let id = |step: StepIndex| self.plan.steps().get(step.get()).map(|step| step.id.to_string());
         let id_of = |activation| planned(activation).map(|step| step.id.to_string());
         let path =
-            |activation| self.state.step_path(self.plan, activation).map_or_else(String::new, |path| path.to_string());
+            |activation| self.state.step_path(&self.plan, activation).map_or_else(String::new, |path| path.to_string());
         let call_id = |call: CallId| match call {
             CallId::Step(activation) => format!("{}/step", path(activation)),
             CallId::Compensation(activation) => format!("{}/compensation", path(activation)),
@@ -51,7 +51,7 @@ impl Renderer<'_> {
                 json!({
                     "workflow": queued.workflow,
                     "workflowDigest": digest(&queued.workflow),
-                    "agentVersions": agent_versions(self.plan, &queued.agent_versions),
+                    "agentVersions": agent_versions(&self.plan, &queued.agent_versions),
                     "input": queued.input,
                     "variables": queued.variables,
                     "env": queued.env,
@@ -86,17 +86,17 @@ impl Renderer<'_> {
             }
             EventBody::ExecutionCompleted { outputs } => {
                 let mut completed = self.state.clone();
-                fold(self.plan, &mut completed, event);
+                fold(&self.plan, &mut completed, event);
                 let outputs = match outputs {
                     Some(outputs) => Value::clone(outputs),
-                    None => view::outputs(self.plan, &completed).unwrap_or_default(),
+                    None => view::outputs(&self.plan, &completed).unwrap_or_default(),
                 };
-                let variables = crate::execution::variables(self.plan, &completed);
+                let variables = crate::execution::variables(&self.plan, &completed);
                 ("execution completed".to_owned(), json!({ "outputs": outputs, "variables": variables }))
             }
             EventBody::ExecutionFailed => {
                 let error = self.state.error();
-                let data = json!({ "error": error, "errors": view::errors(self.plan, &self.state).collect::<Vec<_>>(), "compensation": self.state.compensation() });
+                let data = json!({ "error": error, "errors": view::errors(&self.plan, &self.state).collect::<Vec<_>>(), "compensation": self.state.compensation() });
                 (
                     error.map_or_else(|| "execution failed".to_owned(), |error| format!("execution failed: {error}")),
                     data,
@@ -163,7 +163,7 @@ impl Renderer<'_> {
                 let output = match output {
                     Some(output) => Value::clone(output),
                     None if is_reused => known.and_then(|step| step.output.as_deref()).cloned().unwrap_or_default(),
-                    None => default_output(self.plan, &self.state, *activation),
+                    None => default_output(&self.plan, &self.state, *activation),
                 };
                 let origin = self.state.queued().and_then(|queued| queued.forked_from).filter(|_| is_reused);
                 let serves = planned(*activation).and_then(|step| step.serves);
@@ -173,7 +173,7 @@ impl Renderer<'_> {
                         "attempts": known.map(|step| step.attempts),
                         "duration": duration,
                         "aliasFor": serves.and_then(id),
-                        "case": self.state.case_of(self.plan, *activation),
+                        "case": self.state.case_of(&self.plan, *activation),
                         "captures": self.captures(*activation, &output),
                         "reused": is_reused.then_some(true),
                         "from": origin.map(|from| from.execution_id),
@@ -337,7 +337,7 @@ impl Renderer<'_> {
             }
             EventBody::HookFinished { activation, hook, result } => {
                 let mut data = self.hook_data(*activation, hook);
-                let since = self.state.hook_in_progress(self.plan, *activation).map(|called| called.since);
+                let since = self.state.hook_in_progress(&self.plan, *activation).map(|called| called.since);
                 data["duration"] = json!(since.map(|since| millis(event.at.since(since))));
                 data["reason"] = json!(result.reason);
                 data["error"] = json!(result.error);
@@ -386,7 +386,7 @@ impl Renderer<'_> {
                 json!({ "callId": call_id(*call), "reason": "budget" }),
             ),
             EventBody::BudgetExceeded { budget, .. } => {
-                let balance = self.state.balances(self.plan).into_iter().find(|balance| balance.budget == *budget);
+                let balance = self.state.balances(&self.plan).into_iter().find(|balance| balance.budget == *budget);
                 let (limit, used) = (balance.map(|balance| balance.limit), balance.map(|balance| balance.spent));
                 let data = json!({ "budget": budget.key(), "limit": limit, "used": used });
                 (format!("the budget's {} is spent", budget.key()), data)
@@ -451,7 +451,7 @@ impl Renderer<'_> {
 
     /// Which hook it is, for people.
     fn hook_name(&self, activation: Activation, hook: &HookId) -> String {
-        let path = self.state.step_path(self.plan, activation);
+        let path = self.state.step_path(&self.plan, activation);
         let path = path.as_ref().map_or("execution", StepPath::as_str);
         format!("{path}/{}/{}", hook.point.key(), hook.index)
     }
@@ -464,13 +464,13 @@ impl Renderer<'_> {
         json!({
             "point": hook.point.key(),
             "index": hook.index,
-            "mode": self.state.mode_of(self.plan, activation, hook).map(HookMode::as_str),
+            "mode": self.state.mode_of(&self.plan, activation, hook).map(HookMode::as_str),
             "hook": known.map(|known| &known.name),
         })
     }
 
     fn hook_call_id(&self, activation: Activation) -> String {
-        match self.state.hook_in_progress(self.plan, activation) {
+        match self.state.hook_in_progress(&self.plan, activation) {
             Some(called) => format!("{}/hook", self.hook_name(activation, &called.hook.id)),
             None => "hook".to_owned(),
         }
@@ -489,7 +489,7 @@ impl Renderer<'_> {
         if let Some(explicit) = explicit {
             return Some(explicit.to_owned());
         }
-        let path = self.state.step_path(self.plan, activation)?;
+        let path = self.state.step_path(&self.plan, activation)?;
         Some(structural_key(&self.identity()?, &path, digest))
     }
 
@@ -498,7 +498,7 @@ impl Renderer<'_> {
         if let Some(explicit) = explicit {
             return Some(explicit.to_owned());
         }
-        Some(compensation_key(&self.identity()?, &self.state.step_path(self.plan, activation)?))
+        Some(compensation_key(&self.identity()?, &self.state.step_path(&self.plan, activation)?))
     }
 
     fn compensation_attempts(&self, activation: Activation) -> u32 {
@@ -527,7 +527,7 @@ impl Renderer<'_> {
         match call {
             CallId::Step(activation) => self.state.activation(activation)?.attempt_at,
             CallId::Compensation(activation) => self.state.undoing(activation)?.attempt_at,
-            CallId::Hook(activation) => Some(self.state.hook_in_progress(self.plan, activation)?.since),
+            CallId::Hook(activation) => Some(self.state.hook_in_progress(&self.plan, activation)?.since),
         }
     }
 }

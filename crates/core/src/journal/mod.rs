@@ -2,7 +2,7 @@
 
 mod describe;
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use orchestr8_schema::{
     Timestamp,
@@ -13,7 +13,7 @@ use orchestr8_schema::{
 use crate::{
     machine::{State, fold},
     plan::Plan,
-    redact::{Annotations, Redactor},
+    redact::Redactor,
     truncate, view,
 };
 
@@ -31,7 +31,7 @@ pub struct Journal {
 
 impl Journal {
     /// Renders a journal; `state` is what the events fold to.
-    pub(crate) fn render(plan: &Plan, events: &[Event], state: &State) -> Self {
+    pub(crate) fn render(plan: &Arc<Plan>, events: &[Event], state: &State) -> Self {
         let mut renderer = Renderer::new(plan);
         renderer.learn(events, state);
         let entries: Vec<_> = events.iter().filter_map(|event| renderer.entry(event)).collect();
@@ -74,63 +74,83 @@ impl Journal {
 /// Renders events one after another, each against the state that the ones before it made. Secrets are hidden as far as the events
 /// so far tell of them, and long fields are cut.
 #[derive(Debug)]
-pub struct Renderer<'a> {
-    plan: &'a Plan,
+pub struct Renderer {
+    plan: Arc<Plan>,
     state: State,
     queued_at: Timestamp,
     latest: Timestamp,
     cancelling_at: Option<Timestamp>,
-    annotations: Annotations<'a>,
     redactor: Redactor,
     /// Nothing is hidden or cut.
     is_whole: bool,
 }
 
-impl<'a> Renderer<'a> {
+impl Renderer {
     /// Begins with the first event of a journal.
     #[must_use]
-    pub fn new(plan: &'a Plan) -> Self {
+    pub fn new(plan: &Arc<Plan>) -> Self {
         Self {
-            plan,
+            plan: Arc::clone(plan),
             state: State::new(plan),
             queued_at: Timestamp::default(),
             latest: Timestamp::default(),
             cancelling_at: None,
-            annotations: Annotations::of(plan),
             redactor: Redactor::default(),
             is_whole: false,
         }
     }
 
     /// Begins with the first event of a journal that nobody is shown: nothing is hidden or cut.
-    pub(crate) fn whole(plan: &'a Plan) -> Self {
+    pub(crate) fn whole(plan: &Arc<Plan>) -> Self {
         Self { is_whole: true, ..Self::new(plan) }
     }
 
     /// Learns of the secrets of a whole journal beforehand; `state` is what the events fold to.
     fn learn(&mut self, events: &[Event], state: &State) {
         for event in events {
-            self.annotations.learn_event(&mut self.redactor, state, event);
+            self.plan.annotations().learn_event(&mut self.redactor, state, event);
+        }
+    }
+
+    /// Returns the sequence of the last event rendered; 0 at the beginning.
+    #[must_use]
+    pub fn sequence(&self) -> u64 {
+        self.state.sequence()
+    }
+
+    /// Takes the next event in without rendering it.
+    pub fn pass(&mut self, event: &Event) {
+        self.note(event);
+        if !self.is_whole {
+            self.plan.annotations().learn_event(&mut self.redactor, &self.state, event);
+        }
+        fold(&self.plan, &mut self.state, event);
+        self.latest = self.latest.max(event.at);
+    }
+
+    /// Notes the times that entries are told against.
+    fn note(&mut self, event: &Event) {
+        if self.state.sequence() == 0 {
+            (self.queued_at, self.latest) = (event.at, event.at);
+        }
+        if let EventBody::ExecutionCancelling(_) = event.body {
+            self.cancelling_at.get_or_insert(event.at);
         }
     }
 
     /// Renders the next event; absent only before the first one, `execution.queued`.
     pub fn entry(&mut self, event: &Event) -> Option<Entry> {
         let before = self.state.sequence();
-        if before == 0 {
-            (self.queued_at, self.latest) = (event.at, event.at);
-        }
-        if let EventBody::ExecutionCancelling(_) = event.body {
-            self.cancelling_at.get_or_insert(event.at);
-        }
+        self.note(event);
         let (mut message, mut data) = self.describe(event);
         if !self.is_whole {
-            self.annotations.learn_event(&mut self.redactor, &self.state, event);
-            self.annotations.hide(self.plan, &self.state, event, &mut data);
+            let annotations = self.plan.annotations();
+            annotations.learn_event(&mut self.redactor, &self.state, event);
+            annotations.hide(&self.plan, &self.state, event, &mut data);
             self.redactor.redact_map(&mut data);
             self.redactor.redact_text(&mut message);
         }
-        fold(self.plan, &mut self.state, event);
+        fold(&self.plan, &mut self.state, event);
         let queued = self.state.queued()?;
         let mut entry = Entry::new(
             before + 1,
@@ -149,7 +169,7 @@ impl<'a> Renderer<'a> {
         if let Some(activation) =
             event.body.activation().filter(|activation| self.state.activation(*activation).is_some())
         {
-            let identity = self.state.identity(self.plan, activation);
+            let identity = self.state.identity(&self.plan, activation);
             entry.step_id = Some(identity.step_id.to_string());
             entry.step_path = Some(identity.step_path.to_string());
             entry.visit = Some(identity.visit);

@@ -9,7 +9,12 @@ mod hook;
 mod policy;
 mod step;
 
-use std::{fmt, ops::Range, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    ops::Range,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use orchestr8_agent_base::AgentRegistry;
 use orchestr8_schema::{
@@ -28,6 +33,7 @@ pub use self::{
     policy::{Bulkhead, CircuitPolicy, LeafPolicy, RateLimit, SharedKey},
     step::{Leaf, PlanStep},
 };
+use crate::redact::Annotations;
 
 /// A workflow compiled for execution.
 pub struct Plan {
@@ -38,6 +44,8 @@ pub struct Plan {
     hooks: Box<[PlanHook]>,
     limits: Limits,
     agent_versions: Arc<[Arc<str>]>,
+    /// What is secret; looked for when somebody first reads what is executed.
+    annotations: OnceLock<Annotations>,
 }
 
 /// A workflow of a plan: the one that is executed, or one that it runs as a step.
@@ -214,6 +222,7 @@ impl Plan {
             graph,
             hooks: hooks.into(),
             agent_versions,
+            annotations: OnceLock::new(),
         })
     }
 
@@ -299,6 +308,10 @@ impl Plan {
     #[must_use]
     pub fn agent_versions(&self) -> &Arc<[Arc<str>]> {
         &self.agent_versions
+    }
+
+    pub(crate) fn annotations(&self) -> &Annotations {
+        self.annotations.get_or_init(|| Annotations::of(self))
     }
 }
 

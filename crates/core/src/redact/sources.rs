@@ -1,5 +1,7 @@
 //! Where an execution's marked values come from: inputs, outputs and answers whose schemas mark something.
 
+use std::collections::HashMap;
+
 use orchestr8_schema::{
     StepIndex,
     event::{CallId, Event, EventBody},
@@ -13,52 +15,63 @@ use crate::{machine::State, plan::Plan};
 
 /// The schemas of a workflow that mark something.
 #[derive(Clone, Debug)]
-pub(crate) struct Annotations<'a> {
-    input: Option<&'a Value>,
-    steps: Vec<StepSchemas<'a>>,
+pub(crate) struct Annotations {
+    input: Option<Value>,
+    /// Of the steps that have any.
+    steps: HashMap<StepIndex, StepSchemas>,
 }
 
 #[derive(Clone, Debug, Default)]
-struct StepSchemas<'a> {
-    input: Vec<&'a Value>,
-    output: Vec<&'a Value>,
-    answer: Option<&'a Value>,
+struct StepSchemas {
+    input: Vec<Value>,
+    output: Vec<Value>,
+    answer: Option<Value>,
     /// Of what undoes the step.
-    undo_input: Option<&'a Value>,
-    undo_output: Option<&'a Value>,
+    undo_input: Option<Value>,
+    undo_output: Option<Value>,
 }
 
-impl<'a> Annotations<'a> {
-    pub(crate) fn of(plan: &'a Plan) -> Self {
-        let own = |schema: Option<&'a JsonValidator>| {
-            schema.map(JsonValidator::schema).filter(|schema| annotated::marks(schema))
+impl StepSchemas {
+    fn of(plan: &Plan, step: StepIndex) -> Self {
+        let (valid, planned) = (plan.valid_step(step), &plan.steps()[step.get()]);
+        let callee = planned.leaf.as_ref().map(|leaf| &leaf.callee);
+        let (child, answer) = match &valid.kind {
+            ValidKind::Workflow(workflow) => (marked(workflow.inputs()), None),
+            ValidKind::Approval(approval) => (None, marked(approval.schema.as_ref())),
+            _ => (None, None),
         };
-        let steps = plan.steps().iter().enumerate().map(|(index, step)| {
-            let valid = plan.valid_step(StepIndex(index as u32));
-            let callee = step.leaf.as_ref().map(|leaf| &leaf.callee);
-            let (child, answer) = match &valid.kind {
-                ValidKind::Workflow(workflow) => (own(workflow.inputs()), None),
-                ValidKind::Approval(approval) => (None, own(approval.schema.as_ref())),
-                _ => (None, None),
-            };
-            let of_callee = own(callee.and_then(|callee| callee.input_schema()));
-            let input = [of_callee, own(valid.input.schema()), child].into_iter().flatten().collect();
-            let of_callee = own(callee.and_then(|callee| callee.output_schema()));
-            let output = [of_callee, own(valid.output_schema.as_ref())].into_iter().flatten().collect();
-            let undo = step.compensation.as_ref().map(|leaf| &leaf.callee);
-            let undo_input = own(undo.and_then(|callee| callee.input_schema()));
-            let undo_output = own(undo.and_then(|callee| callee.output_schema()));
-            StepSchemas { input, output, answer, undo_input, undo_output }
-        });
-        Self { input: own(plan.workflow().inputs()), steps: steps.collect() }
+        let of_callee = marked(callee.and_then(|callee| callee.input_schema()));
+        let input = [of_callee, marked(valid.input.schema()), child].into_iter().flatten().collect();
+        let of_callee = marked(callee.and_then(|callee| callee.output_schema()));
+        let output = [of_callee, marked(valid.output_schema.as_ref())].into_iter().flatten().collect();
+        let undo = planned.compensation.as_ref().map(|leaf| &leaf.callee);
+        let undo_input = marked(undo.and_then(|callee| callee.input_schema()));
+        let undo_output = marked(undo.and_then(|callee| callee.output_schema()));
+        Self { input, output, answer, undo_input, undo_output }
     }
 
     fn is_empty(&self) -> bool {
-        let is_silent = |step: &StepSchemas<'_>| {
-            let further = [step.answer, step.undo_input, step.undo_output];
-            step.input.is_empty() && step.output.is_empty() && further.iter().all(Option::is_none)
-        };
-        self.input.is_none() && self.steps.iter().all(is_silent)
+        let further = [&self.answer, &self.undo_input, &self.undo_output];
+        self.input.is_empty() && self.output.is_empty() && further.iter().all(|schema| schema.is_none())
+    }
+}
+
+fn marked(schema: Option<&JsonValidator>) -> Option<Value> {
+    schema.map(JsonValidator::schema).filter(|schema| annotated::marks(schema)).cloned()
+}
+
+impl Annotations {
+    pub(crate) fn of(plan: &Plan) -> Self {
+        let steps =
+            (0..plan.steps().len() as u32).map(|index| (StepIndex(index), StepSchemas::of(plan, StepIndex(index))));
+        Self {
+            input: marked(plan.workflow().inputs()),
+            steps: steps.filter(|(_, schemas)| !schemas.is_empty()).collect(),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.input.is_none() && self.steps.is_empty()
     }
 
     /// Learns what is marked in all that a state holds.
@@ -67,40 +80,40 @@ impl<'a> Annotations<'a> {
             return;
         }
         if let Some(queued) = state.queued() {
-            learn(redactor, self.input, &queued.input);
+            learn(redactor, &self.input, &queued.input);
         }
         for step in state.steps() {
-            let schemas = &self.steps[step.step.get()];
+            let Some(schemas) = self.steps.get(&step.step) else { continue };
             if let Some(input) = &step.input {
-                learn(redactor, schemas.input.iter().copied(), input);
+                learn(redactor, &schemas.input, input);
             }
             if let Some(output) = &step.output {
-                learn(redactor, schemas.output.iter().copied(), output);
-                learn(redactor, schemas.answer, &output["answer"]);
+                learn(redactor, &schemas.output, output);
+                learn(redactor, &schemas.answer, &output["answer"]);
             }
         }
     }
 
     /// Learns what is marked in an event; the state is the one before it, or a later one.
     pub(crate) fn learn_event(&self, redactor: &mut Redactor, state: &State, event: &Event) {
-        let schemas = |activation| state.activation(activation).map(|step| &self.steps[step.step.get()]);
+        let schemas = |activation| state.activation(activation).and_then(|step| self.steps.get(&step.step));
         match &event.body {
-            EventBody::ExecutionQueued(queued) => learn(redactor, self.input, &queued.input),
+            EventBody::ExecutionQueued(queued) => learn(redactor, &self.input, &queued.input),
             EventBody::StepScheduled { activation, input, .. } => {
-                learn(redactor, schemas(*activation).into_iter().flat_map(|step| step.input.iter().copied()), input);
+                learn(redactor, schemas(*activation).into_iter().flat_map(|step| &step.input), input);
             }
             EventBody::AttemptFinished { call: CallId::Step(activation), result: Ok(output), .. }
             | EventBody::StepCompleted { activation, output: Some(output) } => {
-                learn(redactor, schemas(*activation).into_iter().flat_map(|step| step.output.iter().copied()), output);
+                learn(redactor, schemas(*activation).into_iter().flat_map(|step| &step.output), output);
             }
             EventBody::CompensationStepStarted { activation, input, .. } => {
-                learn(redactor, schemas(*activation).and_then(|step| step.undo_input), input);
+                learn(redactor, schemas(*activation).into_iter().flat_map(|step| &step.undo_input), input);
             }
             EventBody::AttemptFinished { call: CallId::Compensation(activation), result: Ok(output), .. } => {
-                learn(redactor, schemas(*activation).and_then(|step| step.undo_output), output);
+                learn(redactor, schemas(*activation).into_iter().flat_map(|step| &step.undo_output), output);
             }
             EventBody::ApprovalAnswered { activation, answer } => {
-                learn(redactor, schemas(*activation).and_then(|step| step.answer), &answer.answer);
+                learn(redactor, schemas(*activation).into_iter().flat_map(|step| &step.answer), &answer.answer);
             }
             _ => {}
         }
@@ -113,14 +126,14 @@ impl<'a> Annotations<'a> {
         {
             self.hide_outputs(plan, outputs);
         }
-        let schemas = |activation| state.activation(activation).map(|step| &self.steps[step.step.get()]);
+        let schemas = |activation| state.activation(activation).and_then(|step| self.steps.get(&step.step));
         let mut hide = |key: &str, schema: &Value| {
             if let Some(value) = data.get_mut(key) {
                 Redactor::hide_marked(schema, value);
             }
         };
         match &event.body {
-            EventBody::ExecutionQueued(_) => self.input.into_iter().for_each(|schema| hide("input", schema)),
+            EventBody::ExecutionQueued(_) => self.input.iter().for_each(|schema| hide("input", schema)),
             EventBody::StepScheduled { activation, .. } => {
                 let input = schemas(*activation).into_iter().flat_map(|step| &step.input);
                 input.for_each(|schema| hide("input", schema));
@@ -131,15 +144,15 @@ impl<'a> Annotations<'a> {
                 output.for_each(|schema| hide("output", schema));
             }
             EventBody::CompensationStepStarted { activation, .. } => {
-                let input = schemas(*activation).and_then(|step| step.undo_input);
+                let input = schemas(*activation).and_then(|step| step.undo_input.as_ref());
                 input.into_iter().for_each(|schema| hide("input", schema));
             }
             EventBody::AttemptFinished { call: CallId::Compensation(activation), .. } => {
-                let output = schemas(*activation).and_then(|step| step.undo_output);
+                let output = schemas(*activation).and_then(|step| step.undo_output.as_ref());
                 output.into_iter().for_each(|schema| hide("output", schema));
             }
             EventBody::ApprovalAnswered { activation, .. } => {
-                let answer = schemas(*activation).and_then(|step| step.answer);
+                let answer = schemas(*activation).and_then(|step| step.answer.as_ref());
                 answer.into_iter().for_each(|schema| hide("answer", schema));
             }
             _ => {}
@@ -157,13 +170,13 @@ impl<'a> Annotations<'a> {
 
     /// Hides what is marked in the input and the output of a step.
     pub(crate) fn hide_step(&self, step: StepIndex, input: Option<&mut Value>, output: Option<&mut Value>) {
-        let schemas = &self.steps[step.get()];
+        let Some(schemas) = self.steps.get(&step) else { return };
         if let Some(input) = input {
             schemas.input.iter().for_each(|schema| Redactor::hide_marked(schema, input));
         }
         if let Some(output) = output {
             schemas.output.iter().for_each(|schema| Redactor::hide_marked(schema, output));
-            if let (Some(schema), Some(answer)) = (schemas.answer, output.get_mut("answer")) {
+            if let (Some(schema), Some(answer)) = (&schemas.answer, output.get_mut("answer")) {
                 Redactor::hide_marked(schema, answer);
             }
         }

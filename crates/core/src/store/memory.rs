@@ -14,8 +14,8 @@ use orchestr8_schema::{
 use serde_json::Value;
 
 use super::{
-    Created, Holder, HolderId, IdempotencyRecord, Lease, Page, Query, Retention, Store, StoreError, Summary, Tenancy,
-    status_after,
+    Commit, Created, Holder, HolderId, IdempotencyRecord, Lease, Page, Query, Retention, Store, StoreError, Summary,
+    Tenancy, status_after,
 };
 
 /// A store in memory. Clones share the journals.
@@ -39,6 +39,10 @@ struct Shelf {
     /// Until when the leases of each last.
     holders: HashMap<HolderId, (Holder, Timestamp)>,
     kept: HashMap<String, String>,
+    /// In the order in which they were stored.
+    commits: VecDeque<Commit>,
+    /// Of the event that was stored last.
+    position: u64,
 }
 
 #[derive(Debug)]
@@ -55,6 +59,9 @@ impl MemoryStore {
     pub const MAX_FINISHED: usize = 1000;
     /// About the most memory that ended executions take, in bytes.
     pub const MAX_FINISHED_BYTES: usize = 50 * 1024 * 1024;
+
+    /// How often it remembers that another execution stored something than the one before.
+    const MAX_COMMITS: usize = 65_536;
 
     /// Makes an empty store.
     #[must_use]
@@ -113,6 +120,7 @@ impl Store for MemoryStore {
         }
         let key = request.as_ref().map(|request| request.key.clone());
         shelf.journals.insert(id, Journal::new(first, holder, key));
+        shelf.committed(id, 1, 1);
         if let Some(request) = request {
             shelf.requests.insert(request.key.clone(), request);
         }
@@ -128,10 +136,12 @@ impl Store for MemoryStore {
         }
         let had_ended = journal.has_ended();
         let told = events.iter().rev().find_map(|event| status_after(&event.body));
+        let count = events.len() as u64;
         journal.status = told.unwrap_or(journal.status);
         journal.events.append(events);
         let end = journal.events.last().filter(|event| event.body.is_terminal());
         let completed = end.map(|last| matches!(last.body, EventBody::ExecutionCompleted { .. }));
+        shelf.committed(id, expected_sequence + 1, count);
         if had_ended {
             shelf.reopen(id);
         }
@@ -141,11 +151,23 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    async fn load(&self, execution: ExecutionId, after: u64) -> Result<Vec<Event>, StoreError> {
+    async fn load_some(&self, execution: ExecutionId, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
         let shelf = self.shelf();
         let journal = shelf.journals.get(&execution).ok_or(StoreError::NotFound(execution))?;
         let after = usize::try_from(after).unwrap_or(usize::MAX);
-        Ok(journal.events.get(after..).unwrap_or_default().to_vec())
+        let behind = journal.events.get(after..).unwrap_or_default();
+        Ok(behind[..behind.len().min(limit)].to_vec())
+    }
+
+    async fn position(&self) -> Result<u64, StoreError> {
+        Ok(self.shelf().position)
+    }
+
+    async fn commits(&self, after: u64, limit: usize) -> Result<Vec<Commit>, StoreError> {
+        let shelf = self.shelf();
+        let first = shelf.commits.partition_point(|commit| commit.position + commit.count - 1 <= after);
+        let behind = shelf.commits.range(first..).filter(|commit| shelf.journals.contains_key(&commit.execution_id));
+        Ok(behind.take(limit).map(|commit| commit.behind(after)).collect())
     }
 
     async fn list(&self, query: &Query) -> Result<Page, StoreError> {
@@ -244,6 +266,22 @@ impl Journal {
 }
 
 impl Shelf {
+    /// Gives the next positions to events that were stored.
+    fn committed(&mut self, execution_id: ExecutionId, sequence: u64, count: u64) {
+        let position = self.position + 1;
+        self.position += count;
+        match self.commits.back_mut() {
+            _ if count == 0 => {}
+            Some(last) if last.execution_id == execution_id => last.count += count,
+            _ => {
+                if self.commits.len() == MemoryStore::MAX_COMMITS {
+                    self.commits.pop_front();
+                }
+                self.commits.push_back(Commit { position, execution_id, sequence, count });
+            }
+        }
+    }
+
     /// Forgets the requests whose time is over.
     fn expire(&mut self, now: Timestamp) {
         self.requests.retain(|_, request| now.since(request.created_at) < IdempotencyRecord::LIFE);

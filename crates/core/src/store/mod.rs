@@ -9,6 +9,9 @@
 //!   Nothing that is stored is ever overwritten.
 //! - Whoever has appended reads what was appended.
 //! - When `append` has returned, the events are as durable as the store promises to make them.
+//! - Every event has a *position*, counted from 1 over all executions in the order in which they were stored. Those of a batch follow one
+//!   another. Whoever sees a position sees all before it: two that write at once are one behind the other for everybody, in
+//!   every process.
 //!
 //! # Leases
 //!
@@ -75,7 +78,32 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// # Errors
     ///
     /// [`StoreError::NotFound`] if there is no such execution.
-    async fn load(&self, execution: ExecutionId, after: u64) -> Result<Vec<Event>, StoreError>;
+    async fn load(&self, execution: ExecutionId, after: u64) -> Result<Vec<Event>, StoreError> {
+        self.load_some(execution, after, usize::MAX).await
+    }
+
+    /// Reads at most this many events behind a sequence, at the cost of these.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    async fn load_some(&self, execution: ExecutionId, after: u64, limit: usize) -> Result<Vec<Event>, StoreError>;
+
+    /// Returns the position of the event that was stored last; 0 if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be read.
+    async fn position(&self) -> Result<u64, StoreError>;
+
+    /// Tells what was stored behind a position, in order, in at most this many pieces; of what begins before it, the rest. What is
+    /// not known any more is left out: executions that were dropped, and events that many others have followed (how many is the
+    /// store's own affair).
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be read.
+    async fn commits(&self, after: u64, limit: usize) -> Result<Vec<Commit>, StoreError>;
 
     /// Lists executions, newest first.
     ///
@@ -143,6 +171,28 @@ pub trait Store: Debug + Send + Sync + 'static {
     ///
     /// [`StoreError`]; those that were dropped before the error are gone.
     async fn prune(&self, retention: &Retention, now: Timestamp) -> Result<usize, StoreError>;
+}
+
+/// Events of one execution that were stored one behind the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Commit {
+    /// The position of the first of them, among the events of all executions.
+    pub position: u64,
+    /// Whose events.
+    pub execution_id: ExecutionId,
+    /// The sequence of the first of them, in its journal.
+    pub sequence: u64,
+    /// How many.
+    pub count: u64,
+}
+
+impl Commit {
+    /// What of it is behind a position; it ends behind it.
+    fn behind(self, after: u64) -> Self {
+        let known = after.saturating_add(1).saturating_sub(self.position).min(self.count);
+        let Self { position, execution_id, sequence, count } = self;
+        Self { position: position + known, execution_id, sequence: sequence + known, count: count - known }
+    }
 }
 
 /// An engine in a process, which holds leases.

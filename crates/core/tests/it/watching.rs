@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use orchestr8_core::bus::{Bus, Delivery};
+use orchestr8_core::{
+    bus::{Bus, Delivery},
+    chronicle::Told,
+};
 use orchestr8_schema::ValidWorkflow;
 use orchestr8_testing::{Harness, scripted};
 use serde_json::{Value, json};
@@ -54,6 +57,42 @@ async fn a_slow_subscriber_loses_the_oldest_events_and_is_told_how_many() {
             Delivery::Event(event) => assert_eq!(event.sequence, expected),
             Delivery::Dropped { .. } => panic!("dropped twice"),
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chronicle_tells_of_all_executions_as_their_journals_do_from_any_position() {
+    const COUNT: usize = 12;
+    let engine = Harness::new().agent(scripted("echo").delays(Duration::from_millis(10))).engine();
+    let workflow = ValidWorkflow::from_value(&workflow(chain(4))).expect("valid");
+    let mut live = engine.chronicle(0);
+    let mut handles = Vec::new();
+    for _ in 0..COUNT {
+        handles.push(engine.start(&workflow, json!({})).await.expect("started"));
+    }
+    let mut told: Vec<Told> = Vec::new();
+    while told.iter().filter(|told| told.entry.kind == "execution.completed").count() < COUNT {
+        match live.read().await.expect("read") {
+            some if some.is_empty() => live.changed().await,
+            some => told.extend(some),
+        }
+    }
+    assert!(told.iter().map(|told| told.position).eq(1..=told.len() as u64), "without gap or repetition");
+    assert_eq!(engine.position().await.expect("read"), told.len() as u64);
+    for handle in &handles {
+        let of_one = told.iter().filter(|told| told.entry.execution_id == handle.id()).map(|told| &told.entry);
+        assert!(of_one.eq(&handle.snapshot().await.expect("stored").journal().entries), "as the journal tells it");
+    }
+    for after in (0..told.len()).step_by(7) {
+        let mut later = engine.chronicle(after as u64);
+        let mut again = Vec::new();
+        loop {
+            match later.read().await.expect("read") {
+                some if some.is_empty() => break,
+                some => again.extend(some),
+            }
+        }
+        assert_eq!(again, told[after..], "behind {after}");
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use orchestr8_core::{
     Store,
-    store::{Created, Durability, HolderId, Lease, OpenError, Query, Retention, SqliteStore, StoreError},
+    store::{Commit, Created, Durability, HolderId, Lease, OpenError, Query, Retention, SqliteStore, StoreError},
 };
 use orchestr8_schema::{
     ExecutionId, Timestamp, ValidWorkflow,
@@ -228,11 +228,76 @@ async fn a_database_of_an_earlier_version_is_read_and_written() {
     store.append(&lease, 1, &mut vec![event(json!(1))]).await.expect("appended");
     drop(store);
     let earlier = Connection::open(file(&folder)).expect("opened");
-    earlier.execute_batch("DROP TABLE sheets; PRAGMA user_version = 1").expect("changed");
+    let without = "DROP TABLE sheets; DROP TABLE commits; ALTER TABLE executions DROP COLUMN position;
+                   PRAGMA user_version = 1";
+    earlier.execute_batch(without).expect("changed");
     let store = open(&file(&folder)).expect("opened");
     assert_eq!(store.load(lease.execution_id, 1).await.expect("read"), [event(json!(1))]);
-    assert_eq!(rows(&folder, "sheets"), 0);
+    assert_eq!((rows(&folder, "sheets"), store.position().await.expect("read")), (0, 0));
     store.append(&lease, 2, &mut vec![event(json!(2))]).await.expect("appended");
+    let told = store.commits(0, 9).await.expect("read");
+    let expected = Commit { position: 1, execution_id: lease.execution_id, sequence: 3, count: 1 };
+    assert_eq!(told, [expected], "the order begins with what is stored now");
+    store.prune(&Retention::default(), Timestamp::from_micros(9)).await.expect("pruned");
+    assert_eq!(store.position().await.expect("read"), 1);
+}
+
+#[tokio::test]
+async fn two_processes_agree_about_the_order_and_each_transaction_costs_it_one_row() {
+    const EACH: u64 = 20;
+    let (folder, store) = make();
+    let stores = [store, open(&file(&folder)).expect("opened")];
+    let mut writers = Vec::new();
+    for (number, store) in stores.iter().enumerate() {
+        let store = store.clone();
+        writers.push(tokio::spawn(async move {
+            let lease = create(&store, number as u64).await;
+            for sequence in 1..EACH {
+                store.append(&lease, sequence, &mut vec![event(json!(sequence))]).await.expect("appended");
+            }
+        }));
+    }
+    for writer in writers {
+        writer.await.expect("no panic");
+    }
+    let [one, two] = &stores;
+    let told = one.commits(0, usize::MAX).await.expect("read");
+    assert_eq!(told, two.commits(0, usize::MAX).await.expect("read"));
+    assert!(told.iter().map(|commit| commit.position).eq(1..=2 * EACH), "without gap or repetition: {told:?}");
+    assert_eq!(rows(&folder, "commits"), 2 * EACH as i64);
+    assert_eq!((one.position().await.expect("read"), two.position().await.expect("read")), (2 * EACH, 2 * EACH));
+
+    let mut leases = Vec::new();
+    for number in 10..60 {
+        leases.push(create(one, number).await);
+    }
+    let before = rows(&folder, "commits");
+    append_at_once(one, &leases, 1).await.into_iter().for_each(|appended| appended.expect("appended"));
+    let shared = rows(&folder, "commits") - before;
+    assert!(shared <= 2, "{shared} rows for 50 appends at once");
+    assert_eq!(two.position().await.expect("read"), 2 * EACH + 100);
+}
+
+#[tokio::test]
+async fn the_order_of_what_is_gone_is_forgotten_and_damage_to_it_is_no_panic() {
+    let (folder, store) = make();
+    let mut told = 0;
+    for number in 0..5 {
+        let lease = create(&store, number).await;
+        let at = Timestamp::from_micros(number as i64);
+        let end = Event { at, body: EventBody::ExecutionCompleted { outputs: None } };
+        store.append(&lease, 1, &mut vec![end]).await.expect("appended");
+        told += 2;
+    }
+    let newest = Retention { age: None, max_finished: 1 };
+    store.prune(&newest, Timestamp::from_micros(1000)).await.expect("pruned");
+    assert_eq!((rows(&folder, "commits"), store.position().await.expect("read")), (2, told));
+    let connection = Connection::open(file(&folder)).expect("opened");
+    for damage in ["x''", "x'ff'", "x'0101ffffffffffffffffff01'", "x'ffffffffffffffffffffffff010101'"] {
+        connection.execute(&format!("UPDATE commits SET batches = {damage}"), []).expect("changed");
+        // Whatever it reads as, it ends.
+        let _ = store.commits(0, 100).await;
+    }
 }
 
 #[cfg(unix)]

@@ -1,5 +1,6 @@
 //! The REST interface, over loopback against the built program.
 
+mod all_events;
 mod contract;
 mod control;
 mod dashboard;

@@ -16,7 +16,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// Stands in the file's header and says that it is ours: `orc8`.
 const APPLICATION: i64 = 0x6f72_6338;
 /// The version of the tables, and how each comes from the one before.
-const MIGRATIONS: [&str; 2] = [include_str!("schema_1.sql"), include_str!("schema_2.sql")];
+const MIGRATIONS: [&str; 3] =
+    [include_str!("schema_1.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
 /// Why a database cannot be opened.

@@ -16,7 +16,9 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::{
-    StoreError, medium,
+    StoreError,
+    commits::Log,
+    medium,
     sheets::{self, Sheet},
     write::{Done, Operation},
 };
@@ -209,13 +211,15 @@ fn again(error: &rusqlite::Error) -> rusqlite::Error {
 fn run(connection: &Connection, operations: &[Operation]) -> rusqlite::Result<Vec<Result<Done, StoreError>>> {
     let appends = operations.iter().filter(|operation| matches!(operation, Operation::Append(_))).count();
     let mut sheet = if appends < sheets::MANY { None } else { Some(Sheet::begin(connection)?) };
+    let mut log = Log::new();
     let mut results = Vec::with_capacity(operations.len());
     for operation in operations {
-        results.push(operation.run(connection, &mut sheet)?);
+        results.push(operation.run(connection, &mut sheet, &mut log)?);
     }
     if let Some(sheet) = sheet {
         sheet.end(connection)?;
     }
+    log.end(connection)?;
     Ok(results)
 }
 

@@ -6,6 +6,7 @@
 //! | `group` | group commit: one transaction and one sync for all that is ready |
 //! | `write`, `read` | what the store does, as statements |
 //! | `codec`, `pieces` | events as they stand in a row; large values, each once |
+//! | `commits` | the order in which events of all executions were stored |
 //! | `sheets` | small batches that are committed together, side by side |
 //! | `workflows` | workflows, each read once |
 //!
@@ -13,6 +14,7 @@
 //! switches, which take longer than a commit without a sync. Whoever comes meanwhile waits, and the next one of them writes for all.
 
 mod codec;
+mod commits;
 mod file;
 mod group;
 mod pieces;
@@ -40,7 +42,7 @@ use self::{
     write::{Append, Claim, Create, Done, Operation, Reclaim},
 };
 use super::{
-    Created, Holder, HolderId, IdempotencyRecord, Lease, Page, Query, Retention, Store, StoreError, Tenancy,
+    Commit, Created, Holder, HolderId, IdempotencyRecord, Lease, Page, Query, Retention, Store, StoreError, Tenancy,
     status_after,
 };
 
@@ -203,9 +205,20 @@ impl Store for SqliteStore {
         Ok(())
     }
 
-    async fn load(&self, execution: ExecutionId, after: u64) -> Result<Vec<Event>, StoreError> {
-        self.read("reading a journal", move |inner, reader| read::journal(reader, &inner.workflows, execution, after))
-            .await
+    async fn load_some(&self, execution: ExecutionId, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
+        let journal =
+            move |inner: &Inner, reader: &Connection| read::journal(reader, &inner.workflows, execution, after, limit);
+        self.read("reading a journal", journal).await
+    }
+
+    async fn position(&self) -> Result<u64, StoreError> {
+        let position = |_: &Inner, reader: &Connection| Ok(commits::position(reader)?.unsigned_abs());
+        self.read("looking for the last event", position).await
+    }
+
+    async fn commits(&self, after: u64, limit: usize) -> Result<Vec<Commit>, StoreError> {
+        let behind = move |_: &Inner, reader: &Connection| Ok(commits::behind(reader, after, limit)?);
+        self.read("reading in which order events were stored", behind).await
     }
 
     async fn list(&self, query: &Query) -> Result<Page, StoreError> {

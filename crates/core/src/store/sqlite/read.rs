@@ -37,12 +37,13 @@ pub(super) fn execution_id(row: &Row<'_>, column: usize) -> rusqlite::Result<Exe
     row.get(column).map(ExecutionId::from_bytes)
 }
 
-/// Reads the events of an execution behind a sequence.
+/// Reads the events of an execution behind a sequence, at most so many.
 pub(super) fn journal(
     reader: &Connection,
     workflows: &Workflows,
     execution: ExecutionId,
     after: u64,
+    limit: usize,
 ) -> Result<Vec<Event>, ReadError> {
     // What is read belongs to one moment.
     let reader = &reader.unchecked_transaction()?;
@@ -70,7 +71,9 @@ pub(super) fn journal(
     let mut statement = reader.prepare_cached(select)?;
     let (from, to) = (key(number, after.saturating_add(1)), key(number + 1, 0));
     let mut rows = statement.query([from, to, key(number, 0)])?;
-    while let Some(row) = rows.next()? {
+    while journal.events.len() < limit
+        && let Some(row) = rows.next()?
+    {
         let first = sequence(row.get(0)?);
         let count: i64 = row.get(1)?;
         let known = journal.events.len();
@@ -91,6 +94,7 @@ pub(super) fn journal(
         }
         read = first - 1 + fresh as u64;
     }
+    journal.events.truncate(limit);
     Ok(journal.events)
 }
 

@@ -7,6 +7,7 @@ use orchestr8_schema::{ExecutionId, Timestamp, api::ExecutionStatus};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
+    commits::{self, Log},
     pieces::{Hash, Short},
     read,
     sheets::{self, Sheet},
@@ -88,15 +89,16 @@ pub(super) fn sequence(key: i64) -> u64 {
 impl Operation {
     /// Does it. The inner error refuses and has changed nothing; the outer one is the database's.
     ///
-    /// With a sheet, small batches are written on it.
+    /// With a sheet, small batches are written on it. The log notes what is stored.
     pub(super) fn run(
         &self,
         connection: &Connection,
         sheet: &mut Option<Sheet>,
+        log: &mut Log,
     ) -> rusqlite::Result<Result<Done, StoreError>> {
         match self {
-            Self::Create(create) => create.run(connection),
-            Self::Append(append) => append.run(connection, sheet),
+            Self::Create(create) => create.run(connection, log),
+            Self::Append(append) => append.run(connection, sheet, log),
             Self::Claim(claim) => claim.run(connection),
             Self::Reclaim(reclaim) => reclaim.run(connection),
             Self::Release(lease) => {
@@ -131,7 +133,7 @@ impl Operation {
 }
 
 impl Create {
-    fn run(&self, connection: &Connection) -> rusqlite::Result<Result<Done, StoreError>> {
+    fn run(&self, connection: &Connection, log: &mut Log) -> rusqlite::Result<Result<Done, StoreError>> {
         if let Some(request) = &self.request
             && let Some(taken) = request_of(connection, request)?
             && self.at.since(taken.created_at) < IdempotencyRecord::LIFE
@@ -149,8 +151,8 @@ impl Create {
         use_piece(connection, number, workflow)?;
         let queued = keep_pieces(connection, number, &self.row)?;
         let insert =
-            "INSERT INTO executions (number, id, workflow_id, status, created_at, epoch, holder, queued, workflow)
-                      VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, ?7, ?8)";
+            "INSERT INTO executions (number, id, workflow_id, status, created_at, epoch, holder, queued, workflow, position)
+                      VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, ?7, ?8, ?9)";
         connection.prepare_cached(insert)?.execute(params![
             number,
             self.id.as_bytes(),
@@ -159,7 +161,8 @@ impl Create {
             self.at.as_micros(),
             self.holder.0.cast_signed(),
             queued,
-            workflow
+            workflow,
+            log.add(connection, number, 1, 1)?
         ])?;
         if let Some(request) = &self.request {
             let insert = "INSERT OR REPLACE INTO requests (key, digest, execution, created_at) VALUES (?1, ?2, ?3, ?4)";
@@ -188,7 +191,12 @@ fn request_of(connection: &Connection, asked: &IdempotencyRecord) -> rusqlite::R
 }
 
 impl Append {
-    fn run(&self, connection: &Connection, sheet: &mut Option<Sheet>) -> rusqlite::Result<Result<Done, StoreError>> {
+    fn run(
+        &self,
+        connection: &Connection,
+        sheet: &mut Option<Sheet>,
+        log: &mut Log,
+    ) -> rusqlite::Result<Result<Done, StoreError>> {
         let Lease { execution_id, epoch } = self.lease;
         let select = "SELECT number, epoch FROM executions WHERE id = ?1";
         let found = connection
@@ -213,6 +221,7 @@ impl Append {
                 connection.prepare_cached(insert)?.execute([key, count, place])?
             }
         };
+        log.add(connection, number, self.expected + 1, self.count)?;
         if let Some(status) = self.status {
             let update = "UPDATE executions SET status = ?2, ended_at = ?3 WHERE number = ?1";
             let ended_at = self.ended_at.map(Timestamp::as_micros);
@@ -322,6 +331,7 @@ fn prune(connection: &Connection, retention: &Retention, now: Timestamp) -> rusq
                           AND id NOT IN (SELECT holder FROM executions WHERE ended_at IS NULL AND holder IS NOT NULL)";
         let yesterday = now.as_micros().saturating_sub(86_400_000_000);
         connection.prepare_cached(of_holders)?.execute([yesterday])?;
+        commits::forget(connection)?;
     }
     Ok(oldest.len())
 }
