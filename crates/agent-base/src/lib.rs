@@ -40,6 +40,7 @@
 //! |---|---|
 //! | `template` | `builtin::Template`, which renders texts from data |
 //! | `example-agents` | `example_agents`, the deterministic agents that the example workflows call |
+//! | `process` | `process`, agents and tools that run programs under a policy |
 //!
 //! A [`Tool`] is smaller than an agent, a named function for models and workflows; see [`tool`].
 //!
@@ -63,6 +64,8 @@ pub mod example_agents;
 pub mod function;
 pub mod hello_world;
 pub mod manifest;
+#[cfg(feature = "process")]
+pub mod process;
 pub mod registry;
 pub mod service;
 pub mod tool;

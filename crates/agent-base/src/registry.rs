@@ -12,7 +12,11 @@ use orchestr8_schema::{
 use semver::{Comparator, Op, Version, VersionReq};
 use serde_json::{Map, Value};
 
-use crate::{Agent, AgentError, AgentManifest, Callee, manifest::InvalidManifest, tool::ToolRegistry};
+use crate::{
+    Agent, AgentError, AgentManifest, Callee,
+    manifest::InvalidManifest,
+    tool::{RegisterToolError, ToolRegistry},
+};
 
 /// All agents that an engine may call, by id and version, and the tools beside them.
 ///
@@ -44,6 +48,9 @@ pub enum RegisterError {
         /// The version of both.
         version: Version,
     },
+    /// A tool that comes along cannot be registered.
+    #[error(transparent)]
+    Tool(#[from] RegisterToolError),
     /// Its manifest does not have the required form.
     #[error(transparent)]
     Manifest(#[from] InvalidManifest),

@@ -1,0 +1,44 @@
+//! Running programs, as agents and as tools, as far as a policy allows it.
+//!
+//! | agent | tool | what it runs |
+//! |---|---|---|
+//! | `@orchestr8/process` | `process.run` | a program with its arguments, without a shell |
+//! | `@orchestr8/shell` | `shell.run` | a command of `sh` |
+//!
+//! [`Programs`] is who runs them: it holds the policy, and is the only way from here to a new process. A program
+//!
+//! - is run only if the policy names it; a shell only if the policy says so;
+//! - sees of the environment `PATH`, `LANG` and what the call gives it;
+//! - leads a process group of its own, and when it has ended, for whatever reason, the group is killed: what it started does not
+//!   survive it. A program that makes a session of its own (`setsid`) leaves the group and is not found;
+//! - may say as much as it likes, of which [`Programs::MAX_STREAM`] bytes of each stream are kept.
+//!
+//! ```
+//! use orchestr8_agent_base::{AgentRegistry, process::{self, Programs}};
+//! use orchestr8_schema::config::ProcessPolicy;
+//!
+//! let mut policy = ProcessPolicy::default();
+//! policy.allow.push("git".to_owned());
+//! let mut registry = AgentRegistry::new();
+//! process::register(&mut registry, &Programs::new(policy))?;
+//! assert!(registry.tools().get(&"process.run".parse()?).is_some());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What the policy does not do
+//!
+//! It names programs, not what they do: who may run `sh`, `env`, `git` or `python` can run everything. Files are guarded by the
+//! rights of the user whom orchestr8 runs as.
+
+mod agents;
+mod capture;
+mod finished;
+mod group;
+mod policy;
+mod programs;
+
+pub use self::{
+    agents::{Process, Shell, register},
+    finished::Finished,
+    programs::{ProgramCall, Programs},
+};

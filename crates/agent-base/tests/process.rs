@@ -1,0 +1,232 @@
+//! Programs under a policy, through real processes.
+#![cfg(all(feature = "process", unix))]
+
+mod support;
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::Command,
+    sync::Arc,
+    time::Duration,
+};
+
+use orchestr8_agent_base::{
+    AgentError, AgentRegistry, AgentService, CancellationToken,
+    process::{self, Programs},
+    service::AgentRequest,
+};
+use orchestr8_schema::{ErrorKind, config::ProcessPolicy};
+use serde_json::{Map, Value, json};
+use tokio::task::JoinHandle;
+use tower::ServiceExt;
+
+fn policy(allow: &[&str], shell: bool, roots: &[&Path]) -> ProcessPolicy {
+    let mut policy = ProcessPolicy::default();
+    policy.allow = allow.iter().map(|&name| name.to_owned()).collect();
+    policy.shell = shell;
+    policy.roots = roots.iter().map(|root| root.to_str().expect("a path of text").to_owned()).collect();
+    policy
+}
+
+fn registry(policy: ProcessPolicy) -> AgentRegistry {
+    let mut registry = AgentRegistry::new();
+    process::register(&mut registry, &Programs::new(policy)).expect("registered");
+    registry
+}
+
+/// Calls an agent (`@…`) or a tool as an engine does.
+async fn call(policy: ProcessPolicy, name: &str, input: Value) -> Result<Value, AgentError> {
+    call_cancellable(policy, name, input, CancellationToken::new()).await
+}
+
+async fn call_cancellable(
+    policy: ProcessPolicy,
+    name: &str,
+    input: Value,
+    cancel: CancellationToken,
+) -> Result<Value, AgentError> {
+    let registry = registry(policy);
+    let callee = if name.starts_with('@') {
+        registry.latest(&name.parse().expect("an id")).expect("it is registered").callee()
+    } else {
+        registry.tools().get(&name.parse().expect("a name")).expect("it is registered").callee()
+    };
+    let cx = support::context(&input, Map::new());
+    AgentService::new(Arc::clone(callee)).oneshot(AgentRequest::new(Arc::new(input), cx, cancel)).await
+}
+
+#[tokio::test]
+async fn a_program_gets_what_the_call_gives_it_and_nothing_else() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path().canonicalize().expect("it is there");
+    let policy = policy(&["env", "cat", "pwd"], true, &[&root]);
+
+    let said = call(policy.clone(), "@orchestr8/process", json!({ "program": "env", "env": { "COLOR": "blue" } })).await;
+    let said = said.expect("it runs");
+    let mut names: Vec<_> =
+        said["stdout"].as_str().expect("text").lines().filter_map(|line| line.split('=').next()).collect();
+    names.retain(|name| !["LANG", "PWD", "SHLVL", "_"].contains(name));
+    names.sort_unstable();
+    assert_eq!(names, ["COLOR", "PATH"]);
+    assert_eq!((&said["exitCode"], &said["signal"], &said["truncated"]), (&json!(0), &Value::Null, &json!(false)));
+
+    let echoed = call(policy.clone(), "process.run", json!({ "program": "cat", "args": ["-"], "stdin": "Grüße" })).await;
+    assert_eq!(echoed.expect("it runs")["stdout"], "Grüße");
+    // Neither a word of it is the shell's, nor is the folder another.
+    let quoted = call(policy.clone(), "@orchestr8/process", json!({ "program": "pwd", "args": ["-P"] })).await;
+    assert_eq!(quoted.expect("it runs")["stdout"], format!("{}\n", root.display()));
+    let shell = json!({ "command": "echo \"$1 and $2\" >&2; exit 3", "args": ["a b", "$HOME"], "allowExit": [3] });
+    for name in ["@orchestr8/shell", "shell.run"] {
+        let said = call(policy.clone(), name, shell.clone()).await.expect("3 is allowed");
+        assert_eq!((&said["exitCode"], &said["stderr"]), (&json!(3), &json!("a b and $HOME\n")));
+    }
+}
+
+#[tokio::test]
+async fn what_the_policy_does_not_allow_is_denied_with_its_setting() {
+    let (inside, outside) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    std::os::unix::fs::symlink(outside.path(), inside.path().join("link")).expect("a link");
+    let nothing = ProcessPolicy::default();
+    let some = policy(&["true"], true, &[inside.path()]);
+    let cases = [
+        (&nothing, "@orchestr8/process", json!({ "program": "true" }), "policy.process.allow"),
+        (&nothing, "process.run", json!({ "program": "true" }), "policy.process.allow"),
+        (&nothing, "@orchestr8/shell", json!({ "command": "true" }), "policy.process.shell"),
+        (&nothing, "shell.run", json!({ "command": "true" }), "policy.process.shell"),
+        (&some, "process.run", json!({ "program": "/bin/true" }), "policy.process.allow"),
+        (&some, "process.run", json!({ "program": "./true" }), "policy.process.allow"),
+        (&some, "process.run", json!({ "program": "true", "cwd": outside.path() }), "policy.process.roots"),
+        (&some, "process.run", json!({ "program": "true", "cwd": inside.path().join("link") }), "policy.process.roots"),
+        (&some, "process.run", json!({ "program": "true", "cwd": inside.path().join("..") }), "policy.process.roots"),
+        (&some, "shell.run", json!({ "command": "true", "cwd": "/" }), "policy.process.roots"),
+        (&some, "process.run", json!({ "program": "true", "env": { "LD_PRELOAD": "x.so" } }), "policy.process.allow"),
+    ];
+    for (policy, name, input, setting) in cases {
+        let error = call(policy.clone(), name, input.clone()).await.expect_err("it is denied");
+        assert_eq!(error.kind(), ErrorKind::Denied, "{input}: {error}");
+        assert_eq!(error.context().expect("facts")["setting"], setting, "{input}");
+        assert!(error.to_string().contains(setting), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn an_exit_code_decides_about_another_attempt() {
+    let shell = || policy(&["no-such-program", "/"], true, &[]);
+    let run = |command: &str| call(shell(), "@orchestr8/shell", json!({ "command": command }));
+
+    let failed = run("echo partial; echo why >&2; exit 4").await.expect_err("it fails");
+    assert_eq!((failed.kind(), failed.to_string().as_str()), (ErrorKind::Internal, "`sh` ended with exit code 4"));
+    assert_eq!(failed.context(), Some(&json!({ "exitCode": 4, "signal": null, "stderr": "why\n" })));
+    assert_eq!(run("exit 75").await.expect_err("it fails").kind(), ErrorKind::Retryable);
+    let killed = run("kill -9 $$").await.expect_err("it is killed");
+    assert_eq!((killed.kind(), &killed.context().expect("facts")["signal"]), (ErrorKind::Internal, &json!(9)));
+
+    for (program, kind) in [("no-such-program", ErrorKind::NotFound), ("/", ErrorKind::Denied)] {
+        let error = call(shell(), "process.run", json!({ "program": program })).await.expect_err("it cannot start");
+        assert_eq!(error.kind(), kind, "{program}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn of_a_flood_the_beginning_is_kept_and_nobody_is_held_up() {
+    let flood = json!({ "command": "head -c 5000000 /dev/zero | tr '\\0' 'a'; head -c 3000000 /dev/zero | tr '\\0' 'b' >&2; echo never" });
+    let said = call(policy(&[], true, &[]), "@orchestr8/shell", flood.clone()).await.expect("it runs");
+    assert_eq!(said["truncated"], true);
+    assert_eq!(said["stdout"], "a".repeat(Programs::MAX_STREAM));
+    assert_eq!(said["stderr"], "b".repeat(Programs::MAX_STREAM));
+    // A tool's result has 1 MB in all, however much its bytes grow in JSON.
+    let escaped = json!({ "command": "head -c 900000 /dev/zero; head -c 300000 /dev/zero >&2" });
+    for input in [flood, escaped] {
+        let said = call(policy(&[], true, &[]), "shell.run", input).await.expect("it fits");
+        assert_eq!(said["truncated"], true);
+        assert!((500_000..=1024 * 1024).contains(&said.to_string().len()), "{}", said.to_string().len());
+    }
+}
+
+/// A pipe with a name, of which every process of a tree holds the end to write to: its end is theirs.
+struct Lifeline {
+    folder: tempfile::TempDir,
+    readers: JoinHandle<BufReader<File>>,
+}
+
+impl Lifeline {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("pipe");
+        assert!(Command::new("mkfifo").arg(&path).status().expect("mkfifo is there").success());
+        // Opening waits until somebody writes.
+        let readers = tokio::task::spawn_blocking(move || {
+            let mut reader = BufReader::new(File::open(path).expect("it opens"));
+            let mut line = String::new();
+            reader.read_line(&mut line).expect("it reads");
+            assert_eq!(line, "started\n");
+            reader
+        });
+        Self { folder, readers }
+    }
+
+    /// A command that starts children and grandchildren which all hold the pipe.
+    fn command(&self, body: &str) -> Value {
+        let tree = "(sleep 1000 & sleep 1000) & sh -c 'trap \"\" TERM; sleep 1000 & wait; sleep 1000' &";
+        let pipe = self.folder.path().join("pipe");
+        json!({ "command": format!("exec 3>'{}'; {tree} echo started >&3; {body}", pipe.display()) })
+    }
+
+    async fn started(&mut self) -> BufReader<File> {
+        tokio::time::timeout(Duration::from_secs(30), &mut self.readers).await.expect("it starts").expect("it reads")
+    }
+}
+
+/// Waits for the end of everybody who holds the pipe.
+async fn all_gone(mut reader: BufReader<File>) {
+    let gone = tokio::task::spawn_blocking(move || std::io::copy(&mut reader, &mut std::io::sink()).expect("it reads"));
+    tokio::time::timeout(Duration::from_secs(30), gone).await.expect("nobody is left").expect("it reads");
+}
+
+#[tokio::test]
+async fn nobody_survives_the_end_of_a_program() {
+    let mut lifeline = Lifeline::new();
+    let said = call(policy(&[], true, &[]), "@orchestr8/shell", lifeline.command("echo done")).await;
+    assert_eq!(said.expect("it ends by itself")["stdout"], "done\n");
+    all_gone(lifeline.started().await).await;
+}
+
+#[tokio::test]
+async fn nobody_survives_a_cancellation_and_who_can_ends_in_peace() {
+    let mut lifeline = Lifeline::new();
+    let goodbye = lifeline.folder.path().join("goodbye");
+    let command = lifeline.command(&format!("trap 'echo bye > {}; exit' TERM; wait", goodbye.display()));
+    let cancel = CancellationToken::new();
+    let running =
+        tokio::spawn(call_cancellable(policy(&[], true, &[]), "@orchestr8/shell", command, cancel.clone()));
+    let reader = lifeline.started().await;
+    cancel.cancel();
+    let error = running.await.expect("no panic").expect_err("it is cancelled");
+    assert_eq!(error.kind(), ErrorKind::Cancelled);
+    all_gone(reader).await;
+    assert_eq!(std::fs::read_to_string(goodbye).expect("it had the time"), "bye\n");
+}
+
+#[tokio::test]
+async fn who_ignores_the_request_to_end_is_killed_after_the_grace() {
+    let mut lifeline = Lifeline::new();
+    let command = lifeline.command("trap '' TERM; while :; do wait; done");
+    let cancel = CancellationToken::new();
+    let running = tokio::spawn(call_cancellable(policy(&[], true, &[]), "shell.run", command, cancel.clone()));
+    let reader = lifeline.started().await;
+    cancel.cancel();
+    assert_eq!(running.await.expect("no panic").expect_err("it is cancelled").kind(), ErrorKind::Cancelled);
+    all_gone(reader).await;
+}
+
+#[tokio::test]
+async fn nobody_survives_when_the_call_is_dropped() {
+    let mut lifeline = Lifeline::new();
+    let command = lifeline.command("wait");
+    let running = tokio::spawn(call(policy(&[], true, &[]), "@orchestr8/shell", command));
+    let reader = lifeline.started().await;
+    running.abort();
+    all_gone(reader).await;
+}
