@@ -40,6 +40,8 @@
 //! |---|---|
 //! | `template` | `builtin::Template`, which renders texts from data |
 //! | `example-agents` | `example_agents`, the deterministic agents that the example workflows call |
+//! | `adapter` | `adapter`, which puts an agent behind HTTP |
+//! | `http` | `http`, an agent and tools that ask HTTP servers under a policy |
 //! | `process` | `process`, agents and tools that run programs under a policy |
 //!
 //! A [`Tool`] is smaller than an agent, a named function for models and workflows; see [`tool`].
@@ -54,6 +56,8 @@
 //! `execute` gets a [`CancellationToken`] and should end within 100 ms of its firing. When
 //! the grace is over the future is dropped, so what must be cleaned up belongs in guards.
 
+#[cfg(feature = "adapter")]
+pub mod adapter;
 pub mod agent;
 pub mod builtin;
 pub mod callee;
@@ -63,7 +67,11 @@ pub mod error;
 pub mod example_agents;
 pub mod function;
 pub mod hello_world;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod manifest;
+mod manifest_document;
+pub mod pattern;
 #[cfg(feature = "process")]
 pub mod process;
 pub mod registry;

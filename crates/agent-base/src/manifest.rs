@@ -76,6 +76,9 @@ pub enum InvalidManifest {
         /// What is wrong with it.
         message: String,
     },
+    /// It is written down in another form.
+    #[error("the manifest does not decode")]
+    Document(#[source] serde_json::Error),
     /// The timeout is under a second.
     #[error("the timeout of `{0}` is under 1000 ms")]
     Timeout(AgentId),

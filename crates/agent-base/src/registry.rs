@@ -172,8 +172,13 @@ impl AgentCatalog for AgentRegistry {
             .filter(|tools: &Vec<_>| !tools.is_empty())
     }
 
+    fn offers_namespace(&self, namespace: &str) -> bool {
+        self.tools.namespaces().any(|(known, _)| known == namespace)
+    }
+
     fn tool_schemas(&self, name: &ToolName) -> Option<CallSchemas> {
-        let spec = self.tools.get(name)?.spec();
+        let tool = self.tools.get(name)?;
+        let spec = tool.spec();
         Some(CallSchemas { input: spec.input_schema.clone(), output: spec.output_schema.clone(), config: None })
     }
 }

@@ -13,11 +13,15 @@ use std::{
 };
 
 use orchestr8_agent_base::{
-    AgentError, AgentRegistry, AgentService, CancellationToken,
-    process::{self, Programs},
+    Agent as _, AgentError, AgentManifest, AgentRegistry, AgentService, CancellationToken, Tool as _,
+    process::{self, ProgramAgent, ProgramCall, Programs, ShellTool},
     service::AgentRequest,
 };
-use orchestr8_schema::{ErrorKind, config::ProcessPolicy};
+use orchestr8_schema::{
+    ErrorKind,
+    config::{Config, ConfigLayer, ProcessPolicy},
+    source::Options,
+};
 use serde_json::{Map, Value, json};
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
@@ -49,12 +53,12 @@ async fn call_cancellable(
 ) -> Result<Value, AgentError> {
     let registry = registry(policy);
     let callee = if name.starts_with('@') {
-        registry.latest(&name.parse().expect("an id")).expect("it is registered").callee()
+        Arc::clone(registry.latest(&name.parse().expect("an id")).expect("it is registered").callee())
     } else {
-        registry.tools().get(&name.parse().expect("a name")).expect("it is registered").callee()
+        Arc::clone(registry.tools().get(&name.parse().expect("a name")).expect("it is registered").callee())
     };
     let cx = support::context(&input, Map::new());
-    AgentService::new(Arc::clone(callee)).oneshot(AgentRequest::new(Arc::new(input), cx, cancel)).await
+    AgentService::new(callee).oneshot(AgentRequest::new(Arc::new(input), cx, cancel)).await
 }
 
 #[tokio::test]
@@ -63,7 +67,8 @@ async fn a_program_gets_what_the_call_gives_it_and_nothing_else() {
     let root = folder.path().canonicalize().expect("it is there");
     let policy = policy(&["env", "cat", "pwd"], true, &[&root]);
 
-    let said = call(policy.clone(), "@orchestr8/process", json!({ "program": "env", "env": { "COLOR": "blue" } })).await;
+    let said =
+        call(policy.clone(), "@orchestr8/process", json!({ "program": "env", "env": { "COLOR": "blue" } })).await;
     let said = said.expect("it runs");
     let mut names: Vec<_> =
         said["stdout"].as_str().expect("text").lines().filter_map(|line| line.split('=').next()).collect();
@@ -72,7 +77,8 @@ async fn a_program_gets_what_the_call_gives_it_and_nothing_else() {
     assert_eq!(names, ["COLOR", "PATH"]);
     assert_eq!((&said["exitCode"], &said["signal"], &said["truncated"]), (&json!(0), &Value::Null, &json!(false)));
 
-    let echoed = call(policy.clone(), "process.run", json!({ "program": "cat", "args": ["-"], "stdin": "Grüße" })).await;
+    let echoed =
+        call(policy.clone(), "process.run", json!({ "program": "cat", "args": ["-"], "stdin": "Grüße" })).await;
     assert_eq!(echoed.expect("it runs")["stdout"], "Grüße");
     // Neither a word of it is the shell's, nor is the folder another.
     let quoted = call(policy.clone(), "@orchestr8/process", json!({ "program": "pwd", "args": ["-P"] })).await;
@@ -199,8 +205,7 @@ async fn nobody_survives_a_cancellation_and_who_can_ends_in_peace() {
     let goodbye = lifeline.folder.path().join("goodbye");
     let command = lifeline.command(&format!("trap 'echo bye > {}; exit' TERM; wait", goodbye.display()));
     let cancel = CancellationToken::new();
-    let running =
-        tokio::spawn(call_cancellable(policy(&[], true, &[]), "@orchestr8/shell", command, cancel.clone()));
+    let running = tokio::spawn(call_cancellable(policy(&[], true, &[]), "@orchestr8/shell", command, cancel.clone()));
     let reader = lifeline.started().await;
     cancel.cancel();
     let error = running.await.expect("no panic").expect_err("it is cancelled");
@@ -229,4 +234,71 @@ async fn nobody_survives_when_the_call_is_dropped() {
     let reader = lifeline.started().await;
     running.abort();
     all_gone(reader).await;
+}
+
+/// Calls a tool made of a command with the parameters `a` and `b`.
+async fn said_by(command: &str, arguments: Value) -> String {
+    let document = json!({ "tools": { "acme:say": {
+        "command": command,
+        "description": "Says something",
+        "parameters": { "type": "object", "properties": { "a": {}, "b": {} } }
+    } } });
+    let layer = ConfigLayer::read(document.to_string(), &Options::new()).expect("valid").value;
+    let config = Config::from_layers([&layer]);
+    let (name, tool) = config.tools.first().expect("a tool");
+    let tool = ShellTool::new(Programs::new(policy(&[], true, &[])), name.clone(), tool);
+    let cx = support::context(&arguments, Map::new());
+    let said = tool.call(&arguments, &cx, CancellationToken::new()).await.expect("it runs");
+    said["stdout"].as_str().expect("text").to_owned()
+}
+
+#[tokio::test]
+async fn a_parameter_of_a_command_is_one_word_wherever_it_stands() {
+    let hostile = "'\"; echo pwned; $(echo pwned) `echo pwned` \\ * \n{b}";
+    for (command, expected) in [
+        ("printf '<%s>' {a} {b}", format!("<{hostile}><7>")),
+        ("printf '<%s>' \"{a} {b}\" x", format!("<{hostile} 7><x>")),
+        ("printf '<%s>' 'a: {a}'", format!("<a: {hostile}>")),
+        ("printf '<%s>' \\'{a}\\'", format!("<'{hostile}'>")),
+        // None of these is a parameter.
+        ("x=1; printf '<%s>' ${x} '{c}' | awk '{print}'", "<1><{c}>\n".to_owned()),
+    ] {
+        assert_eq!(said_by(command, json!({ "a": hostile, "b": 7 })).await, expected, "{command}");
+    }
+    assert_eq!(said_by("printf '<%s>' {a} {b}", json!({ "a": [1, "x"] })).await, "<[1,\"x\"]><>");
+}
+
+#[tokio::test]
+async fn a_program_can_be_an_agent() {
+    let script = r#"
+        input=$(cat); echo "thinking" >&2
+        case "$input" in
+            *busy*) exit 75 ;;
+            *words*) echo "no JSON" ;;
+            *flood*) printf '"'; head -c 2000000 /dev/zero | tr '\0' a; printf '"' ;;
+            *) printf '{"got": %s, "context": %s}' "$input" "$ORCHESTR8_CONTEXT" ;;
+        esac"#;
+    let mut call = ProgramCall::new("sh");
+    call.args = vec!["-c".to_owned(), script.to_owned()];
+    let manifest = AgentManifest::new("@acme/script", "1.0.0", "Tells what it is given").expect("well formed");
+    let agent = ProgramAgent::new(Programs::new(policy(&["sh"], false, &[])), call.clone(), manifest.clone());
+    let run = async |agent: &ProgramAgent, input: Value| {
+        let config = json!({ "tone": "warm" }).as_object().expect("an object").clone();
+        let cx = support::context(&input, config).for_attempt(2, None);
+        agent.execute(&input, &cx, CancellationToken::new()).await
+    };
+    let output = run(&agent, json!({ "text": "Grüße" })).await.expect("it answers");
+    assert_eq!(output["got"], json!({ "text": "Grüße" }));
+    let told = &output["context"];
+    assert_eq!(
+        (&told["attempt"], &told["stepPath"], &told["config"]["tone"]),
+        (&json!(2), &json!("step"), &json!("warm"))
+    );
+    for (input, kind) in
+        [("busy", ErrorKind::Retryable), ("words", ErrorKind::Validation), ("flood", ErrorKind::Validation)]
+    {
+        assert_eq!(run(&agent, json!(input)).await.expect_err(input).kind(), kind, "{input}");
+    }
+    let forbidden = ProgramAgent::new(Programs::new(ProcessPolicy::default()), call, manifest);
+    assert_eq!(run(&forbidden, Value::Null).await.expect_err("not allowed").kind(), ErrorKind::Denied);
 }

@@ -4,6 +4,7 @@ use std::{
     ffi::OsString,
     panic::{self, AssertUnwindSafe},
     process::ExitCode,
+    sync::Arc,
 };
 
 use clap::{Parser as _, error::ErrorKind as ClapErrorKind};
@@ -57,7 +58,7 @@ impl Program {
         mut self,
         register: impl Fn(&mut AgentRegistry) -> Result<(), RegisterError> + Send + Sync + 'static,
     ) -> Self {
-        self.agents.add(Box::new(register));
+        self.agents.add(Arc::new(register));
         self
     }
 
@@ -84,7 +85,8 @@ impl Program {
         let _telemetry = telemetry::start(Logs { verbosity, json: ui.is_json(), color });
         let data_dir = args.global.data_dir;
         let data = || DataDir::find(data_dir.as_deref(), settings.config().journal.clone());
-        let result = panic::catch_unwind(AssertUnwindSafe(|| args.command.run(ui, &settings, data, &self.agents)));
+        let agents = self.agents.configured(settings.config());
+        let result = panic::catch_unwind(AssertUnwindSafe(|| args.command.run(ui, &settings, data, &agents)));
         let defect = || Err(Error::internal("this is a defect of the program; the line above says where"));
         match result.unwrap_or_else(|_| defect()) {
             Ok(exit) => exit.into(),

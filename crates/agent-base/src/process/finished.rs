@@ -49,7 +49,9 @@ impl Finished {
                 AgentError::retryable(format!("`{program}` ended with exit code {code}: it may succeed later"))
             }
             Some(code) => AgentError::internal(format!("`{program}` ended with exit code {code}")),
-            None => AgentError::internal(format!("`{program}` was ended by signal {}", self.signal.unwrap_or_default())),
+            None => {
+                AgentError::internal(format!("`{program}` was ended by signal {}", self.signal.unwrap_or_default()))
+            }
         };
         let from = self.stderr.ceil_char_boundary(self.stderr.len().saturating_sub(Self::TOLD));
         let context = json!({ "exitCode": self.exit_code, "signal": self.signal, "stderr": self.stderr[from..] });

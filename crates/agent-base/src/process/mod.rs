@@ -5,6 +5,8 @@
 //! | `@orchestr8/process` | `process.run` | a program with its arguments, without a shell |
 //! | `@orchestr8/shell` | `shell.run` | a command of `sh` |
 //!
+//! A [`ShellTool`] is a command that settings make a tool of, a [`ProgramAgent`] a program that they make an agent of.
+//!
 //! [`Programs`] is who runs them: it holds the policy, and is the only way from here to a new process. A program
 //!
 //! - is run only if the policy names it; a shell only if the policy says so;
@@ -35,10 +37,14 @@ mod capture;
 mod finished;
 mod group;
 mod policy;
+mod program_agent;
 mod programs;
+mod shell_tool;
 
 pub use self::{
     agents::{Process, Shell, register},
     finished::Finished,
+    program_agent::ProgramAgent,
     programs::{ProgramCall, Programs},
+    shell_tool::ShellTool,
 };

@@ -54,7 +54,8 @@ fn is_executable(file: &Path) -> bool {
 pub(super) fn folder(policy: &ProcessPolicy, asked: Option<&Path>) -> Result<PathBuf, AgentError> {
     let here = env::current_dir().and_then(|folder| folder.canonicalize());
     let here = here.map_err(|error| AgentError::internal("finding the working directory").with_source(error))?;
-    let mut roots: Vec<_> = policy.roots.iter().filter_map(|root| here.join(root).canonicalize().ok()).collect();
+    let mut roots: Vec<_> =
+        policy.roots.iter().filter_map(|root| here.join(at_home(root)).canonicalize().ok()).collect();
     if policy.roots.is_empty() {
         roots.push(here.clone());
     }
@@ -69,6 +70,15 @@ pub(super) fn folder(policy: &ProcessPolicy, asked: Option<&Path>) -> Result<Pat
     // Whether a folder exists is not told to who may not use it.
     let folder = here.join(asked).canonicalize().map_err(|_| refused(asked))?;
     if is_allowed(&folder) { Ok(folder) } else { Err(refused(asked)) }
+}
+
+/// Puts the home directory in the place of `~`.
+fn at_home(root: &str) -> PathBuf {
+    let rest = root.strip_prefix("~/").or((root == "~").then_some(""));
+    match (rest, env::home_dir()) {
+        (Some(rest), Some(home)) => home.join(rest),
+        _ => root.into(),
+    }
 }
 
 /// Refuses variables that would undo the policy.

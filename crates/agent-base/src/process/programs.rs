@@ -127,11 +127,7 @@ async fn run(
             }
         };
         let streams = async {
-            tokio::join!(
-                feed,
-                stdout.read(output, Programs::MAX_STREAM),
-                stderr.read(errors, Programs::MAX_STREAM)
-            )
+            tokio::join!(feed, stdout.read(output, Programs::MAX_STREAM), stderr.read(errors, Programs::MAX_STREAM))
         };
         let mut streams = std::pin::pin!(streams);
         let mut streams_open = true;

@@ -21,6 +21,7 @@
 //! ```
 
 mod function;
+mod namespace;
 mod registry;
 
 use std::time::Duration;
@@ -39,6 +40,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::{
     function::{ToolFn, tool_fn},
+    namespace::ToolNamespace,
     registry::{RegisterToolError, RegisteredTool, ToolRegistry},
 };
 use crate::{AgentContext, AgentError, agent::default_target, manifest::schema_of};
@@ -113,8 +115,14 @@ impl ToolSpec {
     ///
     /// [`InvalidId`] if the name does not have the required form.
     pub fn new(name: &str, description: impl Into<String>) -> Result<Self, InvalidId> {
-        Ok(Self {
-            name: name.parse()?,
+        Ok(Self::named(name.parse()?, description))
+    }
+
+    /// Makes a spec of a name that is well formed already; all else has its default.
+    #[must_use]
+    pub fn named(name: ToolName, description: impl Into<String>) -> Self {
+        Self {
+            name,
             description: description.into(),
             input_schema: None,
             output_schema: None,
@@ -122,7 +130,7 @@ impl ToolSpec {
             destructive: false,
             idempotent: false,
             timeout: None,
-        })
+        }
     }
 
     /// Sets the schema of the arguments.

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use orchestr8_schema::{Millis, id::ToolName, json_schema::JsonValidator};
 use serde_json::Value;
 
-use super::{Tool, ToolSpec};
-use crate::Callee;
+use super::{Tool, ToolNamespace, ToolSpec, namespace};
+use crate::{AgentError, Callee};
 
 /// All tools that an engine may call, by name.
 ///
@@ -21,9 +21,10 @@ use crate::Callee;
 /// assert_eq!(tools.namespace("github").count(), 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct ToolRegistry {
     tools: BTreeMap<ToolName, Arc<RegisteredTool>>,
+    namespaces: BTreeMap<String, Arc<dyn ToolNamespace>>,
 }
 
 /// The error of a tool that cannot be registered.
@@ -33,6 +34,9 @@ pub enum RegisterToolError {
     /// There is one of this name already.
     #[error("tool `{0}` is registered already")]
     Duplicate(ToolName),
+    /// There is a namespace of this name already.
+    #[error("the namespace `{0}` of tools is registered already")]
+    DuplicateNamespace(String),
     /// With its namespace the name does not have the required form.
     #[error("tool `{name}` cannot stand in the namespace `{namespace}`")]
     Namespace {
@@ -86,6 +90,24 @@ impl ToolRegistry {
         self.insert(Arc::new(tool), spec)
     }
 
+    /// Adds a namespace whose tools are known only to the one who offers them. Every name in it can be found here, and a call tells
+    /// whether there is such a tool. A tool that is registered under a name goes before.
+    ///
+    /// # Errors
+    ///
+    /// [`RegisterToolError::DuplicateNamespace`] if there is one of this name.
+    pub fn register_namespace(
+        &mut self,
+        namespace: &str,
+        tools: Arc<dyn ToolNamespace>,
+    ) -> Result<(), RegisterToolError> {
+        if self.namespaces.contains_key(namespace) {
+            return Err(RegisterToolError::DuplicateNamespace(namespace.to_owned()));
+        }
+        self.namespaces.insert(namespace.to_owned(), tools);
+        Ok(())
+    }
+
     fn insert(&mut self, tool: Arc<dyn Tool>, spec: ToolSpec) -> Result<(), RegisterToolError> {
         if self.tools.contains_key(&spec.name) {
             return Err(RegisterToolError::Duplicate(spec.name));
@@ -95,13 +117,37 @@ impl ToolRegistry {
         Ok(())
     }
 
-    /// Finds a tool.
+    /// Finds a tool. Of one in a namespace that only others know, nothing is known but its name.
     #[must_use]
-    pub fn get(&self, name: &ToolName) -> Option<&Arc<RegisteredTool>> {
-        self.tools.get(name)
+    pub fn get(&self, name: &ToolName) -> Option<Arc<RegisteredTool>> {
+        if let Some(tool) = self.tools.get(name) {
+            return Some(Arc::clone(tool));
+        }
+        let namespace = self.namespaces.get(name.namespace()?)?;
+        Some(Arc::new(namespace::deferred(namespace, name)))
     }
 
-    /// Lists all tools by name.
+    /// Tells what a tool is, for models: asks whoever offers it, where nobody else knows.
+    ///
+    /// # Errors
+    ///
+    /// As of [`ToolNamespace::list`].
+    pub async fn describe(&self, name: &ToolName) -> Result<Option<ToolSpec>, AgentError> {
+        if let Some(tool) = self.tools.get(name) {
+            return Ok(Some(tool.spec.clone()));
+        }
+        match name.namespace().and_then(|namespace| self.namespaces.get(namespace)) {
+            None => Ok(None),
+            Some(namespace) => Ok(namespace.list().await?.into_iter().find(|spec| spec.name == *name)),
+        }
+    }
+
+    /// Lists the namespaces whose tools only others know.
+    pub fn namespaces(&self) -> impl Iterator<Item = (&str, &Arc<dyn ToolNamespace>)> {
+        self.namespaces.iter().map(|(name, tools)| (name.as_str(), tools))
+    }
+
+    /// Lists all tools by name, without those that only others know.
     pub fn list(&self) -> impl Iterator<Item = &Arc<RegisteredTool>> {
         self.tools.values()
     }
@@ -120,7 +166,7 @@ pub struct RegisteredTool {
 }
 
 impl RegisteredTool {
-    fn new(tool: Arc<dyn Tool>, spec: ToolSpec) -> Result<Self, RegisterToolError> {
+    pub(super) fn new(tool: Arc<dyn Tool>, spec: ToolSpec) -> Result<Self, RegisterToolError> {
         let compile = |part: &'static str, schema: &Option<Value>| match schema {
             None => Ok(None),
             Some(schema) => JsonValidator::compile(schema).map(Some).map_err(|error| RegisterToolError::Schema {
@@ -152,6 +198,13 @@ impl RegisteredTool {
     #[must_use]
     pub fn callee(&self) -> &Arc<Callee> {
         &self.callee
+    }
+}
+
+impl fmt::Debug for ToolRegistry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let namespaces: Vec<_> = self.namespaces.keys().collect();
+        f.debug_struct("ToolRegistry").field("tools", &self.tools).field("namespaces", &namespaces).finish()
     }
 }
 

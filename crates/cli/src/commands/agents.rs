@@ -5,7 +5,11 @@ use orchestr8_agent_base::AgentManifest;
 use orchestr8_schema::{AgentId, workflow::VersionRange};
 use serde_json::{Value, json};
 
-use crate::{Error, Exit, agents::Agents, ui::Ui};
+use crate::{
+    Error, Exit,
+    agents::{Agents, Source},
+    ui::Ui,
+};
 
 /// Shows the agents that workflow files may name.
 #[derive(Debug, Args)]
@@ -44,14 +48,24 @@ pub(crate) fn agents(ui: Ui, args: &AgentsArgs, agents: &Agents) -> Result<Exit,
 fn list(ui: Ui, agents: &Agents) -> Result<Exit, Error> {
     let registry = agents.registry()?;
     let manifests: Vec<_> = registry.list().map(|agent| agent.manifest()).collect();
+    let source = agents.sources()?;
     if ui.is_json() {
-        ui.print_json(&json!({ "agents": manifests }))?;
+        let listed = manifests.iter().map(|manifest| {
+            let mut listed = json!(manifest);
+            listed["source"] = source(&manifest.id).to_string().into();
+            listed
+        });
+        ui.print_json(&json!({ "agents": listed.collect::<Vec<_>>() }))?;
         return Ok(Exit::Success);
     }
     let width = manifests.iter().map(|manifest| manifest.id.to_string().len()).max().unwrap_or(0);
     for manifest in manifests {
         let (id, version) = (manifest.id.to_string(), manifest.version.to_string());
-        ui.print(&format!("{id:width$}  {version}  {}", manifest.description))?;
+        let source = match source(&manifest.id) {
+            Source::BuiltIn => String::new(),
+            elsewhere => format!(" ({elsewhere})"),
+        };
+        ui.print(&format!("{id:width$}  {version}  {}{source}", manifest.description))?;
     }
     Ok(Exit::Success)
 }

@@ -11,6 +11,9 @@ mod export;
 #[cfg_attr(feature = "otel", path = "remote_parent.rs")]
 #[cfg_attr(not(feature = "otel"), path = "no_remote_parent.rs")]
 mod remote_parent;
+#[cfg_attr(feature = "otel", path = "trace_context.rs")]
+#[cfg_attr(not(feature = "otel"), path = "no_trace_context.rs")]
+mod trace_context;
 
 use std::{io::IsTerminal as _, panic};
 
@@ -18,6 +21,7 @@ use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt as _, util:
 
 #[cfg(feature = "server")]
 pub(crate) use self::remote_parent::continue_trace;
+pub(crate) use self::trace_context::traceparent;
 use crate::ui::Color;
 
 /// How much is logged.

@@ -24,6 +24,7 @@ mod server;
 mod sim;
 mod support;
 mod test;
+mod tools;
 #[cfg(feature = "otel")]
 mod trace;
 #[cfg(feature = "server")]

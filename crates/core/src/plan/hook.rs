@@ -35,16 +35,16 @@ pub(super) fn compile(
                     .get(&call.id, &call.version)
                     .ok_or_else(|| fail(format!("{} in version {} is not registered", call.id, call.version)))?;
                 let config = agent.configure(call.config.as_ref()).map_err(|error| fail(error.to_string()))?;
-                (agent.callee(), agent.manifest().version.to_string().into(), config)
+                (Arc::clone(agent.callee()), agent.manifest().version.to_string().into(), config)
             }
             Call::Tool(call) => {
                 let tool = agents.tools().get(&call.name);
                 let tool = tool.ok_or_else(|| fail(format!("the tool `{}` is not registered", call.name)))?;
-                (tool.callee(), Arc::default(), Map::new())
+                (Arc::clone(tool.callee()), Arc::default(), Map::new())
             }
         };
-        let policy = LeafPolicy::of_hook(hook.timeout.as_duration(), workflow, callee);
-        let leaf = Leaf { callee: Arc::clone(callee), version, config: Arc::new(config), policy: Arc::new(policy) };
+        let policy = LeafPolicy::of_hook(hook.timeout.as_duration(), workflow, &callee);
+        let leaf = Leaf { callee, version, config: Arc::new(config), policy: Arc::new(policy) };
         all.push(PlanHook { hook: hook.clone(), leaf });
     }
     Ok(first..all.len() as u32)

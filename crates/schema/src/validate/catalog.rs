@@ -55,6 +55,12 @@ pub trait AgentCatalog {
         None
     }
 
+    /// Whether a namespace of tools is open: only a call shows which tools there are in it; default no.
+    fn offers_namespace(&self, namespace: &str) -> bool {
+        let _ = namespace;
+        false
+    }
+
     /// Returns the schemas of the agent that a call with this id and range reaches; `None`, the default, where nothing is known
     /// of them.
     fn schemas(&self, id: &AgentId, version: &VersionRange) -> Option<CallSchemas> {
@@ -176,7 +182,7 @@ impl<'a> Checking<'a> {
 
     fn tool(&mut self, name: &ToolName, at: &At<'_>) {
         let Some(tools) = &self.tools else { return };
-        if tools.contains(name) {
+        if tools.contains(name) || name.namespace().is_some_and(|namespace| self.catalog.offers_namespace(namespace)) {
             return;
         }
         let help = self.problems.did_you_mean(name.as_str(), tools.iter().map(ToolName::as_str));
