@@ -21,6 +21,7 @@ pub struct Callee {
     pub(crate) timeout: Option<Duration>,
     pub(crate) retryable: bool,
     pub(crate) dedicated_task: bool,
+    pub(crate) secrets: Box<[String]>,
 }
 
 enum Target {
@@ -52,6 +53,7 @@ impl Callee {
             timeout: None,
             retryable: true,
             dedicated_task: false,
+            secrets: Box::default(),
         }
     }
 
@@ -101,6 +103,12 @@ impl Callee {
     #[must_use]
     pub fn has_dedicated_task(&self) -> bool {
         self.dedicated_task
+    }
+
+    /// Returns the secrets that it may ask for; none means any that the workflow lists.
+    #[must_use]
+    pub fn secrets(&self) -> &[String] {
+        &self.secrets
     }
 
     /// Names what a call with this input depends on, for the key of its circuit breaker.

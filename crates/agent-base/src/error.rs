@@ -149,6 +149,18 @@ impl AgentError {
             .is_some_and(|status| status >= 500)
     }
 
+    /// Makes an error of what was recorded.
+    #[must_use]
+    pub fn from_failure(failure: &Failure) -> Self {
+        let mut error = Self::new(failure.code, failure.message.clone());
+        error.0.context.clone_from(&failure.context);
+        error.0.retry_after = failure.retry_after_ms.map(Duration::from_millis);
+        match &failure.cause {
+            Some(cause) => error.with_source(Self::from_failure(cause)),
+            None => error,
+        }
+    }
+
     /// Turns the error into what is recorded. The sources become the chain of causes, as INTERNAL unless they are
     /// [`AgentError`]s themselves.
     #[must_use]

@@ -75,6 +75,7 @@ pub mod pattern;
 #[cfg(feature = "process")]
 pub mod process;
 pub mod registry;
+pub mod secret;
 pub mod service;
 pub mod tool;
 mod trial;
@@ -92,7 +93,8 @@ pub use self::{
     hello_world::HelloWorld,
     manifest::AgentManifest,
     registry::AgentRegistry,
+    secret::{SecretString, Secrets},
     service::AgentService,
-    tool::{Tool, ToolSpec, tool_fn},
+    tool::{Tool, ToolAccess, ToolSpec, tool_fn},
     typed::TypedAgent,
 };

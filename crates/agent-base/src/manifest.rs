@@ -46,6 +46,12 @@ pub struct AgentManifest {
     /// Whether each attempt gets a task of its own, for work that computes; other agents are polled on their execution's task
     /// and must not block it. Default false.
     pub dedicated_task: bool,
+    /// The `secret://` references that it may ask for; none means any that the workflow lists.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<String>,
+    /// The names of process variables that it reads.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub environment: Vec<String>,
 }
 
 /// The error of a manifest that does not have the required form.
@@ -110,6 +116,8 @@ impl AgentManifest {
             idempotent: false,
             irreversible: false,
             dedicated_task: false,
+            secrets: Vec::new(),
+            environment: Vec::new(),
         })
     }
 
@@ -171,6 +179,20 @@ impl AgentManifest {
     #[must_use]
     pub fn irreversible(mut self) -> Self {
         self.irreversible = true;
+        self
+    }
+
+    /// Names a secret that the agent asks for; no other can then be given to it.
+    #[must_use]
+    pub fn secret(mut self, reference: impl Into<String>) -> Self {
+        self.secrets.push(reference.into());
+        self
+    }
+
+    /// Names a process variable that the agent reads.
+    #[must_use]
+    pub fn environment(mut self, name: impl Into<String>) -> Self {
+        self.environment.push(name.into());
         self
     }
 

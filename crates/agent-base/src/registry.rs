@@ -231,6 +231,7 @@ impl RegisteredAgent {
         callee.timeout = manifest.timeout.map(Millis::as_duration);
         callee.retryable = manifest.retryable;
         callee.dedicated_task = manifest.dedicated_task;
+        callee.secrets = manifest.secrets.clone().into();
         let config_schema = compile("config", &manifest.config_schema)?;
         Ok(Self { agent, manifest, config, callee: Arc::new(callee), config_schema })
     }

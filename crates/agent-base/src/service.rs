@@ -131,7 +131,7 @@ async fn attempt(
     if cancel.is_cancelled() {
         return Err(AgentError::cancelled("cancelled before the agent was called"));
     }
-    let call = Guarded::new(callee.run(input, cx, cancel));
+    let call = cx.cleaned_up(Guarded::new(callee.run(input, cx, cancel.clone())), cancel);
     let output = match AssertUnwindSafe(call).catch_unwind().await {
         Ok(result) => result.map_err(AgentError::by_agent)?,
         Err(panic) => return Err(panicked(panic.as_ref())),

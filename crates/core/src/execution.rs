@@ -606,6 +606,7 @@ impl EventStream {
                 }
                 // Known already, from the journal.
                 Delivery::Event(published) if published.sequence <= self.sequence => {}
+                Delivery::Progress { .. } => {}
                 Delivery::Event(_) | Delivery::Dropped { .. } => self.behind = true,
             }
         }

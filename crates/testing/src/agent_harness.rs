@@ -3,12 +3,16 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use orchestr8_agent_base::{
-    Agent, AgentContext, AgentError, AgentRegistry, Clock,
-    context::{ExecutionIdentity, StepIdentity, input_digest, structural_key},
+    Agent, AgentContext, AgentError, AgentRegistry, Clock, Tool,
+    context::{ExecutionIdentity, Host, Records, StepIdentity, input_digest, structural_key},
     registry::RegisteredAgent,
 };
 use orchestr8_schema::{
-    CorrelationId, ErrorKind, ExecutionId, StepId, StepPath, json_schema::Violations, usage::Usage,
+    CorrelationId, ErrorKind, ExecutionId, StepId, StepPath,
+    config::ToolPolicy,
+    event::{Activation, CallId},
+    json_schema::Violations,
+    usage::Usage,
 };
 use serde_json::{Map, Value, json};
 use tokio::{
@@ -19,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     TestClock,
+    agent_host::{Script, Told, record},
     simulate::{chance::Chance, value::value_of},
 };
 
@@ -50,6 +55,8 @@ pub struct AgentHarness {
     agent: Arc<RegisteredAgent>,
     config: Arc<Map<String, Value>>,
     attempt: u32,
+    records: Records,
+    script: Script,
 }
 
 /// What came of a call.
@@ -62,6 +69,8 @@ pub struct AgentRun {
     pub usage: Option<Usage>,
     /// How long it took, in virtual time.
     pub took: Duration,
+    /// What the agent has told besides.
+    pub told: Told,
 }
 
 /// A promise that an agent does not keep.
@@ -93,7 +102,7 @@ impl AgentHarness {
         let agent = registry.latest(&id).unwrap_or_else(|| panic!("{id} is registered under another id"));
         let agent = Arc::clone(agent);
         let config = agent.configure(None).unwrap_or_default();
-        Self { agent, config: Arc::new(config), attempt: 1 }
+        Self { agent, config: Arc::new(config), attempt: 1, records: Records::default(), script: Script::default() }
     }
 
     /// Sets the configuration that the agent is called with.
@@ -108,6 +117,34 @@ impl AgentHarness {
         self
     }
 
+    /// Gives the agent what an earlier attempt has recorded: the result of the inner call of this key, if it asks for the same.
+    pub fn recorded(mut self, key: &str, request: &Value, value: Value) -> Self {
+        self.records.push(record(key, request, value));
+        self
+    }
+
+    /// Gives the agent a secret: the text of `secret://<path>`.
+    pub fn secret(mut self, path: impl Into<String>, text: impl Into<String>) -> Self {
+        self.script.secrets = self.script.secrets.with(path, text);
+        self
+    }
+
+    /// Gives the agent a tool.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be registered; the message says why.
+    pub fn tool(mut self, tool: impl Tool) -> Self {
+        self.script.add_tool(tool);
+        self
+    }
+
+    /// Sets which tools the agent may call; default all.
+    pub fn tool_policy(mut self, policy: ToolPolicy) -> Self {
+        self.script.tool_policy = policy;
+        self
+    }
+
     /// Calls the agent, as the only step of an execution: its input is validated as the engine does it, and its panic is an INTERNAL
     /// error.
     pub async fn run(&self, input: Value) -> AgentRun {
@@ -117,7 +154,8 @@ impl AgentHarness {
     async fn run_until(&self, input: Value, cancel: CancellationToken) -> AgentRun {
         let began = Instant::now();
         let input = Arc::new(input);
-        let cx = self.context(&input);
+        let host = Arc::new(self.script.host());
+        let cx = self.context(&input, host.clone());
         let agent = Arc::clone(self.agent.agent());
         let checked = self.agent.input_schema().map(|schema| schema.validate(&input));
         let result = match checked {
@@ -125,8 +163,11 @@ impl AgentHarness {
             _ => {
                 let called = cx.clone();
                 let call = tokio::spawn(async move {
-                    agent.validate(&input, &called).await?;
-                    agent.execute(&input, &called, cancel).await
+                    let attempt = async {
+                        agent.validate(&input, &called).await?;
+                        agent.execute(&input, &called, cancel.clone()).await
+                    };
+                    called.cleaned_up(attempt, cancel.clone()).await
                 });
                 match timeout(PATIENCE, call).await {
                     Ok(Ok(result)) => result,
@@ -135,10 +176,10 @@ impl AgentHarness {
                 }
             }
         };
-        AgentRun { result, usage: cx.reported_usage(), took: began.elapsed() }
+        AgentRun { result, usage: cx.reported_usage(), took: began.elapsed(), told: host.take_told() }
     }
 
-    fn context(&self, input: &Arc<Value>) -> AgentContext {
+    fn context(&self, input: &Arc<Value>, host: Arc<dyn Host>) -> AgentContext {
         let clock: Arc<dyn Clock> = Arc::new(TestClock::new(TestClock::SEED));
         let id = ExecutionId::from_parts(clock.now().as_micros() as u64 / 1000, [0; 10]);
         let (Ok(correlation), Ok(step)) = ("test".parse::<CorrelationId>(), "test".parse::<StepId>()) else {
@@ -151,6 +192,9 @@ impl AgentHarness {
         AgentContext::builder(Arc::new(execution), step, clock, Arc::clone(input))
             .config(Arc::clone(&self.config))
             .idempotency_key(key)
+            .callee(Arc::clone(self.agent.callee()))
+            .host(host, CallId::Step(Activation(0)))
+            .records(self.records.clone())
             .build()
             .for_attempt(self.attempt, None)
     }

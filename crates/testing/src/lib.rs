@@ -42,6 +42,7 @@
 #![expect(clippy::panic, reason = "a test that goes wrong says so by a panic")]
 
 mod agent_harness;
+mod agent_host;
 mod agents;
 mod assert;
 mod clock;
@@ -54,6 +55,7 @@ pub mod workflow_test;
 
 pub use self::{
     agent_harness::{AgentHarness, AgentRun, Breach},
+    agent_host::Told,
     agents::{Record, Records, Scripted, scripted},
     assert::find_gap,
     clock::TestClock,

@@ -20,6 +20,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod access;
 mod function;
 mod namespace;
 mod registry;
@@ -39,6 +40,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
+    access::{ToolAccess, ToolPlace, Tools},
     function::{ToolFn, tool_fn},
     namespace::ToolNamespace,
     registry::{RegisterToolError, RegisteredTool, ToolRegistry},

@@ -3,6 +3,9 @@
 //! Events are published after they are stored. Each subscriber has a queue of its own, bounded to [`Bus::QUEUE`]: when it is full
 //! the oldest event is dropped and counted, and the subscriber's next read begins with [`Delivery::Dropped`]. What a subscriber
 //! missed stands in the journal, by sequence. With no subscriber nothing is built and nothing is copied.
+//!
+//! Who asks for it ([`Subscription::with_progress`]) hears of progress, too, which is in no journal: of each call the latest only, and of a
+//! model's answer what was written since the last time.
 
 mod window;
 
@@ -10,12 +13,12 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     task::{Poll, Waker},
 };
 
-use orchestr8_agent_base::context::ExecutionIdentity;
+use orchestr8_agent_base::context::{ExecutionIdentity, Progress};
 use orchestr8_schema::{ExecutionId, Timestamp, event::Event};
 use tokio::sync::watch;
 
@@ -87,6 +90,13 @@ pub struct Published {
 pub enum Delivery {
     /// An event.
     Event(Published),
+    /// How far a call has come (`step.progress`), or what a model has written since the last time (`model.delta`).
+    Progress {
+        /// Where it comes from.
+        origin: Arc<Origin>,
+        /// How far.
+        progress: Progress,
+    },
     /// Events were dropped before the next one (`events.dropped`).
     Dropped {
         /// How many.
@@ -106,6 +116,8 @@ pub struct TooManySubscribers(());
 impl Bus {
     /// Events that wait for one subscriber at most.
     pub const QUEUE: usize = 1000;
+    /// Bytes of a model's text that wait for one subscriber at most; what is more is left out.
+    pub const TEXT: usize = 64 * 1024;
     /// Subscribers at most.
     pub const SUBSCRIBERS: usize = 100;
 
@@ -119,7 +131,7 @@ impl Bus {
         if subscribers.len() >= Self::SUBSCRIBERS {
             return Err(TooManySubscribers(()));
         }
-        let queue = Arc::new(Queue { execution, inner: Mutex::default() });
+        let queue = Arc::new(Queue { execution, wants_progress: AtomicBool::new(false), inner: Mutex::default() });
         subscribers.push(Arc::clone(&queue));
         self.count.store(subscribers.len(), Ordering::Release);
         Ok(Subscription { bus: Arc::clone(self), queue })
@@ -178,6 +190,17 @@ impl Bus {
         }
     }
 
+    /// Shows how far a call has come.
+    pub(crate) fn show(&self, origin: &Arc<Origin>, progress: &Progress) {
+        for queue in self.subscribers().iter() {
+            if queue.execution.is_none_or(|wanted| wanted == origin.identity.execution_id)
+                && queue.wants_progress.load(Ordering::Relaxed)
+            {
+                queue.show(origin, progress);
+            }
+        }
+    }
+
     fn count(&self, at: Timestamp, published: u64, dropped: u64) {
         self.dropped.fetch_add(dropped, Ordering::Relaxed);
         let mut latest = self.latest();
@@ -210,6 +233,12 @@ pub struct Subscription {
 }
 
 impl Subscription {
+    /// Asks for progress, too: [`Delivery::Progress`].
+    pub fn with_progress(self) -> Self {
+        self.queue.wants_progress.store(true, Ordering::Relaxed);
+        self
+    }
+
     /// Waits for what comes next.
     ///
     /// # Cancellation safety
@@ -241,12 +270,15 @@ impl Drop for Subscription {
 #[derive(Debug)]
 struct Queue {
     execution: Option<ExecutionId>,
+    wants_progress: AtomicBool,
     inner: Mutex<Inner>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     events: VecDeque<Published>,
+    /// Of each call the latest, in the order in which the calls began to show it.
+    progress: VecDeque<(Arc<Origin>, Progress)>,
     dropped: Option<(u64, u64, u64)>,
     waker: Option<Waker>,
 }
@@ -261,6 +293,29 @@ struct Pushed {
 impl Queue {
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts progress in the place of what was not read of the same call; text is added to it.
+    fn show(&self, origin: &Arc<Origin>, progress: &Progress) {
+        let mut inner = self.inner();
+        let is_of_same = |(other, known): &&mut (Arc<Origin>, Progress)| {
+            let same_call = known.call == progress.call && known.is_text == progress.is_text;
+            same_call && other.identity.execution_id == origin.identity.execution_id
+        };
+        let is_full = inner.progress.len() >= Bus::QUEUE;
+        match inner.progress.iter_mut().find(is_of_same) {
+            Some((_, known)) if progress.is_text => {
+                if known.message.len() + progress.message.len() <= Bus::TEXT {
+                    known.message.push_str(&progress.message);
+                }
+            }
+            Some((_, known)) => known.clone_from(progress),
+            None if is_full => {}
+            None => inner.progress.push_back((Arc::clone(origin), progress.clone())),
+        }
+        if let Some(waker) = inner.waker.take() {
+            waker.wake();
+        }
     }
 
     /// Adds events and tells how many had to go for them.
@@ -289,6 +344,9 @@ impl Inner {
         if let Some((count, from_sequence, to_sequence)) = self.dropped.take() {
             return Some(Delivery::Dropped { count, from_sequence, to_sequence });
         }
-        self.events.pop_front().map(Delivery::Event)
+        if let Some(event) = self.events.pop_front() {
+            return Some(Delivery::Event(event));
+        }
+        self.progress.pop_front().map(|(origin, progress)| Delivery::Progress { origin, progress })
     }
 }

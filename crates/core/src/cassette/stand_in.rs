@@ -10,7 +10,7 @@ use orchestr8_agent_base::{
     tool::{RegisterToolError, RegisteredTool, ToolSpec},
 };
 use orchestr8_schema::{
-    AgentId, ErrorKind, Failure, canonical,
+    AgentId, ErrorKind, canonical,
     id::{InvalidId, ToolName},
     usage::Estimate,
 };
@@ -125,19 +125,5 @@ async fn played(tape: &Tape, cx: &AgentContext, cancel: &CancellationToken, dige
     if let Some(usage) = attempt.usage {
         cx.usage(usage);
     }
-    attempt.result.map_err(|failure| error_of(&failure))
-}
-
-fn error_of(failure: &Failure) -> AgentError {
-    let mut error = AgentError::new(failure.code, failure.message.clone());
-    if let Some(context) = &failure.context {
-        error = error.with_context(context.clone());
-    }
-    if let Some(delay) = failure.retry_after_ms {
-        error = error.with_retry_after(std::time::Duration::from_millis(delay));
-    }
-    match &failure.cause {
-        Some(cause) => error.with_source(error_of(cause)),
-        None => error,
-    }
+    attempt.result.map_err(|failure| AgentError::from_failure(&failure))
 }

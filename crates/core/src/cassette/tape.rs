@@ -7,6 +7,7 @@ use orchestr8_schema::{
     api::Entry,
     canonical,
     event::{ApprovalAnswer, ApprovalDecision, Signal},
+    usage::Usage,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -21,6 +22,8 @@ const HIDDEN: [&str; 2] = ["[REDACTED]", "[truncated]"];
 struct Call {
     digest: Option<String>,
     began: Timestamp,
+    /// Of what its agent has recorded since the last attempt ended.
+    recorded: Option<Usage>,
 }
 
 pub(super) fn read(entries: impl Iterator<Item = Entry>) -> Tape {
@@ -65,8 +68,18 @@ pub(super) fn read(entries: impl Iterator<Item = Entry>) -> Tape {
                 let Some(place) = place(data, path) else { continue };
                 calls.entry(place).or_default().began = entry.timestamp;
             }
+            ("durable.recorded", path) => {
+                let Some(place) = place(data, path) else { continue };
+                if let Some(usage) = taken::<Usage>(data, "usage") {
+                    calls.entry(place).or_default().recorded.get_or_insert_default().add(&usage);
+                }
+            }
             ("attempt.finished", path) => {
                 let Some(place) = place(data, path) else { continue };
+                let mut usage = calls.get_mut(&place).and_then(|known| known.recorded.take());
+                if let Some(reported) = taken::<Usage>(data, "usage") {
+                    usage.get_or_insert_default().add(&reported);
+                }
                 let known = calls.get(&place);
                 let error = data.remove("error");
                 let is_cut = entry.truncated.is_some() || is_hidden(data) || error.as_ref().is_some_and(hides);
@@ -79,7 +92,7 @@ pub(super) fn read(entries: impl Iterator<Item = Entry>) -> Tape {
                     number: entry.attempt.unwrap_or(1),
                     digest: known.and_then(|known| known.digest.clone()),
                     result,
-                    usage: taken(data, "usage"),
+                    usage,
                     took: known.map_or(Duration::ZERO, |known| entry.timestamp.since(known.began)),
                     is_cut,
                     is_played: false,

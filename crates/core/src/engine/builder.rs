@@ -6,8 +6,10 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use orchestr8_agent_base::{Agent, AgentRegistry, Clock, Tool, registry::RegisterError, tool::RegisterToolError};
-use orchestr8_schema::id::InvalidId;
+use orchestr8_agent_base::{
+    Agent, AgentRegistry, Clock, Secrets, Tool, ToolAccess, registry::RegisterError, tool::RegisterToolError,
+};
+use orchestr8_schema::{config::ToolPolicy, id::InvalidId};
 use tokio_util::task::TaskTracker;
 
 use super::{Engine, EngineShared, places::Places, slots::Slots, stack::Registries, tenure};
@@ -31,6 +33,8 @@ use crate::{
 #[must_use]
 pub struct EngineBuilder {
     agents: AgentRegistry,
+    secrets: Secrets,
+    tool_policy: ToolPolicy,
     refused: Option<BuildError>,
     hooks: Vec<Box<dyn Hook>>,
     store: Option<Arc<dyn Store>>,
@@ -73,6 +77,8 @@ impl Default for EngineBuilder {
     fn default() -> Self {
         Self {
             agents: AgentRegistry::new(),
+            secrets: Secrets::environment(),
+            tool_policy: ToolPolicy::default(),
             refused: None,
             hooks: Vec::new(),
             store: None,
@@ -111,6 +117,18 @@ impl EngineBuilder {
     /// Sets all agents and tools at once, in place of those added so far.
     pub fn registry(mut self, agents: AgentRegistry) -> Self {
         self.agents = agents;
+        self
+    }
+
+    /// Sets where secrets come from, and which of them workflows may ask for; default the process environment, and all that it has.
+    pub fn secrets(mut self, secrets: Secrets) -> Self {
+        self.secrets = secrets;
+        self
+    }
+
+    /// Sets which tools agents may call; default all. Steps, hooks and compensations of workflows call any.
+    pub fn tool_policy(mut self, policy: ToolPolicy) -> Self {
+        self.tool_policy = policy;
         self
     }
 
@@ -163,6 +181,8 @@ impl EngineBuilder {
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
         Ok(Engine {
             shared: Arc::new(EngineShared {
+                tools: ToolAccess::new(self.agents.tools().clone(), self.tool_policy),
+                secrets: self.secrets,
                 agents: self.agents,
                 store: self.store.unwrap_or_else(|| Arc::new(MemoryStore::new())),
                 holder: tenure::holder(&*clock),

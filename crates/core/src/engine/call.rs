@@ -22,18 +22,23 @@ use orchestr8_resilience::{
     circuit_breaker::CircuitChange,
     observe::{GaveUp, Queue, ScheduledRetry, Waited},
 };
-use orchestr8_schema::{Failure, Timestamp, event::QueueName, usage::Usage};
+use orchestr8_schema::{
+    Failure, Timestamp,
+    event::QueueName,
+    usage::{Estimate, Usage},
+};
 use serde_json::Value;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
-use super::stack::CallFuture;
+use super::{host::ExecutionHost, stack::CallFuture};
 use crate::telemetry;
 
 /// What a driver and one of its calls share.
 pub(super) struct CallState {
     cx: AgentContext,
+    host: Arc<ExecutionHost>,
     /// No attempt may last beyond.
     deadline: Option<Timestamp>,
     span: Span,
@@ -118,9 +123,17 @@ pub(super) enum Signal {
 
 impl CallState {
     /// Begins a call whose first attempt has this number.
-    pub(super) fn new(cx: AgentContext, deadline: Option<Timestamp>, span: Span, attempt: u32, has_slot: bool) -> Self {
+    pub(super) fn new(
+        cx: AgentContext,
+        host: Arc<ExecutionHost>,
+        deadline: Option<Timestamp>,
+        span: Span,
+        attempt: u32,
+        has_slot: bool,
+    ) -> Self {
         Self {
             cx,
+            host,
             deadline,
             span,
             waker: AtomicWaker::new(),
@@ -162,6 +175,16 @@ impl CallState {
     /// Takes what the agent has said that it used up.
     pub(super) fn take_usage(&self) -> Option<Arc<Usage>> {
         self.cx.take_usage().map(Arc::new)
+    }
+
+    /// Tells the agent what is reserved for the attempt that begins now.
+    pub(super) fn set_reserved(&self, reserved: Option<Estimate>) {
+        self.cx.set_reserved(reserved);
+    }
+
+    /// Hides secrets that the agent was given in what it answers.
+    pub(super) fn hide_secrets(&self, result: &mut Result<Value, AgentError>) {
+        self.host.hide_in(result);
     }
 
     /// Returns what the agent has said so far that this attempt used up.

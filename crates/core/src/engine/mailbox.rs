@@ -80,6 +80,11 @@ impl Mailbox {
         self.requests().take();
     }
 
+    /// Has the driver look for what came by another way.
+    pub(crate) fn wake(&self) {
+        self.waker.wake();
+    }
+
     pub(crate) fn grant_slot(&self) {
         self.slots.fetch_add(1, Ordering::AcqRel);
         self.waker.wake();

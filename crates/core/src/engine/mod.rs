@@ -5,6 +5,7 @@ mod call;
 mod claim;
 mod driver;
 mod fork;
+mod host;
 pub(crate) mod mailbox;
 mod places;
 mod recover;
@@ -23,7 +24,7 @@ use std::{
     time::Duration,
 };
 
-use orchestr8_agent_base::{AgentRegistry, Clock};
+use orchestr8_agent_base::{AgentRegistry, Clock, Secrets, ToolAccess};
 use orchestr8_resilience::{
     bulkhead::CompartmentState, circuit_breaker::CircuitState, counts::Counted, rate_limit::BucketState,
 };
@@ -95,6 +96,9 @@ pub struct Engine {
 /// What all handles and drivers of an engine share.
 pub(crate) struct EngineShared {
     pub(crate) agents: AgentRegistry,
+    /// What agents may call themselves.
+    tools: ToolAccess,
+    secrets: Secrets,
     pub(crate) store: Arc<dyn Store>,
     /// Whose leases the executions that run here are.
     holder: Holder,

@@ -496,6 +496,7 @@ async fn attempt(state: &CallState, leaf: &LeafStack, meter: Option<&RateLimited
         Ok(output) if Defect::AnswerLost.is_made() => *output = Value::Null,
         _ => {}
     }
+    state.hide_secrets(&mut result);
     state.end_attempt(&span, &result);
     result
 }

@@ -8,8 +8,8 @@ use orchestr8_schema::{
     api::Compensation,
     canonical,
     event::{
-        Activation, CallId, CircuitStateName, Event, EventBody, HookId, HookOwner, HookVerdict, LoopVerdict, QueueName,
-        Reuse, TimeoutScope, Timer,
+        Activation, CallId, CircuitStateName, Durable, Event, EventBody, HookId, HookOwner, HookVerdict, LogEntry,
+        LoopVerdict, ModelCall, QueueName, Reuse, TimeoutScope, Timer, ToolCall,
     },
     expression::{Root, Scope, StepField},
     json_schema::JsonValidator,
@@ -428,6 +428,54 @@ impl Renderer {
                     format!("circuit {} is {state} now", change.key),
                     json!({ "key": change.key, "reason": change.reason, "reopensAt": change.reopens_at }),
                 )
+            }
+            EventBody::DurableRecorded(durable) => {
+                let Durable { call, key, digest, value, usage, .. } = &**durable;
+                let call_id = call_id(*call);
+                let data = json!({ "callId": call_id, "key": key, "digest": digest, "value": value, "usage": usage });
+                (format!("{} has recorded {key}", named(*call)), data)
+            }
+            EventBody::ModelCalled(called) => {
+                let ModelCall { call, provider, model, chain, turn, usage, duration, error, .. } = &**called;
+                let what = if error.is_some() { "could not ask" } else { "asked" };
+                (
+                    format!("{} {what} {provider}/{model}", named(*call)),
+                    json!({
+                        "callId": call_id(*call),
+                        "provider": provider,
+                        "model": model,
+                        "resolution": chain,
+                        "turn": turn,
+                        "usage": usage,
+                        "costUsd": usage.as_ref().map(|usage| usage.cost_usd),
+                        "duration": millis(*duration),
+                        "error": error,
+                    }),
+                )
+            }
+            EventBody::ToolCalled(called) => {
+                let ToolCall { call, tool, turn, duration, error, is_denied, .. } = &**called;
+                let what = match (is_denied, error) {
+                    (true, _) => "was not given",
+                    (false, Some(_)) => "called in vain",
+                    (false, None) => "called",
+                };
+                (
+                    format!("{} {what} tool {tool}", named(*call)),
+                    json!({
+                        "callId": call_id(*call),
+                        "tool": tool,
+                        "turn": turn,
+                        "duration": duration.map(millis),
+                        "error": error,
+                    }),
+                )
+            }
+            EventBody::LogEntry(entry) => {
+                let LogEntry { call, level, message, data, .. } = &**entry;
+                let level = level.as_str();
+                let facts = json!({ "callId": call_id(*call), "level": level, "message": message, "data": data });
+                (format!("{}: {message}", named(*call)), facts)
             }
             EventBody::PermitWaited(wait) => {
                 let queue = match wait.queue {

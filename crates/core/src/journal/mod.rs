@@ -7,7 +7,7 @@ use std::{collections::HashSet, sync::Arc};
 use orchestr8_schema::{
     Timestamp,
     api::{Entry, JournalExport, JournalSummary, Level},
-    event::{Event, EventBody, HookVerdict, TimeoutScope},
+    event::{Event, EventBody, HookVerdict, LogLevel, TimeoutScope},
 };
 
 use crate::{
@@ -200,6 +200,14 @@ fn level(body: &EventBody) -> Level {
         | EventBody::RetryScheduled { .. }
         | EventBody::TimeoutExceeded { .. }
         | EventBody::CircuitChanged(_) => Level::Warn,
+        EventBody::ToolCalled(called) if called.is_denied || called.error.is_some() => Level::Warn,
+        EventBody::ModelCalled(called) if called.error.is_some() => Level::Warn,
+        EventBody::LogEntry(entry) => match entry.level {
+            LogLevel::Debug => Level::Debug,
+            LogLevel::Info => Level::Info,
+            LogLevel::Warn => Level::Warn,
+            LogLevel::Error => Level::Error,
+        },
         EventBody::HookFinished { result, .. } if result.error.is_some() || result.verdict == HookVerdict::Deny => {
             Level::Warn
         }
@@ -214,6 +222,10 @@ fn attempt(body: &EventBody) -> Option<u32> {
         | EventBody::AttemptFinished { attempt, .. }
         | EventBody::RetryScheduled { attempt, .. }
         | EventBody::TimeoutExceeded { scope: TimeoutScope::Attempt(_, attempt), .. } => Some(*attempt),
+        EventBody::DurableRecorded(durable) => Some(durable.attempt),
+        EventBody::ModelCalled(called) => Some(called.attempt),
+        EventBody::ToolCalled(called) => Some(called.attempt),
+        EventBody::LogEntry(entry) => Some(entry.attempt),
         _ => None,
     }
 }

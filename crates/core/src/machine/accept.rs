@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use orchestr8_schema::{
-    event::{Activation, ApprovalAnswer, ApprovalDecision, CallId, EventBody, Reuse, TimeoutScope, Timer},
+    event::{Activation, ApprovalAnswer, ApprovalDecision, CallId, EventBody, LogEntry, Reuse, TimeoutScope, Timer},
     json_schema::Violations,
     validate::{ValidKind, ValidWait},
 };
@@ -284,6 +284,21 @@ pub fn accept(plan: &Plan, state: &State, body: &EventBody) -> Result<(), Refusa
                 && step(state, *activation)
                     .is_some_and(|step| step.phase == Phase::Between && step.attempts.checked_add(1) == Some(*attempt))
         }
+        EventBody::DurableRecorded(durable) => match durable.call {
+            CallId::Step(activation) => step(state, activation)
+                .is_some_and(|step| step.phase.is_in_flight() && step.attempts == durable.attempt),
+            CallId::Compensation(activation) => {
+                state.undoing(activation).is_some_and(compensation::Undoing::is_in_attempt)
+            }
+            // They are tried once.
+            CallId::Hook(_) => false,
+        },
+        EventBody::LogEntry(_) if state.remarks >= LogEntry::MAX => {
+            return Err(Refusal::of_kind(RefusalKind::Full, "the execution keeps no more remarks"));
+        }
+        EventBody::LogEntry(entry) => names(state, entry.call),
+        EventBody::ModelCalled(called) => names(state, called.call),
+        EventBody::ToolCalled(called) => names(state, called.call),
         EventBody::TimerFired { timer } => timer_due(plan, state, *timer).is_some(),
 
         EventBody::TimeoutExceeded { scope, .. } => match scope {

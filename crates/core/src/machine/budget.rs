@@ -79,7 +79,12 @@ impl Amount {
         Self { tokens: estimate.tokens, cost: nanos(estimate.cost_usd) }
     }
 
-    fn used(usage: &Usage) -> Self {
+    /// What this much may be used for.
+    pub(crate) fn estimate(self) -> Estimate {
+        Estimate::new(self.tokens, dollars(self.cost))
+    }
+
+    pub(crate) fn used(usage: &Usage) -> Self {
         Self { tokens: usage.tokens(), cost: nanos(usage.cost_usd) }
     }
 
@@ -252,6 +257,19 @@ impl<S: Sink> Fold<'_, S> {
             let ledger = &mut self.state.ledger;
             ledger.used.add(usage);
             ledger.spent = ledger.spent.plus(Amount::used(usage));
+        }
+    }
+
+    /// A part of an attempt has ended, and this is what it used of what is reserved.
+    pub(super) fn spend_of_reserved(&mut self, call: CallId, usage: &Usage) {
+        let ledger = &mut self.state.ledger;
+        let used = Amount::used(usage);
+        ledger.used.add(usage);
+        ledger.spent = ledger.spent.plus(used);
+        if let Some(reserved) = ledger.reserved.get_mut(&call) {
+            let left = reserved.minus(used);
+            ledger.held = ledger.held.minus(*reserved).plus(left);
+            *reserved = left;
         }
     }
 

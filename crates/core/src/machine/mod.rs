@@ -17,7 +17,7 @@
 //!
 //! | question | file |
 //! |---|---|
-//! | what is known of an execution? | [`mod@state`]; of scopes that opened, `instance`; of open composites, `composite`; of signals, `signals`; of pauses, `pause`; of hooks, `hooks`; of budgets, `budget`; of what is undone at the end, `compensation`; of failed executions that go on, [`mod@reopening`]; of what forks take over, `reuse` |
+//! | what is known of an execution? | [`mod@state`]; of scopes that opened, `instance`; of open composites, `composite`; of signals, `signals`; of pauses, `pause`; of hooks, `hooks`; of budgets, `budget`; of what agents have recorded, `durable`; of what is undone at the end, `compensation`; of failed executions that go on, [`mod@reopening`]; of what forks take over, `reuse` |
 //! | when is an event refused? | [`mod@accept`] |
 //! | what does an event change, and what is to be done then? | [`mod@fold`]: steps, composites, the end of an execution |
 //! | what is decided next, and in what order? | [`mod@decide`]: steps, composites, waits; fed by [`mod@agenda`] |
@@ -31,6 +31,7 @@ pub mod command;
 pub(crate) mod compensation;
 mod composite;
 pub mod decide;
+pub(crate) mod durable;
 pub mod fold;
 pub(crate) mod hooks;
 mod instance;

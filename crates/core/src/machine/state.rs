@@ -13,6 +13,7 @@ use super::{
     budget::Ledger,
     compensation::Compensation,
     composite::Composite,
+    durable::Durables,
     hooks::Hooks,
     instance::{Place, ScopeInstance},
     pause::Pauses,
@@ -47,6 +48,9 @@ pub struct State {
     pub(super) signals: Signals,
     pub(super) hooks: Hooks,
     pub(super) ledger: Ledger,
+    pub(super) durables: Durables,
+    /// Remarks of agents that are kept.
+    pub(super) remarks: u32,
     pub(super) pauses: Pauses,
     /// The first fatal failure.
     pub(super) fatal: Option<Arc<Failure>>,
@@ -310,6 +314,8 @@ impl State {
             signals: Signals::default(),
             hooks: Hooks::default(),
             ledger: Ledger::default(),
+            durables: Durables::default(),
+            remarks: 0,
             pauses: Pauses::default(),
             fatal: None,
             cancelling: None,

@@ -91,6 +91,11 @@ impl Metrics {
             if let EventBody::AttemptFinished { usage: Some(usage), .. } = &event.body {
                 lock(&self.ended).usage.add(usage);
             }
+            if let EventBody::DurableRecorded(durable) = &event.body
+                && let Some(usage) = &durable.usage
+            {
+                lock(&self.ended).usage.add(usage);
+            }
             match &event.body {
                 EventBody::StepStarted { activation } => {
                     if let (Some(meter), Some(scheduled)) =

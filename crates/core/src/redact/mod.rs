@@ -20,6 +20,7 @@
 //! ```
 
 mod annotated;
+mod given_out;
 mod names;
 mod patterns;
 mod sources;
@@ -30,8 +31,8 @@ use std::{borrow::Cow, sync::Arc};
 use orchestr8_schema::Failure;
 use serde_json::{Map, Value};
 
-pub(crate) use self::sources::Annotations;
 use self::texts::Texts;
+pub(crate) use self::{given_out::GivenOut, sources::Annotations};
 
 /// What stands in place of what is hidden.
 pub const REDACTED: &str = "[REDACTED]";

@@ -347,6 +347,8 @@ fn payload(body: &EventBody) -> usize {
         EventBody::ExecutionQueued(queued) => weight(&queued.input) + weight(&queued.variables),
         EventBody::StepScheduled { input, .. } => weight(input),
         EventBody::AttemptFinished { result: Ok(output), .. } => weight(output),
+        EventBody::DurableRecorded(durable) => weight(&durable.value),
+        EventBody::LogEntry(entry) => entry.message.len() + weight(&entry.data),
         _ => 0,
     }
 }

@@ -55,7 +55,7 @@ async fn a_slow_subscriber_loses_the_oldest_events_and_is_told_how_many() {
     for expected in to_sequence + 1..=stored {
         match subscription.next().await {
             Delivery::Event(event) => assert_eq!(event.sequence, expected),
-            Delivery::Dropped { .. } => panic!("dropped twice"),
+            Delivery::Progress { .. } | Delivery::Dropped { .. } => panic!("dropped twice"),
         }
     }
 }

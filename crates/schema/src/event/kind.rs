@@ -61,6 +61,9 @@ impl EventBody {
             Self::AttemptFinished { .. } => "attempt.finished",
             Self::AttemptRejected { .. } => "attempt.rejected",
             Self::RetryScheduled { .. } => "retry.scheduled",
+            Self::DurableRecorded(_) => "durable.recorded",
+            Self::ModelCalled(_) => "model.called",
+            Self::LogEntry(_) => "log.entry",
             Self::HookStarted { .. } => "hook.started",
             Self::HookFinished { .. } => "hook.finished",
             Self::AttemptDeferred { .. } => "attempt.deferred",
@@ -76,6 +79,10 @@ impl EventBody {
             Self::PermitWaited(wait) => match wait.queue => {
                 QueueName::RateLimit => "rate-limit.waited",
                 QueueName::Bulkhead => "bulkhead.waited",
+            },
+            Self::ToolCalled(called) => match called.is_denied => {
+                false => "tool.called",
+                true => "tool.denied",
             },
     }
 
@@ -94,6 +101,7 @@ impl EventBody {
             | Self::AttemptFinished { .. }
             | Self::AttemptRejected { .. }
             | Self::AttemptDeferred { .. }
+            | Self::DurableRecorded(_)
             | Self::RetryScheduled { .. }
             | Self::SignalReceived(_)
             | Self::ApprovalAnswered { .. }
@@ -127,7 +135,12 @@ impl EventBody {
             | Self::CompensationStepCompleted { .. }
             | Self::CompensationStepFailed { .. }
             | Self::CompensationFinished { .. } => EventSort::Derived,
-            Self::TimeoutExceeded { .. } | Self::CircuitChanged(_) | Self::PermitWaited(_) => EventSort::Informational,
+            Self::TimeoutExceeded { .. }
+            | Self::CircuitChanged(_)
+            | Self::PermitWaited(_)
+            | Self::ModelCalled(_)
+            | Self::ToolCalled(_)
+            | Self::LogEntry(_) => EventSort::Informational,
         }
     }
 
@@ -169,6 +182,10 @@ impl EventBody {
             | Self::TimeoutExceeded { scope: TimeoutScope::Attempt(call, _), .. } => call.activation(),
             Self::CircuitChanged(change) => change.call.activation(),
             Self::PermitWaited(wait) => wait.call.activation(),
+            Self::DurableRecorded(durable) => durable.call.activation(),
+            Self::ModelCalled(called) => called.call.activation(),
+            Self::ToolCalled(called) => called.call.activation(),
+            Self::LogEntry(entry) => entry.call.activation(),
             Self::ExecutionQueued(_)
             | Self::ExecutionStarted { .. }
             | Self::ExecutionRecovered { .. }

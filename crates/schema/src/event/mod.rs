@@ -13,6 +13,7 @@
 mod call;
 mod composite;
 mod hook;
+mod inner;
 mod kind;
 mod limit;
 mod origin;
@@ -27,6 +28,7 @@ pub use self::{
     call::{CallId, CircuitChange, CircuitStateName, PermitWait, QueueName},
     composite::{ItemResult, LoopDecision, LoopVerdict, MapItems},
     hook::{EngineHook, HookId, HookOwner, HookResult, HookVerdict},
+    inner::{Durable, LogEntry, LogLevel, ModelCall, ToolCall},
     limit::{BudgetKind, TimeoutScope, Timer},
     origin::{ForkedFrom, Queued, Retained, Reuse},
     request::{ApprovalAnswer, ApprovalDecision, Cancelling, Reopening, Signal},
@@ -348,6 +350,14 @@ pub enum EventBody {
         /// When it is due.
         due_at: Timestamp,
     },
+    /// `durable.recorded`: an inner call of an agent has succeeded, and is not made again by later attempts.
+    DurableRecorded(Arc<Durable>),
+    /// `model.called`; informational.
+    ModelCalled(Arc<ModelCall>),
+    /// `tool.called` or `tool.denied`; informational.
+    ToolCalled(Arc<ToolCall>),
+    /// `log.entry`: an agent has remarked something; informational.
+    LogEntry(Arc<LogEntry>),
     /// `hook.started`: a hook is about to be called.
     HookStarted {
         /// What it is about: a step, or [`Activation::EXECUTION`].

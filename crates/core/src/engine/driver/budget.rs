@@ -22,7 +22,8 @@ impl Driver {
         let step = self.state.activation(activation)?;
         let leaf = plan.steps()[step.step.get()].leaf.as_ref()?;
         let input = step.input.as_deref()?;
-        Some(Arc::new(stack::estimate(&leaf.callee, input, &leaf.config)))
+        let estimate = stack::estimate(&leaf.callee, input, &leaf.config);
+        Some(Arc::new(self.state.still_to_pay(call, estimate)))
     }
 
     /// Tells what keeps the next attempt of a call from beginning.

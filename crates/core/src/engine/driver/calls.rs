@@ -9,7 +9,7 @@ use std::{
 use futures_util::stream::Stream;
 use orchestr8_agent_base::{
     AgentContext, AgentError,
-    context::{compensation_key, input_digest, structural_key},
+    context::{Host, compensation_key, input_digest, structural_key},
 };
 use orchestr8_resilience::{
     Circuit,
@@ -115,7 +115,8 @@ impl Driver {
             CallId::Step(_) | CallId::Compensation(_) => self.prepare_step(call.id)?,
             CallId::Hook(activation) => self.prepare_hook(activation)?,
         };
-        let state = Arc::new(CallState::new(context, call.deadline_at, span, call.attempt, has_slot));
+        let host = Arc::clone(&self.host);
+        let state = Arc::new(CallState::new(context, host, call.deadline_at, span, call.attempt, has_slot));
         let instant = |at: Timestamp| self.timeline.instant(at);
         let about = call.id.activation().unwrap_or(Activation::EXECUTION);
         let limits = CallLimits {
@@ -207,7 +208,14 @@ impl Driver {
         let stack = self.program.stack_of(known.step, call)?;
         let span = telemetry::step_span(&self.span, &identity, &leaf.callee);
         let (execution, clock) = (Arc::clone(execution), Arc::clone(&self.engine.clock));
-        let mut context = AgentContext::builder(execution, identity, clock, input).config(Arc::clone(&leaf.config));
+        let host: Arc<dyn Host> = self.host.clone();
+        let mut context = AgentContext::builder(execution, identity, clock, input)
+            .config(Arc::clone(&leaf.config))
+            .callee(Arc::clone(&leaf.callee))
+            .host(host, call);
+        if let Some(records) = self.state.records(call) {
+            context = context.records(records.clone());
+        }
         if let Some(key) = key {
             context = context.idempotency_key(key);
         }
@@ -352,6 +360,7 @@ impl Driver {
 
     /// Turns what a call tells into events. True if it waits for this driver.
     fn hear(&mut self, key: usize) -> bool {
+        self.take_told();
         let heard = self.calls[key].state.take_signals();
         for signal in heard.signals {
             let Some(entry) = self.calls.get_mut(key) else { return false };
@@ -445,8 +454,10 @@ impl Driver {
         let stack = entry.stack.and_then(|stack| self.program.stack(stack));
         let timeout = stack.map(LeafStack::timeout);
         // An execution that is ending refuses, and has aborted the call already.
-        if self.feed(EventBody::AttemptStarted { call, attempt, restart, timeout, reserved }).is_ok() {
+        let begins = EventBody::AttemptStarted { call, attempt, restart, timeout, reserved: reserved.clone() };
+        if self.feed(begins).is_ok() {
             self.calls[key].in_attempt = true;
+            self.calls[key].state.set_reserved(reserved.as_deref().copied());
             self.drop_claim(key);
             self.starting.push(key);
         }
@@ -454,6 +465,7 @@ impl Driver {
 
     /// Reports the final answer of a call.
     fn answered(&mut self, key: usize, result: Result<Value, AgentError>) {
+        self.take_told();
         let Some(entry) = self.calls.get(key) else { return };
         self.answers_taken += 1;
         let (call, in_attempt) = (entry.id, entry.in_attempt);

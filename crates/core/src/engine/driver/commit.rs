@@ -48,6 +48,10 @@ impl Driver {
             self.at = None;
             self.carry_out(at)
         };
+        for stored in self.recorded.drain(..) {
+            // Whoever waited may have been dropped.
+            let _ = stored.send(());
+        }
         for Answer { to, result } in self.answers.drain(..) {
             // Whoever asked may have gone.
             let _ = to.send(result);

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use orchestr8_agent_base::{AgentContext, context::StepIdentity};
+use orchestr8_agent_base::{
+    AgentContext,
+    context::{Host, StepIdentity},
+};
 use orchestr8_schema::{
     StepId, StepPath, canonical,
-    event::{Activation, HookId, HookOwner},
+    event::{Activation, CallId, HookId, HookOwner},
     workflow::HookPoint,
 };
 
@@ -45,7 +48,11 @@ impl Driver {
         let mut context = AgentContext::builder(execution, identity, clock, called.input.cloned().unwrap_or_default())
             .idempotency_key(key);
         if let Some(leaf) = leaf {
-            context = context.config(Arc::clone(&leaf.config));
+            let host: Arc<dyn Host> = self.host.clone();
+            context = context
+                .config(Arc::clone(&leaf.config))
+                .callee(Arc::clone(&leaf.callee))
+                .host(host, CallId::Hook(activation));
         }
         Some(Prepared { stack: self.hook_stack(activation), context: context.build(), span })
     }

@@ -42,6 +42,7 @@ use self::{
 use super::{
     EngineShared, Program,
     call::InFlight,
+    host::{ExecutionHost, Told},
     mailbox::Request,
     places::{Closed, Place},
 };
@@ -92,6 +93,8 @@ pub(super) struct Driver {
     shared: Arc<Shared>,
     program: Arc<Program>,
     origin: Arc<Origin>,
+    /// What serves the agents that are called.
+    host: Arc<ExecutionHost>,
     lease: Lease,
     /// Of the execution.
     span: Span,
@@ -106,6 +109,8 @@ pub(super) struct Driver {
     effects: Vec<Command>,
     /// To be given once the batch is stored.
     answers: Vec<Answer>,
+    /// To be told once the batch is stored.
+    recorded: Vec<oneshot::Sender<()>>,
     /// Keys of calls that have ended may still stand in the queues below, and may name another call by then: whoever takes one
     /// checks that the call waits for what the queue is for.
     calls: Slab<Entry>,
@@ -185,7 +190,9 @@ impl Driver {
     ) -> Self {
         let timeline = Timeline::begin(&*engine.clock, at);
         let origin = Arc::new(Origin { identity: Arc::clone(shared.identity()), plan: Arc::clone(&program.plan) });
+        let host = ExecutionHost::new(Arc::clone(&engine), Arc::clone(&shared), Arc::clone(&origin));
         Self {
+            host: Arc::new(host),
             slots: Held { engine: Arc::clone(&engine), shared: Arc::clone(&shared), count: 0 },
             hook_calls: HashMap::new(),
             deferred: VecDeque::new(),
@@ -208,6 +215,7 @@ impl Driver {
             commands: Vec::new(),
             effects: Vec::new(),
             answers: Vec::new(),
+            recorded: Vec::new(),
             calls: Slab::new(),
             waiting: VecDeque::new(),
             asked: 0,
@@ -340,6 +348,7 @@ impl Driver {
     /// Hands all that has happened to the machine. Ready once there is a batch to store or somebody to answer.
     fn gather(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.take_requests();
+        self.take_told();
         loop {
             self.begin_calls();
             let mut moved = self.poll_runnable(cx);
@@ -354,6 +363,7 @@ impl Driver {
             // Timers are armed late, and mail is waited for late: an agent that answers at once needs neither.
             self.shared.mailbox().register(cx);
             self.take_requests();
+            self.take_told();
             self.give_slots();
             self.take_timers(cx);
         }
@@ -427,6 +437,20 @@ impl Driver {
                     });
                     self.answers.push(Answer { to: answer, result });
                 }
+            }
+        }
+    }
+
+    /// Hands what agents have told to the machine. What no longer fits is forgotten, and whoever waits for it to be stored hears that.
+    fn take_told(&mut self) {
+        for told in self.host.take_told() {
+            match told {
+                Told::Durable(durable, stored) => {
+                    if self.feed(EventBody::DurableRecorded(Arc::new(durable))).is_ok() {
+                        self.recorded.push(stored);
+                    }
+                }
+                Told::Remark(body) => self.tell(body),
             }
         }
     }

@@ -211,7 +211,13 @@ impl<S: Sink> Fold<'_, S> {
                 CallId::Compensation(_) => self.compensation(body),
             },
             EventBody::TimerFired { timer } => self.timer_fired(*timer),
-            EventBody::TimeoutExceeded { .. } | EventBody::CircuitChanged(_) | EventBody::PermitWaited(_) => {}
+            EventBody::DurableRecorded(durable) => self.durable_recorded(durable),
+            EventBody::LogEntry(_) => self.state.remarks += 1,
+            EventBody::TimeoutExceeded { .. }
+            | EventBody::CircuitChanged(_)
+            | EventBody::PermitWaited(_)
+            | EventBody::ModelCalled(_)
+            | EventBody::ToolCalled(_) => {}
         }
         self.state.trim(self.plan);
         self.move_sweep();

@@ -4,7 +4,7 @@ use std::{cmp::Reverse, sync::Arc};
 
 use orchestr8_schema::{
     ErrorKind, Failure, StepIndex, Timestamp,
-    event::{Activation, ApprovalAnswer, ApprovalDecision, Reuse, SkipReason, Timer},
+    event::{Activation, ApprovalAnswer, ApprovalDecision, CallId, Reuse, SkipReason, Timer},
     policy::OnError,
     validate::{ValidKind, ValidWait},
     workflow::OnTimeout,
@@ -256,6 +256,7 @@ impl<S: Sink> Fold<'_, S> {
             None => Arc::new(crate::machine::decide::composite::default_output(self.plan, self.state, activation)),
         };
         self.end(activation, Phase::Completed);
+        self.state.durables.remove(&CallId::Step(activation));
         let step = self.step(activation);
         step.output = Some(output);
         step.error = None;

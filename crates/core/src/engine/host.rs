@@ -1,0 +1,154 @@
+//! What an engine does for the agents that it calls: the other side of their contexts.
+//!
+//! Agents may have tasks of their own, so what they tell comes in by an inbox, which the driver empties before it takes the answer of any
+//! call: what an agent has told stands in the journal before its answer does.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use orchestr8_agent_base::{
+    AgentError, SecretString, ToolAccess,
+    context::{Host, Progress, Recording, Remark},
+};
+use orchestr8_schema::{
+    Failure,
+    event::{Durable, EventBody},
+};
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+use super::EngineShared;
+use crate::{bus::Origin, execution::Shared, redact::GivenOut};
+
+/// What one execution's agents are served by.
+pub(super) struct ExecutionHost {
+    engine: Arc<EngineShared>,
+    shared: Arc<Shared>,
+    origin: Arc<Origin>,
+    inbox: Mutex<Vec<Told>>,
+    /// Whether there may be something in the inbox, so that looking takes no lock.
+    has_told: AtomicBool,
+    given_out: GivenOut,
+}
+
+/// What an agent has told.
+pub(super) enum Told {
+    /// The result of an inner call; whoever waits is told once it is stored.
+    Durable(Durable, oneshot::Sender<()>),
+    /// Anything else.
+    Remark(EventBody),
+}
+
+impl ExecutionHost {
+    pub(super) fn new(engine: Arc<EngineShared>, shared: Arc<Shared>, origin: Arc<Origin>) -> Self {
+        let (inbox, has_told, given_out) = (Mutex::default(), AtomicBool::new(false), GivenOut::default());
+        Self { engine, shared, origin, inbox, has_told, given_out }
+    }
+
+    /// Takes what was told since the last time.
+    pub(super) fn take_told(&self) -> Vec<Told> {
+        if !self.has_told.load(Ordering::Acquire) {
+            return Vec::new();
+        }
+        self.has_told.store(false, Ordering::Release);
+        std::mem::take(&mut *self.inbox())
+    }
+
+    /// Hides what was given out in an answer.
+    pub(super) fn hide_in(&self, result: &mut Result<Value, AgentError>) {
+        if self.given_out.is_empty() {
+            return;
+        }
+        match result {
+            Ok(output) => self.given_out.hide(output),
+            Err(error) => {
+                let mut failure: Failure = error.to_failure();
+                self.given_out.hide_in_failure(&mut failure);
+                *error = AgentError::from_failure(&failure);
+            }
+        }
+    }
+
+    fn tell(&self, told: Told) {
+        self.inbox().push(told);
+        self.has_told.store(true, Ordering::Release);
+        self.shared.mailbox().wake();
+    }
+
+    fn inbox(&self) -> MutexGuard<'_, Vec<Told>> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Host for ExecutionHost {
+    fn record(&self, durable: Durable) -> Recording {
+        let (stored, heard) = oneshot::channel();
+        self.tell(Told::Durable(durable, stored));
+        Box::pin(async move {
+            heard.await.map_err(|_| AgentError::cancelled("the call has ended, so nothing can be recorded"))
+        })
+    }
+
+    fn remark(&self, remark: Remark) {
+        let hidden = |error: &mut Option<Arc<Failure>>| {
+            if let Some(error) = error {
+                self.given_out.hide_in_failure(Arc::make_mut(error));
+            }
+        };
+        self.tell(Told::Remark(match remark {
+            Remark::Log(entry) => EventBody::LogEntry(Arc::new(entry)),
+            Remark::Model(mut call) => {
+                hidden(&mut call.error);
+                EventBody::ModelCalled(Arc::new(call))
+            }
+            Remark::Tool(mut call) => {
+                hidden(&mut call.error);
+                EventBody::ToolCalled(Arc::new(call))
+            }
+            _ => return,
+        }));
+    }
+
+    fn progress(&self, mut progress: Progress) {
+        if self.engine.bus.has_subscribers() {
+            self.given_out.hide_in_text(&mut progress.message);
+            self.engine.bus.show(&self.origin, &progress);
+        }
+    }
+
+    fn secret(&self, reference: &str, declared: &[String]) -> Result<SecretString, AgentError> {
+        self.engine.secrets.check(reference)?;
+        let lists = |listed: &[String]| listed.iter().any(|known| known == reference);
+        if !self.origin.plan.units().iter().any(|unit| lists(&unit.workflow.workflow().context.secret_refs)) {
+            let message = format!("`{reference}` is not listed in the workflow's `context.secretRefs`");
+            return Err(AgentError::denied(message));
+        }
+        if !declared.is_empty() && !lists(declared) {
+            return Err(AgentError::denied(format!(
+                "`{reference}` is not listed in the `secrets` of the agent's manifest"
+            )));
+        }
+        let secret = self.engine.secrets.find(reference)?;
+        self.given_out.insert(secret.expose());
+        Ok(secret)
+    }
+
+    fn hide(&self, value: &mut Value) {
+        self.given_out.hide(value);
+    }
+
+    fn tools(&self) -> Option<&ToolAccess> {
+        Some(&self.engine.tools)
+    }
+}
+
+impl fmt::Debug for ExecutionHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExecutionHost").field("execution", &self.shared.execution_id()).finish_non_exhaustive()
+    }
+}
