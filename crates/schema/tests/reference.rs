@@ -173,29 +173,52 @@ fn links(page: &str) -> Vec<&str> {
     prose.flat_map(|text| text.split("](").skip(1)).filter_map(|rest| rest.split(')').next()).collect()
 }
 
-fn pages(folder: &Path, found: &mut Vec<PathBuf>) {
+/// All files below a folder that end in something.
+fn files(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         match path.is_dir() {
-            true => pages(&path, found),
-            false if path.extension().is_some_and(|extension| extension == "md") => found.push(path),
+            true if path.ends_with("node_modules") => {}
+            true => files(&path, ending, found),
+            false if path.to_string_lossy().ends_with(ending) => found.push(path),
             false => {}
         }
     }
 }
 
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+#[test]
+fn every_test_that_the_security_review_names_exists() {
+    let crates = root().join("crates");
+    let (mut sources, mut scripts) = (Vec::new(), Vec::new());
+    files(&crates, ".rs", &mut sources);
+    files(&crates, ".test.js", &mut scripts);
+    let code: String = sources.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    let page = include_str!("../../../docs/security-review.md");
+    let shown: Vec<&str> = rows(page, "| threat | what stops it | shown by |").iter().map(|row| row[2]).collect();
+    let names: Vec<&str> = shown.iter().flat_map(|cell| cell.split(", ")).map(|name| name.trim_matches('`')).collect();
+    for name in names.iter().filter(|name| !name.is_empty()) {
+        let exists = scripts.iter().any(|path| path.ends_with(name)) || code.contains(&format!("fn {name}("));
+        assert!(exists, "there is no test `{name}`");
+    }
+    assert!(names.len() > 30, "the page has tables");
+}
+
 #[test]
 fn every_page_is_in_the_book_and_every_link_leads_somewhere() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
+    let root = root();
     let mut all = Vec::new();
-    pages(&root.join("docs/src"), &mut all);
+    files(&root.join("docs/src"), ".md", &mut all);
     let summary = std::fs::read_to_string(root.join("docs/src/SUMMARY.md")).unwrap();
     let listed: Vec<PathBuf> = links(&summary).into_iter().map(|link| root.join("docs/src").join(link)).collect();
     for page in &all {
         let is_listed = listed.contains(page) || page.ends_with("SUMMARY.md");
         assert!(is_listed, "{} is not in the summary", page.display());
     }
-    all.extend(["README.md", "CONTRIBUTING.md"].map(|name| root.join(name)));
+    all.extend(["README.md", "CONTRIBUTING.md", "docs/security-review.md"].map(|name| root.join(name)));
     for page in &all {
         let text = std::fs::read_to_string(page).unwrap();
         for link in links(&text).into_iter().filter(|link| !link.contains("://") && !link.starts_with("mailto:")) {
