@@ -1,20 +1,16 @@
 import assert from 'node:assert/strict';
-import { after, before } from 'node:test';
 import { inBrowser, tab } from './browser.js';
-import { Server, isOver, pause } from './server.js';
+import { Server, isOver } from './server.js';
 import { many } from './workflows.js';
 
 const ITEMS = 240;
-
-let server;
-before(async () => {
-    server = await Server.start();
-});
-after(() => server.stop());
+/** What a page asks for while there is no server fails, as it should. */
+const AWAY = /ERR_(CONNECTION_REFUSED|CONNECTION_RESET|INCOMPLETE_CHUNKED_ENCODING|EMPTY_RESPONSE)| 503 /;
 
 inBrowser('no event is missing or doubled after the server was killed midway', async () => {
+    const server = await Server.start();
     const id = await server.execute(many(ITEMS, 400), { reviews: Array.from({ length: ITEMS }, (_, index) => index) });
-    const page = await tab(server.base);
+    const page = await tab(server.base, { expected: AWAY });
     await page.goto(`/?execution=${id}&view=journal`);
     // Each row that is ever drawn, by its sequence: what the page shows, rather than what it was sent.
     await page.evaluate(() => {
@@ -28,14 +24,18 @@ inBrowser('no event is missing or doubled after the server was killed midway', a
         note();
     });
     await page.locator('.connection[data-state="live"]').waitFor();
+    const list = await tab(server.base, { expected: AWAY });
+    const resumedAt = [];
+    list.on('request', (request) => request.url().endsWith('/v1/events') && resumedAt.push(request.headers()['last-event-id']));
+    await list.goto('/');
+    await list.locator('.connection[data-state="live"]').waitFor();
     await server.until(id, ({ progress }) => progress.completed >= 40);
     await server.kill();
     await page.locator('.connection[data-state="reconnecting"], .connection[data-state="polling"]').waitFor();
-    await pause(400);
     await server.up();
-    await page.locator('.connection[data-state="live"]').waitFor({ timeout: 40_000 });
+    await page.locator('.connection[data-state="live"]').waitFor();
     await server.until(id, isOver);
-    await page.locator('.head .status[data-status="completed"]').waitFor({ timeout: 40_000 });
+    await page.locator('.head .status[data-status="completed"]').waitFor();
     const entries = await server.journal(id);
     assert.ok(entries.some(({ type }) => type === 'execution.recovered'), 'it was killed in the middle');
     await page.locator('.bar .dim', { hasText: new Intl.NumberFormat('en').format(entries.length) }).waitFor();
@@ -50,6 +50,11 @@ inBrowser('no event is missing or doubled after the server was killed midway', a
     const shown = await page.evaluate(() => [...window.rows].map(([sequence, text]) => [Number(sequence), text]).sort((a, b) => a[0] - b[0]));
     const stored = entries.map(({ sequence, type, stepPath, message }) => [sequence, [type, stepPath ?? '', message].join(' | ')]);
     assert.deepEqual(shown, stored);
+    // The list went on behind the last event that it had, and has the execution once.
+    const row = list.locator(`tr:has(a[href$="${id}"])`);
+    await row.locator('td .status[data-status="completed"]').waitFor();
+    assert.equal(await row.count(), 1);
+    assert.match(resumedAt.at(-1), /^\d+$/);
     const steps = await page.locator('.facts div', { hasText: 'Steps' }).textContent();
     assert.match(steps, new RegExp(`${ITEMS + 2} of ${ITEMS + 2}`));
 });

@@ -6,12 +6,27 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
 
-const ROOT = resolve(import.meta.dirname ?? new URL('.', import.meta.url).pathname, '../../../..');
-const PROGRAM = process.env.ORCHESTR8_PROGRAM ?? join(ROOT, 'target/debug/orchestr8');
+const ROOT = resolve(fileURLToPath(new URL('.', import.meta.url)), '../../../..');
+const PROGRAM = process.env.ORCHESTR8_PROGRAM ?? join(process.env.CARGO_TARGET_DIR ?? join(ROOT, 'target'), 'debug/orchestr8');
 
 /** Where pictures go. */
-export const PICTURES = process.env.ORCHESTR8_PICTURES ?? join(ROOT, 'target/browser');
+export const PICTURES = process.env.ORCHESTR8_PICTURES ?? join(process.env.CARGO_TARGET_DIR ?? join(ROOT, 'target'), 'browser');
+
+const started = [];
+
+/** Ends all servers, and removes what they kept. */
+export const stopAll = () => Promise.all(started.map((server) => server.stop()));
+
+/** Makes something when it is first asked for, once. */
+export function lazy(make) {
+    let made;
+    return () => (made ??= make());
+}
+
+/** A server for all who do not mind what else runs there. */
+export const shared = lazy(() => Server.start());
 
 export class Server {
     static async start({ token } = {}) {
@@ -20,6 +35,7 @@ export class Server {
         server.home = await mkdtemp(join(tmpdir(), 'orchestr8-browser-'));
         server.port = await freePort();
         server.base = `http://127.0.0.1:${server.port}`;
+        started.push(server);
         await server.up();
         return server;
     }
@@ -27,12 +43,17 @@ export class Server {
     /** Starts the process, again on the same port and data. */
     async up() {
         const env = { PATH: process.env.PATH, ORCHESTR8_HOME: this.home, ...(this.token && { ORCHESTR8_TOKEN: this.token }) };
-        this.process = spawn(PROGRAM, ['server', '--port', String(this.port), '--quiet'], { env, stdio: 'ignore' });
+        this.process = spawn(PROGRAM, ['server', '--port', String(this.port), '--quiet'], { env, stdio: ['ignore', 'ignore', 'inherit'] });
+        let fault = null;
+        this.process.on('error', (error) => {
+            fault = error;
+        });
         for (;;) {
+            if (fault) throw fault;
             if (this.process.exitCode !== null) throw new Error(`${PROGRAM} left with ${this.process.exitCode}`);
             const response = await fetch(`${this.base}/ready`).catch(() => null);
             if (response?.ok) return;
-            await pause(25);
+            await soon();
         }
     }
 
@@ -44,7 +65,7 @@ export class Server {
     }
 
     async stop() {
-        if (this.process.exitCode === null && this.process.signalCode === null) await this.kill();
+        if (this.process?.pid && this.process.exitCode === null && this.process.signalCode === null) await this.kill();
         await rm(this.home, { recursive: true, force: true });
     }
 
@@ -64,10 +85,15 @@ export class Server {
     /** Waits until an execution is as `isSo` says. */
     async until(id, isSo) {
         for (;;) {
-            const execution = await this.ask(`v1/executions/${id}?`);
+            const execution = await this.ask(`v1/executions/${id}`);
             if (isSo(execution)) return execution;
-            await pause(50);
+            await soon();
         }
+    }
+
+    /** Has a waiting execution go on. */
+    signal(id, name = 'go') {
+        return this.ask(`v1/executions/${id}/signals/${name}`, {});
     }
 
     /** All entries of a journal. */
@@ -84,7 +110,10 @@ export class Server {
 
 export const isOver = ({ status }) => ['completed', 'failed', 'cancelled'].includes(status);
 
-export const pause = (ms) => new Promise((go) => setTimeout(go, ms));
+export const isWaiting = ({ waitingFor }) => waitingFor?.length > 0;
+
+/** Between two looks at what is awaited. */
+const soon = () => new Promise((go) => setTimeout(go, 50));
 
 async function freePort() {
     const probe = createServer().listen(0, '127.0.0.1');

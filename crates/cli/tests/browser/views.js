@@ -1,10 +1,15 @@
 // Every view of a seeded server, by its deep link.
 
-import { isOver } from './server.js';
+import { Server, isOver, lazy } from './server.js';
 import { approval, compensated, failing, fifty, hostile, many, nested, three, waiting } from './workflows.js';
 
-/** Fills a server with executions of every kind and gives their ids. */
-export async function seed(server) {
+/** A server with executions of every kind, and their ids. */
+export const seeded = lazy(async () => {
+    const server = await Server.start();
+    return { server, ids: await seed(server) };
+});
+
+async function seed(server) {
     const ids = {
         three: await server.execute(three(20), { topic: 'tides' }),
         failing: await server.execute(failing(20)),
@@ -13,7 +18,7 @@ export async function seed(server) {
         compensated: await server.execute(compensated()),
         many: await server.execute(many(250), { reviews: Array.from({ length: 250 }, (_, index) => index) }),
     };
-    for (const id of Object.values(ids)) await server.until(id, isOver);
+    await Promise.all(Object.values(ids).map((id) => server.until(id, isOver)));
     Object.assign(ids, { approval: await server.execute(approval()), waiting: await server.execute(waiting()), hostile: await server.execute(hostile()) });
     await server.until(ids.hostile, ({ steps }) => steps.find(({ stepId }) => stepId === 'ask').status === 'waiting');
     return ids;
@@ -30,6 +35,8 @@ export function views(ids) {
         ['fifty-graph', at(ids.fifty, '&view=graph'), '.o8-graph [data-path="link-3"]'],
         ['nested-graph', at(ids.nested), '.o8-graph [data-path="chapters.write"]'],
         ['nested-closed', at(ids.nested, '&open=chapters'), '.o8-graph .closed[data-path="polish"]'],
+        // The picture in README.md.
+        ['nested-step', at(ids.nested, '&step=chapters%5B%22end%22%5D.proof'), '.panel .why li'],
         ['visits', at(ids.many, '&step=reviews%5B17%5D.score'), '.visits .strip a[aria-current]'],
         ['timeline', at(ids.nested, '&view=timeline'), 'table.timeline tr.critical'],
         ['retries-timeline', at(ids.failing, '&view=timeline'), 'table.timeline .piece.failed'],

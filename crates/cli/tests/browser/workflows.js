@@ -21,6 +21,17 @@ export const three = (ms = 0) => ({
     outputs: { report: '${steps.report.output}' },
 });
 
+/** Runs until it gets the signal `go`, then ends well or not. */
+export const held = (end = 'completed') => ({
+    version: '1.0.0',
+    metadata: { id: 'held', name: 'Held' },
+    steps: [
+        { id: 'fetch', agent: ECHO, input: { pages: 12 } },
+        { id: 'gate', dependencies: ['fetch'], parallel: { steps: [{ id: 'hold', wait: { signal: 'go', timeout: '1h' } }] } },
+        { id: 'report', dependencies: ['gate'], agent: end === 'completed' ? ECHO : { id: '@orchestr8/fail' }, input: end === 'completed' ? {} : { code: 'DENIED', message: 'The report is not wanted.' } },
+    ],
+});
+
 /** A step that fails at the end, after others that went well. */
 export const failing = (ms = 0) => ({
     version: '1.0.0',
