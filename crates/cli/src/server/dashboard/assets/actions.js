@@ -107,9 +107,9 @@ export async function forkFrom(context, stepPath) {
 }
 
 async function signal(context) {
-    const waits = context.watch.state.execution.waitingFor?.find(({ kind }) => kind === 'signal');
+    const awaited = await awaitedSignal(context).catch(() => null);
     const answer = await confirm('Signal this execution', { fields: [
-        { name: 'name', label: 'Name', value: waits?.name ?? '', isRequired: true }, { name: 'stepPath', label: 'Only to the step (optional)' },
+        { name: 'name', label: 'Name', value: awaited ?? '', isRequired: true }, { name: 'stepPath', label: 'Only to the step (optional)' },
         { name: 'payload', label: 'Payload, as JSON (optional)', isLong: true }], action: 'Send' });
     if (!answer) return;
     await attempt(context, async () => {
@@ -117,6 +117,15 @@ async function signal(context) {
         const { delivered } = await post(execution(context.id, 'signals', answer.name), { payload, stepPath: answer.stepPath || undefined });
         notice(delivered ? 'Delivered' : 'Kept until a step waits for it');
     });
+}
+
+/** The name that a step waits for: the journal tells it. */
+async function awaitedSignal({ id }) {
+    const { waitingFor } = await get(execution(id));
+    const waits = waitingFor?.find(({ kind }) => kind === 'signal');
+    if (!waits) return null;
+    const { entries } = await get(execution(id, 'journal') + query({ types: 'step.waiting', stepPath: waits.stepPath, limit: 1000 }));
+    return entries.at(-1)?.data?.signal;
 }
 
 function parsed(text) {

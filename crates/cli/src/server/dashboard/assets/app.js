@@ -31,11 +31,11 @@ const links = Object.entries(TITLES).map(([view, title]) => {
     return link;
 });
 const connection = h('span', { class: 'connection', 'data-state': 'connecting' }, h('i', { 'aria-hidden': 'true' }), h('span', {}, ''));
-const themeButton = h('button', { class: 'quiet', onclick: () => nameTheme(theme.next()) }, '');
+const themeButton = h('button', { class: 'quiet', onclick: () => nameTheme(theme.next()) }, h('span', { 'aria-hidden': 'true' }, '◐'), h('span', { class: 'medium' }));
 replace(document.getElementById('top'),
     h('a', { class: 'brand', href: './' }, logo(), 'orchestr8'),
     h('nav', { 'aria-label': 'Views' }, links),
-    h('div', { class: 'row end' }, connection, themeButton, h('button', { class: 'quiet', onclick: () => help(), 'aria-label': 'Keys' }, '?')));
+    h('div', { class: 'row end' }, connection, themeButton, h('button', { class: 'quiet keys-button', onclick: () => help(), 'aria-label': 'Keys' }, '?')));
 
 let route = parse(location.search);
 let shown = null;
@@ -120,7 +120,8 @@ async function askForToken() {
 }
 
 function nameTheme(name) {
-    setText(themeButton, { auto: 'Auto', light: 'Light', dark: 'Dark' }[name]);
+    setText(themeButton.firstChild, { auto: '◐', light: '○', dark: '●' }[name]);
+    setText(themeButton.lastChild, ` ${{ auto: 'Auto', light: 'Light', dark: 'Dark' }[name]}`);
     themeButton.setAttribute('aria-label', `Theme: ${name}`);
 }
 

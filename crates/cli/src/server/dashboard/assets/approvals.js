@@ -61,8 +61,12 @@ export function mount(root, page) {
 
     const refresh = atMostEvery(LEAST_BETWEEN_READS, read);
     const stream = new Stream('v1/events', null, { onEvent: ({ event }) => {
-        if (/^(approval\.|execution\.c|execution\.f|step\.(completed|failed|cancelled))/.test(event)) refresh();
-    }, onState: page.connection, onPoll: refresh });
+        if (/^(approval|execution)\.|^step\.(completed|failed|cancelled)|^events\.dropped/.test(event)) refresh();
+    }, onState: (state) => {
+        page.connection(state);
+        // What happened between the inbox and the first event is in neither.
+        if (state === 'live') refresh();
+    }, onPoll: refresh });
     const clock = setInterval(() => !document.hidden && items.forEach((item) => item.tick()), 5000);
     read();
 

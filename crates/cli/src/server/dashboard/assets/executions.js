@@ -109,13 +109,20 @@ export function mount(root, page) {
     }
 
     const refresh = atMostEvery(LEAST_BETWEEN_READS, readFirst);
+    const readAll = () => {
+        refresh();
+        page.refreshApprovals();
+    };
     const stream = new Stream('v1/events', null, { onEvent: ({ event }) => {
         if (/^(execution|step|approval)\./.test(event)) refresh();
-        if (event.startsWith('approval.') || event.startsWith('execution.c')) page.refreshApprovals();
-    }, onState: page.connection, onPoll: () => {
-        readFirst();
-        page.refreshApprovals();
-    } });
+        if (/^(approval|execution)\./.test(event)) page.refreshApprovals();
+        if (event === 'events.dropped') readAll();
+    }, onState: (state) => {
+        page.connection(state);
+        // What happened between the list and the first event is in neither.
+        if (state === 'live') readAll();
+    }, onPoll: readAll });
+    const clock = setInterval(() => loaded.some((one) => !isTerminal(one.status)) && draw(), 1000);
     setFields();
     readFirst();
 
@@ -140,6 +147,7 @@ export function mount(root, page) {
         dispose() {
             isClosed = true;
             stream.close();
+            clearInterval(clock);
             refresh.stop();
             draw.stop();
             rows.dispose();
@@ -154,7 +162,7 @@ function row(one) {
     const took = one.duration ?? (isTerminal(one.status) || !one.startedAt ? null : Date.now() - Date.parse(one.startedAt));
     return h('tr', {},
         h('td', {}, badge(one.status, one.waitingCount > 0 && 'waits')),
-        h('th', { scope: 'row', class: 'name' }, h('a', { href, title: one.workflow.id }, h('bdi', {}, one.workflow.name || one.workflow.id))),
+        h('th', { scope: 'row', class: 'name clip' }, h('a', { href, title: one.workflow.id }, h('bdi', {}, one.workflow.name || one.workflow.id))),
         h('td', { class: 'medium mono', title: one.executionId }, shortId(one.executionId)),
         h('td', { class: 'narrow', title: one.startedAt }, time(one.startedAt)),
         h('td', { class: 'medium number' }, duration(took)),
@@ -165,12 +173,17 @@ function row(one) {
 
 /** How much has ended, and how much of it well. */
 export function progressBar(progress) {
-    const parts = ['completed', 'failed', 'skipped', 'cancelled', 'running'].filter((name) => progress[name] > 0);
     const bar = h('span', { class: 'progress', role: 'img', 'aria-label': `${progress.percent} %` });
-    for (const name of parts) {
-        const part = h('i', { 'data-status': name });
-        part.style.width = `${(100 * progress[name]) / Math.max(progress.total, 1)}%`;
-        bar.append(part);
-    }
+    let from = 0;
+    // One box with stripes, since a list has many of them.
+    const stripes = ['completed', 'failed', 'skipped', 'cancelled', 'running'].filter((name) => progress[name] > 0).map((name) => {
+        // One of ten thousand is seen, too.
+        const to = from + Math.max(1, (100 * progress[name]) / Math.max(progress.total, 1));
+        const colour = name === 'running' ? 'color-mix(in srgb, var(--running) 55%, transparent)' : `var(--${name})`;
+        const stripe = `${colour} ${from}% ${to}%`;
+        from = to;
+        return stripe;
+    });
+    bar.style.backgroundImage = `linear-gradient(to right, ${[...stripes, `transparent ${from}%`].join(', ')})`;
     return h('span', { class: 'progress-cell' }, bar, h('span', { class: 'number percent' }, `${progress.percent} %`));
 }

@@ -25,12 +25,12 @@ export function duration(ms) {
     return `${Math.floor(hours / 24)} d ${hours % 24} h`;
 }
 
-/** A time of today by the clock, any other with its day. */
-export function time(text, now = Date.now()) {
+/** A time of today by the clock, any other with its day; an exact one by the clock with its milliseconds. */
+export function time(text, { isExact = false } = {}) {
     if (!text) return '';
     const at = new Date(text);
-    const isToday = at.toDateString() === new Date(now).toDateString();
-    return isToday ? CLOCK.format(at) : DAY.format(at);
+    if (isExact) return `${CLOCK.format(at)}.${String(at.getMilliseconds()).padStart(3, '0')}`;
+    return at.toDateString() === new Date().toDateString() ? CLOCK.format(at) : DAY.format(at);
 }
 
 /** `in 23 h 59 min`, `5.0 s ago`. */

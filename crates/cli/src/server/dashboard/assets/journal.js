@@ -44,7 +44,9 @@ export function mount(root, context) {
     } }, table, h('div', { class: 'row center' }, more));
     root.append(h('div', { class: 'bar' }, level, type, h('datalist', { id: 'types' }, TYPES.map((name) => h('option', { value: name }))), within,
         h('label', { class: 'check' }, following, 'Follow'), count), scroller);
-    const rows = new VirtualRows({ scroller, table, height: 28, render: (index) => row(source.at(index), index), onDrawn: (first, last) => source?.need(first, last) });
+    const rows = new VirtualRows({ scroller, table, height: 28, render: (index) => row(source.at(index), index), onDrawn: () => need() });
+    // Of a frame in which the list is drawn and then scrolled, only what is in sight at its end is read.
+    const need = frame(() => source?.need(...rows.range));
 
     const go = (change) => context.go({ ...context.route, ...change }, { isSmall: true });
 
@@ -165,11 +167,11 @@ export function mount(root, context) {
         if (!entry) return h('tr', {}, h('td', { class: 'number dim' }, source.hasMore ? '' : index + 1), h('td', { colspan: 5, class: 'dim' }, '…'));
         return h('tr', { 'data-level': entry.level },
             h('td', { class: 'number dim' }, entry.sequence),
-            h('td', { class: 'medium mono', title: entry.timestamp }, time(entry.timestamp)),
+            h('td', { class: 'medium mono', title: entry.timestamp }, time(entry.timestamp, { isExact: true })),
             h('td', { class: 'level' }, entry.level),
-            h('th', { scope: 'row', class: 'name' }, h('button', { class: 'link mono', onclick: () => tell(`${entry.sequence} · ${entry.type}`, jsonView('Entry', entry)) }, entry.type)),
-            h('td', { class: 'wide mono' }, entry.stepPath && h('a', { href: context.hrefOf(entry.stepPath) }, h('bdi', {}, entry.stepPath))),
-            h('td', { class: 'message' }, h('bdi', {}, entry.message)));
+            h('th', { scope: 'row', class: 'name clip' }, h('button', { class: 'link mono', onclick: () => tell(`${entry.sequence} · ${entry.type}`, jsonView('Entry', entry)) }, entry.type)),
+            h('td', { class: 'wide mono clip' }, entry.stepPath && h('a', { href: context.hrefOf(entry.stepPath) }, h('bdi', {}, entry.stepPath))),
+            h('td', { class: 'message clip' }, h('bdi', {}, entry.message)));
     }
 
     update();
@@ -188,6 +190,7 @@ export function mount(root, context) {
         dispose() {
             isClosed = true;
             draw.stop();
+            need.stop();
             rows.dispose();
         },
     };

@@ -1,24 +1,29 @@
-// What the server counts, renewed every few seconds.
+// What the server counts, which it tells anew every few seconds.
 
 import { get } from './api.js';
 import { h, replace } from './dom.js';
 import { bytes, duration, money, number, time } from './format.js';
+import { frame } from './frame.js';
 import { complain } from './notice.js';
 import { build } from './route.js';
 import { EXECUTION_STATUSES, badge } from './status.js';
 import { Stream } from './stream.js';
 
-const EVERY = 5000;
+// Besides the figures, what changes the number of approvals that wait.
+const TYPES = 'metrics.update,approval.requested,approval.answered,execution.completed,execution.failed,execution.cancelled';
 
 export function mount(root, page) {
     let isClosed = false;
+    let latest = null;
     const body = h('div', { class: 'metrics' });
     root.append(h('h1', {}, 'Metrics'), body);
 
     async function read() {
         try {
             const stats = await get('v1/stats');
-            if (!isClosed) replace(body, content(stats));
+            if (isClosed) return;
+            latest = stats;
+            show();
         } catch (error) {
             if (isClosed || error.status === 401) return;
             if (error.status === 404) replace(body, h('p', { class: 'empty' }, 'This server gives no figures here. /metrics has them for Prometheus.'));
@@ -26,8 +31,13 @@ export function mount(root, page) {
         }
     }
 
-    const stream = new Stream('v1/events?types=metrics.update', null, { onEvent: () => {}, onState: page.connection, onPoll: () => {} });
-    const clock = setInterval(() => !document.hidden && read(), EVERY);
+    const show = frame(() => replace(body, content(latest)));
+    const stream = new Stream(`v1/events?types=${TYPES}`, null, { onEvent: ({ event, data }) => {
+        if (event === 'metrics.update') {
+            latest = JSON.parse(data);
+            show();
+        } else page.refreshApprovals();
+    }, onState: page.connection, onPoll: read });
     read();
     return {
         update() {},
@@ -35,7 +45,7 @@ export function mount(root, page) {
         dispose() {
             isClosed = true;
             stream.close();
-            clearInterval(clock);
+            show.stop();
         },
     };
 }

@@ -24,13 +24,18 @@ export const isTerminal = (status) => status === 'completed' || status === 'fail
 
 /** The sign of a status, which says nothing to readers of the screen: the word stands beside it. */
 export function sign(status) {
-    const shapes = SHAPES[status] ?? SHAPES.pending;
-    return s('svg', { class: 'sign', viewBox: '-8 -8 16 16', 'data-status': status, 'aria-hidden': 'true' }, shapes());
+    if (!signs.has(status)) {
+        const shapes = SHAPES[status] ?? SHAPES.pending;
+        signs.set(status, s('svg', { class: 'sign', viewBox: '-8 -8 16 16', 'data-status': status, 'aria-hidden': 'true' }, shapes()));
+    }
+    return signs.get(status).cloneNode(true);
 }
+
+const signs = new Map();
 
 /** Sign and word. */
 export function badge(status, extra) {
-    return h('span', { class: 'status', 'data-status': status }, sign(status), h('span', {}, extra ? `${status} · ${extra}` : status));
+    return h('span', { class: 'status', 'data-status': status }, sign(status), h('span', {}, status), extra && h('span', { class: 'extra' }, `· ${extra}`));
 }
 
 const hollow = (radius) => s('circle', { class: 'hollow', r: radius });

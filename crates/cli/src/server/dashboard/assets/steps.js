@@ -89,8 +89,8 @@ function row(step, context) {
     link.style.paddingInlineStart = `${Math.min(depthOf(step.stepPath), 8) * 14}px`;
     return h('tr', { class: isSelected ? 'selected' : null },
         h('td', {}, badge(step.status, step.waitingFor ?? (step.reused ? 'reused' : step.recoveredBy && 'recovered'))),
-        h('th', { scope: 'row', class: 'name' }, link),
-        h('td', { class: 'medium dim' }, h('bdi', {}, step.agentId ?? step.tool ?? step.kind ?? '')),
+        h('th', { scope: 'row', class: 'name clip' }, link),
+        h('td', { class: 'medium dim clip' }, h('bdi', {}, step.agentId ?? step.tool ?? step.kind ?? '')),
         h('td', { class: 'wide number' }, step.attempts > 1 ? h('span', { class: 'warn' }, step.attempts) : step.attempts || '–'),
         h('td', { class: 'medium', title: step.startedAt }, time(step.startedAt)),
         h('td', { class: 'number' }, duration(step.duration)));

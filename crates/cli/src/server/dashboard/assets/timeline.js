@@ -95,7 +95,7 @@ export function mount(root, context) {
             sign(step.status), h('span', { class: 'hidden' }, step.status), h('bdi', {}, step.stepPath));
         link.style.paddingInlineStart = `${Math.min(depthOf(step.stepPath), 6) * 12}px`;
         return h('tr', { class: [isSelected && 'selected', isCritical && 'critical'].filter(Boolean).join(' ') || null },
-            h('th', { scope: 'row', class: 'name' }, link, isCritical && h('span', { class: 'hidden' }, 'on the critical path')),
+            h('th', { scope: 'row', class: 'name clip' }, link, isCritical && h('span', { class: 'hidden' }, 'on the critical path')),
             h('td', { class: 'number medium' }, duration(step.duration ?? (step.startedAt && !step.completedAt ? Date.now() - startOf(step) : null))),
             h('td', { class: 'time' }, track));
     }

@@ -26,6 +26,7 @@ export class VirtualRows {
         this.#render = render;
         this.#onDrawn = onDrawn;
         this.#body = table.tBodies[0] ?? table.createTBody();
+        this.#body.append(this.#above, this.#below);
         this.#onScroll = () => this.#draw(false);
         scroller.addEventListener('scroll', this.#onScroll, { passive: true });
         this.#resize = new ResizeObserver(() => this.#draw(false));
@@ -88,22 +89,35 @@ export class VirtualRows {
         const first = Math.max(0, Math.min(Math.floor(this.#scroller.scrollTop / this.#height) - MARGIN, this.#count - inSight));
         const last = Math.min(this.#count, first + Math.min(inSight, MOST));
         if (!isForced && first === this.#first && last === this.#last) return;
-        const focused = this.#body.contains(document.activeElement) ? document.activeElement.closest('tr') : null;
-        const focusedRow = focused?.getAttribute('aria-rowindex');
+        const focusedRow = document.activeElement?.closest('tr');
+        const focused = focusedRow && this.#body.contains(focusedRow) ? focusedRow.getAttribute('aria-rowindex') : null;
         this.#first = first;
         this.#last = last;
         this.#above.firstChild.style.height = `${first * this.#height}px`;
         this.#below.firstChild.style.height = `${(this.#count - last) * this.#height}px`;
+        const before = new Map([...this.#body.rows].map((row) => [row.getAttribute('aria-rowindex'), row]));
         const rows = [];
         for (let index = first; index < last; index += 1) {
             const row = this.#render(index);
             row.setAttribute('aria-rowindex', String(index + 2));
-            rows.push(row);
+            const known = before.get(String(index + 2));
+            // What is as it was stays in the document, and keeps its focus and what is selected of its text.
+            const isSame = known?.isEqualNode(row);
+            if (isSame) before.delete(String(index + 2));
+            rows.push(isSame ? known : row);
         }
-        this.#body.replaceChildren(this.#above, ...rows, this.#below);
+        for (const [index, row] of before) {
+            if (index !== null) row.remove();
+        }
+        let next = this.#above.nextSibling;
+        for (const row of rows) {
+            if (row === next) next = next.nextSibling;
+            else this.#body.insertBefore(row, next);
+        }
         // Whoever had the focus keeps it, though the row was made anew.
-        const again = focusedRow && rows.find((row) => row.getAttribute('aria-rowindex') === focusedRow);
-        again?.querySelector('a, button')?.focus({ preventScroll: true });
+        if (focused && !document.activeElement.closest('tr')) {
+            rows.find((row) => row.getAttribute('aria-rowindex') === focused)?.querySelector('a, button')?.focus({ preventScroll: true });
+        }
         this.#onDrawn(first, last);
     }
 }
