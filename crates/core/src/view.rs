@@ -62,14 +62,14 @@ pub(crate) fn outputs(plan: &Plan, state: &State) -> Option<Value> {
 
 /// Renders an execution, secrets hidden.
 pub(crate) fn execution(plan: &Plan, state: &State) -> Execution {
-    let workflow = plan.workflow().workflow();
-    let summary = WorkflowSummary {
-        id: workflow.metadata.id.clone(),
-        name: workflow.metadata.name.clone(),
-        version: Some(workflow.version.clone()),
-    };
+    execution_in_order(plan, state, &in_order(plan, state))
+}
+
+/// Renders an execution whose activations are in step-path order.
+pub(crate) fn execution_in_order(plan: &Plan, state: &State, steps: &[(StepPath, Activation)]) -> Execution {
     let Some(queued) = state.queued() else { unreachable!("whoever renders an execution has folded its first event") };
-    let mut body = Execution::new(queued.execution_id, queued.correlation_id.clone(), summary, status(state));
+    let workflow = workflow_summary(plan);
+    let mut body = Execution::new(queued.execution_id, queued.correlation_id.clone(), workflow, status(state));
     body.compensation = state.compensation();
     body.progress = progress(state.steps());
     body.forked_from = queued.forked_from;
@@ -102,18 +102,21 @@ pub(crate) fn execution(plan: &Plan, state: &State) -> Execution {
     body.errors = errors(plan, state).map(|error| Failure::clone(error)).collect();
     body.errors.iter_mut().for_each(|error| redactor.redact_failure(error));
 
-    let steps = in_order(plan, state);
     body.steps_truncated = steps.len() > MAX_STEPS;
-    for (path, activation) in &steps {
+    for (path, activation) in steps {
         let step = &state.steps()[activation.get()];
         if let Some(kind) = waiting_for(plan, state, *activation)
             && body.waiting_for.len() < MAX_WAITING
         {
-            body.waiting_for.push(WaitingFor::new(kind, path.as_str(), step.due_at));
+            let mut waiting = WaitingFor::new(kind, path.as_str(), step.due_at);
+            if let ValidKind::Wait(ValidWait::Signal { name, .. }) = &plan.valid_step(step.step).kind {
+                waiting.name = Some(name.to_string());
+            }
+            body.waiting_for.push(waiting);
         }
     }
-    let shown = steps.into_iter().take(MAX_STEPS);
-    body.steps = shown.map(|(path, activation)| self::step(plan, state, activation, &path)).collect();
+    let shown = steps.iter().take(MAX_STEPS);
+    body.steps = shown.map(|(path, activation)| self::step(plan, state, *activation, path)).collect();
     for step in &mut body.steps {
         hide(&redactor, step);
     }
@@ -125,35 +128,51 @@ pub(crate) fn execution(plan: &Plan, state: &State) -> Execution {
 
 /// Renders what a list tells of an execution.
 pub(crate) fn summary(plan: &Plan, state: &State) -> ExecutionSummary {
-    let body = execution(plan, state);
+    let Some(queued) = state.queued() else { unreachable!("whoever renders an execution has folded its first event") };
     let activations = (0..state.steps().len() as u32).map(Activation);
     let waiting = activations.filter(|activation| waiting_for(plan, state, *activation).is_some());
+    let (started_at, completed_at) = (state.started_at(), state.ended_at());
     ExecutionSummary {
-        execution_id: body.execution_id,
-        workflow: body.workflow,
-        status: body.status,
-        progress: body.progress,
-        correlation_id: body.correlation_id,
-        started_at: body.started_at,
-        completed_at: body.completed_at,
-        duration: body.duration,
-        error_count: body.errors.len() as u32,
+        execution_id: queued.execution_id,
+        workflow: workflow_summary(plan),
+        status: status(state),
+        progress: progress(state.steps()),
+        correlation_id: queued.correlation_id.clone(),
+        started_at,
+        completed_at,
+        duration: started_at.zip(completed_at).map(|(start, end)| millis(end.since(start))),
+        error_count: errors(plan, state).count() as u32,
         waiting_count: waiting.count() as u32,
+    }
+}
+
+fn workflow_summary(plan: &Plan) -> WorkflowSummary {
+    let workflow = plan.workflow().workflow();
+    WorkflowSummary {
+        id: workflow.metadata.id.clone(),
+        name: workflow.metadata.name.clone(),
+        version: Some(workflow.version.clone()),
     }
 }
 
 /// Renders all steps in step-path order, each with the path of the composite that it stands in.
 pub(crate) fn steps(plan: &Plan, state: &State) -> Vec<(StepResult, Option<String>)> {
+    steps_in_order(plan, state, &in_order(plan, state)).collect()
+}
+
+/// Renders steps whose activations are in step-path order, as they are asked for.
+pub(crate) fn steps_in_order<'a>(
+    plan: &'a Plan,
+    state: &'a State,
+    steps: &'a [(StepPath, Activation)],
+) -> impl Iterator<Item = (StepResult, Option<String>)> + 'a {
     let (_, redactor) = redactor(plan, state);
-    in_order(plan, state)
-        .into_iter()
-        .map(|(path, activation)| {
-            let mut step = self::step(plan, state, activation, &path);
-            hide(&redactor, &mut step);
-            let parent = state.parent_of(activation).map(|parent| state.path_of(plan, parent).to_string());
-            (step, parent)
-        })
-        .collect()
+    steps.iter().map(move |(path, activation)| {
+        let mut step = self::step(plan, state, *activation, path);
+        hide(&redactor, &mut step);
+        let parent = state.parent_of(*activation).map(|parent| state.path_of(plan, parent).to_string());
+        (step, parent)
+    })
 }
 
 /// Renders one step in full; absent if there is none of this path.
@@ -296,7 +315,8 @@ pub(crate) fn errors<'a>(plan: &'a Plan, state: &'a State) -> impl Iterator<Item
         let is_fatal = planned.on_error != OnError::Continue && planned.serves.is_none();
         step.error.as_ref().filter(|_| step.phase == Phase::Failed && is_fatal && !step.is_satisfied())
     });
-    let others = fatal.filter(move |error| own.is_some_and(|own| !Arc::ptr_eq(own, error)));
+    // Read from a journal, the same failure is there twice.
+    let others = fatal.filter(move |error| own.is_some_and(|own| own != *error));
     own.into_iter().chain(others)
 }
 

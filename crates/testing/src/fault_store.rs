@@ -21,6 +21,11 @@ pub trait Interference: Debug + Send + Sync + 'static {
     /// repetitions of one that was refused included.
     fn on_write(&self, write: u64) -> Option<StoreFault>;
 
+    /// Hears of how many events of a journal were read.
+    fn loaded(&self, events: usize) {
+        let _ = events;
+    }
+
     /// Hears of events that have just been stored, before whoever wrote them does.
     fn stored(&self, events: &[Event]) {
         let _ = events;
@@ -168,7 +173,9 @@ impl<S: Store> Store for FaultStore<S> {
     }
 
     async fn load_some(&self, execution: ExecutionId, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
-        self.inner.load_some(execution, after, limit).await
+        let events = self.inner.load_some(execution, after, limit).await?;
+        self.interference.loaded(events.len());
+        Ok(events)
     }
 
     async fn position(&self) -> Result<u64, StoreError> {

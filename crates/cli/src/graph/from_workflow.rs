@@ -32,8 +32,9 @@ impl Graph {
         graph
     }
 
-    /// Gives the steps the statuses that they have in an execution; steps that it says nothing about are pending.
-    pub fn set_statuses<'a>(&mut self, results: impl IntoIterator<Item = &'a StepResult>) {
+    /// Gives the steps the statuses that they have in an execution. Steps that it says nothing about are pending, or skipped if what
+    /// they stand in has ended: `has_ended` tells it of the execution.
+    pub fn set_statuses<'a>(&mut self, results: impl IntoIterator<Item = &'a StepResult>, has_ended: bool) {
         let mut tallies: HashMap<String, Tally> = HashMap::new();
         for result in results {
             if let Some(status) = StepStatus::parse(&result.status) {
@@ -42,9 +43,10 @@ impl Graph {
         }
         self.steps.each(&mut |node| {
             let tally = tallies.get(&node.path).copied().unwrap_or_default();
-            node.status = tally.overall().or(Some(StepStatus::Pending));
+            node.status = tally.overall();
             node.visits = tally;
         });
+        self.steps.settle(has_ended);
     }
 }
 

@@ -145,6 +145,17 @@ impl Scope {
         self.nodes.iter().map(|node| 1 + inside(node)).sum()
     }
 
+    /// Gives a status to the steps that have none.
+    pub(super) fn settle(&mut self, has_ended: bool) {
+        for node in &mut self.nodes {
+            let silent = if has_ended { StepStatus::Skipped } else { StepStatus::Pending };
+            let has_ended = node.status.get_or_insert(silent).is_terminal();
+            for scope in &mut node.scopes {
+                scope.settle(has_ended);
+            }
+        }
+    }
+
     pub(super) fn each(&mut self, visit: &mut impl FnMut(&mut Node)) {
         for node in &mut self.nodes {
             visit(node);

@@ -43,7 +43,7 @@ pub(super) async fn list(State(service): State<Service>, uri: Uri) -> Result<Jso
     let behind = cursor.map(|cursor| Cursor::<Place>::parse(&cursor)).transpose()?;
     let limit = limit.unwrap_or(LIMIT).clamp(1, MAX_LIMIT);
     let mut approvals = match id {
-        Some(id) => service.engine().snapshot(execution_id(&id)?).await?.approvals(),
+        Some(id) => service.engine().read(execution_id(&id)?).await?.approvals(),
         None => all(&service).await?,
     };
     approvals.sort_by_cached_key(place);
@@ -80,7 +80,7 @@ async fn all(service: &Service) -> Result<Vec<Approval>, Rejection> {
     loop {
         let page = service.engine().executions(&query).await?;
         for execution in &page.executions {
-            approvals.extend(service.engine().snapshot(execution.execution_id).await?.approvals());
+            approvals.extend(service.engine().read(execution.execution_id).await?.approvals());
         }
         match page.executions.last() {
             Some(last) if page.has_more => query = query.before(last.execution_id),
@@ -154,7 +154,7 @@ async fn unanswered(
     step_path: &str,
     refused: Rejection,
 ) -> Result<Rejection, Rejection> {
-    let is_open = service.engine().snapshot(id).await?.approvals().iter().any(|open| open.step_path == step_path);
+    let is_open = service.engine().read(id).await?.approvals().iter().any(|open| open.step_path == step_path);
     Ok(if is_open {
         refused
     } else {

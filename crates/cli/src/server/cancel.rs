@@ -31,7 +31,7 @@ pub(super) async fn cancel(
     }
     let (code, status, message) = match handle.cancel(cancellation).await {
         Ok(()) => (StatusCode::ACCEPTED, ExecutionStatus::Cancelling, being_cancelled()),
-        Err(CancelError::Ending(_) | CancelError::Ended) => match service.engine().snapshot(id).await?.status() {
+        Err(CancelError::Ending(_) | CancelError::Ended) => match service.engine().read(id).await?.status() {
             ExecutionStatus::Cancelling => (StatusCode::ACCEPTED, ExecutionStatus::Cancelling, being_cancelled()),
             status if status.is_terminal() => (StatusCode::OK, status, format!("The execution is {status} already")),
             status => (StatusCode::OK, status, "The execution is failing already".to_owned()),

@@ -47,7 +47,7 @@ pub(super) async fn resume(
     let resumed = service.engine().resume(id, reason.as_deref(), budget).await;
     let resumed = resumed.map_err(|error| Rejection::from(error).about(id))?;
     let (reused, rerun) = resumed.before.rerun();
-    let status = service.engine().snapshot(id).await?.status();
+    let status = service.engine().read(id).await?.status();
     let answer = ResumeAnswer { execution_id: id, status, reused, rerun };
     Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
 }
@@ -86,7 +86,7 @@ fn received(snapshot: &Snapshot, signal: &Signal) -> (u64, bool) {
 }
 
 async fn answered(service: &Service, id: ExecutionId) -> Result<Response, Rejection> {
-    let status = service.engine().snapshot(id).await?.status();
+    let status = service.engine().read(id).await?.status();
     Ok((StatusCode::ACCEPTED, Json(PauseAnswer { execution_id: id, status })).into_response())
 }
 
@@ -109,7 +109,7 @@ pub(super) async fn matches(service: &Service, id: ExecutionId, headers: &Header
     if !etag::is_conditional(headers) {
         return Ok(());
     }
-    let tag = etag::strong(&service.engine().snapshot(id).await?.to_body()).unwrap_or_default();
+    let tag = etag::strong(&service.engine().read(id).await?.to_body()).unwrap_or_default();
     if etag::matches(headers, &tag) { Ok(()) } else { Err(Rejection::changed_meanwhile().about(id)) }
 }
 

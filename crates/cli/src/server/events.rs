@@ -53,8 +53,11 @@ pub(super) async fn stream_one(
     let last_seen = last_seen(&headers)?;
     let handle = service.engine().execution(id).await?;
     let after = last_seen.or(after).unwrap_or(0);
-    let snapshot = service.engine().snapshot(id).await?;
-    if last_seen.is_some() && snapshot.status().is_terminal() && after >= snapshot.events().len() as u64 {
+    let (status, sequence) = {
+        let reading = service.engine().read(id).await?;
+        (reading.status(), reading.sequence())
+    };
+    if last_seen.is_some() && status.is_terminal() && after >= sequence {
         // It has everything; only this answer stops an `EventSource`.
         return Ok(StatusCode::NO_CONTENT.into_response());
     }

@@ -50,7 +50,7 @@ pub(super) async fn read(
 }
 
 async fn current(service: &Service, id: ExecutionId) -> Result<(Execution, String), Rejection> {
-    let body = service.engine().snapshot(id).await?.to_body();
+    let body = service.engine().read(id).await?.to_body();
     let tag = etag::strong(&body).unwrap_or_default();
     Ok((body, tag))
 }

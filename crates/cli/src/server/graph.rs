@@ -19,8 +19,6 @@ use crate::graph::{Graph, dot, mermaid, svg};
 struct Parameters {
     #[serde(default)]
     format: Format,
-    /// A composite to open.
-    expand: Option<String>,
     /// Whether all others are closed, however few steps there are.
     #[serde(default)]
     collapse: bool,
@@ -55,19 +53,22 @@ pub(super) async fn read(
     Path(id): Path<String>,
     uri: Uri,
 ) -> Result<Response, Rejection> {
-    let Parameters { format, expand, collapse, style } = query(&uri)?;
-    let snapshot = service.engine().snapshot(execution_id(&id)?).await?;
-    let mut graph = Graph::new(snapshot.plan().workflow());
+    let Parameters { format, collapse, style } = query(&uri)?;
+    let all: Vec<(String, String)> = query(&uri)?;
+    let reading = service.engine().read(execution_id(&id)?).await?;
+    let mut graph = Graph::new(reading.plan().workflow());
     if collapse {
         graph.set_open(false);
     }
-    if let Some(path) = expand
-        && !graph.open(&path)
-    {
-        return Err(Rejection::bad_request(format!("no composite `{path}`")));
+    for (_, path) in all.iter().filter(|(name, _)| name == "expand") {
+        if !graph.open(path) {
+            return Err(Rejection::bad_request(format!("no composite `{path}`")));
+        }
     }
-    let steps = snapshot.steps();
-    graph.set_statuses(steps.iter().map(|(step, _)| step));
+    let steps: Vec<_> = reading.steps().map(|(step, _)| step).collect();
+    let has_ended = reading.status().is_terminal();
+    drop(reading);
+    graph.set_statuses(&steps, has_ended);
     let (content_type, text) = match format {
         Format::Json => return Ok(Json(graph.to_body()).into_response()),
         Format::Svg => {

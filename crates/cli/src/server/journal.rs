@@ -9,11 +9,8 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse as _, Response},
 };
-use orchestr8_core::Journal;
-use orchestr8_schema::{
-    Timestamp,
-    api::{Entry, JournalPage, Level, Pagination},
-};
+use orchestr8_core::journal::{EntryFilter, EntryPage, Reading};
+use orchestr8_schema::api::{JournalPage, Level, Pagination};
 use serde::Deserialize;
 
 use super::{
@@ -49,101 +46,50 @@ pub(super) async fn read(
 ) -> Result<Response, Rejection> {
     let parameters: Parameters = query(&uri)?;
     let id = execution_id(&id)?;
-    let wanted = Wanted::parse(&parameters)?;
-    let journal = service.engine().snapshot(id).await?.journal();
-
-    let tag = tag(&journal);
+    let wanted = wanted(&parameters)?;
+    let limit = parameters.limit.unwrap_or(LIMIT).clamp(1, MAX_LIMIT);
+    let is_ndjson = is_ndjson(&parameters, &headers)?;
+    let mut reading = service.engine().read(id).await?;
+    let tag = tag(&reading);
     let mut answer = etag::headers(&tag);
-    answer.extend(last_modified(&journal).map(|time| (header::LAST_MODIFIED, time)));
+    answer.extend(last_modified(&reading).map(|time| (header::LAST_MODIFIED, time)));
     if etag::is_known(&headers, &tag) {
         return Ok((StatusCode::NOT_MODIFIED, answer).into_response());
     }
-    let Journal { entries, summary, .. } = journal;
-    let (entries, has_more) = wanted.page(entries);
-    if is_ndjson(&parameters, &headers)? {
+    let EntryPage { entries, next, .. } = reading.entries(&wanted, limit as usize, MAX_REPLY).await?;
+    let summary = reading.journal_summary();
+    drop(reading);
+    if is_ndjson {
         let lines: String =
             entries.iter().filter_map(|entry| serde_json::to_string(entry).ok()).map(|line| line + "\n").collect();
         answer.insert(header::CONTENT_TYPE, HeaderValue::from_static(NDJSON));
         return Ok((answer, Body::from(lines)).into_response());
     }
-    let next_cursor = entries.last().filter(|_| has_more).map(|entry| cursor(entry.sequence));
-    let pagination = Pagination { next_cursor, has_more, limit: wanted.limit };
+    let pagination = Pagination { has_more: next.is_some(), next_cursor: next.map(cursor), limit };
     Ok((answer, Json(JournalPage { execution_id: id, entries, pagination, summary })).into_response())
 }
 
 /// Which entries are wanted.
-struct Wanted {
-    after: u64,
-    since: Option<Since>,
-    limit: u32,
-    level: Level,
-    types: Option<Vec<String>>,
-    step_path: Option<String>,
-}
-
-enum Since {
-    Sequence(u64),
-    Time(Timestamp),
-}
-
-impl Wanted {
-    fn parse(parameters: &Parameters) -> Result<Self, Rejection> {
-        let after = match &parameters.cursor {
-            None => 0,
-            Some(cursor) => {
-                sequence(cursor).ok_or_else(|| Rejection::bad_request("`cursor` is none of this server's"))?
-            }
-        };
-        let since = match &parameters.since {
-            None => None,
-            Some(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
-                let sequence = text.parse().map_err(|_| Rejection::bad_request("`since` is no sequence"))?;
-                Some(Since::Sequence(sequence))
-            }
-            Some(text) => {
-                let time = text.parse().map_err(|error| Rejection::bad_request(format!("`since`: {error}")))?;
-                Some(Since::Time(time))
-            }
-        };
-        let types =
-            parameters.types.as_ref().map(|types| types.split(',').map(|name| name.trim().to_owned()).collect());
-        Ok(Self {
-            after,
-            since,
-            limit: parameters.limit.unwrap_or(LIMIT).clamp(1, MAX_LIMIT),
-            level: parameters.level.unwrap_or(Level::Debug),
-            types,
-            step_path: parameters.step_path.clone(),
-        })
+fn wanted(parameters: &Parameters) -> Result<EntryFilter, Rejection> {
+    let mut wanted = EntryFilter::default();
+    if let Some(cursor) = &parameters.cursor {
+        wanted.after = sequence(cursor).ok_or_else(|| Rejection::bad_request("`cursor` is none of this server's"))?;
     }
-
-    fn is_wanted(&self, entry: &Entry) -> bool {
-        let recent = match self.since {
-            None => true,
-            Some(Since::Sequence(sequence)) => entry.sequence >= sequence,
-            Some(Since::Time(time)) => entry.timestamp >= time,
-        };
-        recent
-            && entry.sequence > self.after
-            && entry.level >= self.level
-            && self.types.as_ref().is_none_or(|types| types.contains(&entry.kind))
-            && self.step_path.as_ref().is_none_or(|path| entry.step_path.as_ref() == Some(path))
-    }
-
-    /// Cuts a page: as many entries as asked for, and as fit; but one at least, lest nobody get behind a large one.
-    fn page(&self, entries: Vec<Entry>) -> (Vec<Entry>, bool) {
-        let mut page = Vec::new();
-        let mut size = 0;
-        for entry in entries.into_iter().filter(|entry| self.is_wanted(entry)) {
-            size += serde_json::to_vec(&entry).map_or(0, |bytes| bytes.len());
-            let is_full = page.len() >= self.limit as usize || (size > MAX_REPLY && !page.is_empty());
-            if is_full {
-                return (page, true);
-            }
-            page.push(entry);
+    match &parameters.since {
+        None => {}
+        Some(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            let since: u64 = text.parse().map_err(|_| Rejection::bad_request("`since` is no sequence"))?;
+            wanted.after = wanted.after.max(since.saturating_sub(1));
         }
-        (page, false)
+        Some(text) => {
+            let since = text.parse().map_err(|error| Rejection::bad_request(format!("`since`: {error}")))?;
+            wanted.since = Some(since);
+        }
     }
+    wanted.level = parameters.level;
+    wanted.types = parameters.types.as_ref().map(|types| types.split(',').map(|name| name.trim().to_owned()).collect());
+    wanted.step_path.clone_from(&parameters.step_path);
+    Ok(wanted)
 }
 
 fn is_ndjson(parameters: &Parameters, headers: &HeaderMap) -> Result<bool, Rejection> {
@@ -168,12 +114,12 @@ fn sequence(cursor: &str) -> Option<u64> {
 }
 
 /// A journal only grows, so its length and last entry say all.
-fn tag(journal: &Journal) -> String {
-    let last = journal.entries.last().and_then(|entry| serde_json::to_string(entry).ok()).unwrap_or_default();
-    etag::weak(&format!("{}\n{last}", journal.entries.len()))
+fn tag(reading: &Reading) -> String {
+    let last = reading.last_entry().and_then(|entry| serde_json::to_string(entry).ok()).unwrap_or_default();
+    etag::weak(&format!("{}\n{last}", reading.sequence()))
 }
 
-fn last_modified(journal: &Journal) -> Option<HeaderValue> {
-    let millis = journal.entries.last()?.timestamp.as_unix_millis();
+fn last_modified(reading: &Reading) -> Option<HeaderValue> {
+    let millis = reading.last_entry()?.timestamp.as_unix_millis();
     HeaderValue::from_str(&httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_millis(millis))).ok()
 }

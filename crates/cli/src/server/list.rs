@@ -48,8 +48,8 @@ pub(super) async fn read(State(service): State<Service>, uri: Uri) -> Result<Res
         page.executions.last().filter(|_| page.has_more).map(|last| Cursor(last.execution_id.to_string()).to_string());
     let mut executions = Vec::with_capacity(page.executions.len());
     for listed in &page.executions {
-        match service.engine().snapshot(listed.execution_id).await {
-            Ok(snapshot) => executions.push(snapshot.summary()),
+        match service.engine().summary(listed).await {
+            Ok(summary) => executions.push(summary),
             // It was dropped meanwhile.
             Err(StoreError::NotFound(_)) => {}
             Err(error) => return Err(error.into()),

@@ -70,12 +70,12 @@ fn circuits(service: &Service) -> Vec<CircuitStats> {
     let circuits = service.engine().circuits().into_iter();
     circuits
         .map(|(key, state)| {
-            let (state, failures, reopens_at) = match state {
-                CircuitState::Closed { failures } => ("closed", failures, None),
-                CircuitState::Open { until } => ("open", 0, Some(today.plus(until.saturating_duration_since(now)))),
-                CircuitState::HalfOpen { .. } => ("half-open", 0, None),
+            let (failures, reopens_at) = match state {
+                CircuitState::Closed { failures } => (failures, None),
+                CircuitState::Open { until } => (0, Some(today.plus(until.saturating_duration_since(now)))),
+                CircuitState::HalfOpen { .. } => (0, None),
             };
-            CircuitStats { key: key.to_string(), state: state.to_owned(), failures, reopens_at }
+            CircuitStats { key: key.to_string(), state: state.name().to_owned(), failures, reopens_at }
         })
         .collect()
 }

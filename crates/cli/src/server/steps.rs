@@ -40,10 +40,10 @@ pub(super) async fn list(
     let Parameters { status, parent, limit, cursor } = query(&uri)?;
     let limit = limit.unwrap_or(LIMIT).clamp(1, MAX_LIMIT);
     let behind = cursor.map(|cursor| Cursor::<String>::parse(&cursor)).transpose()?;
-    let steps = service.engine().snapshot(execution_id(&id)?).await?.steps();
+    let reading = service.engine().read(execution_id(&id)?).await?;
     let is_behind = |path: &str| behind.as_ref().is_none_or(|Cursor(place)| path > place.as_str());
     let is_wanted = |name: &str| status.as_ref().is_none_or(|wanted| wanted.split(',').any(|one| one.trim() == name));
-    let mut wanted = steps.into_iter().filter(|(step, stands_in)| {
+    let mut wanted = reading.steps().filter(|(step, stands_in)| {
         (parent.is_none() || parent == *stands_in) && is_wanted(&step.status) && is_behind(&step.step_path)
     });
     let steps: Vec<_> = wanted.by_ref().take(limit).map(|(step, _)| step).collect();

@@ -17,6 +17,7 @@ use crate::{
     bus::Bus,
     clock::SystemClock,
     hook::{EngineHooks, Hook},
+    journal::Readings,
     metrics::Metrics,
     store::{MemoryStore, Store},
 };
@@ -198,6 +199,7 @@ impl EngineBuilder {
                 drivers: TaskTracker::new(),
                 live: Mutex::new(HashMap::new()),
                 programs: Mutex::new(VecDeque::new()),
+                readings: Readings::default(),
             }),
         })
     }

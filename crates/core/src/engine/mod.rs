@@ -58,6 +58,7 @@ use crate::{
     clock,
     execution::{CancelError, Cancellation, ExecutionHandle, Lost, Shared, Snapshot},
     hook::EngineHooks,
+    journal::Readings,
     metrics::{self, Meter, Metrics, MetricsSnapshot},
     plan::{Leaf, Plan, PlanError, PlanStep},
     store::{Created, Holder, IdempotencyRecord, Page, Query, Store, StoreError},
@@ -117,6 +118,7 @@ pub(crate) struct EngineShared {
     live: Mutex<HashMap<ExecutionId, Arc<Shared>>>,
     /// The programs used last, the newest first.
     programs: Mutex<VecDeque<Arc<Program>>>,
+    readings: Readings,
 }
 
 /// A plan, and the layers around its steps: all that executions of one workflow share.
@@ -273,6 +275,10 @@ impl Engine {
     #[must_use]
     pub fn agents(&self) -> &AgentRegistry {
         &self.shared.agents
+    }
+
+    pub(crate) fn readings(&self) -> &Readings {
+        &self.shared.readings
     }
 
     pub(crate) fn store(&self) -> &Arc<dyn Store> {

@@ -1,6 +1,7 @@
 //! The journal as people see it: names, times and details that events do not store, rendered when somebody reads.
 
 mod describe;
+mod reading;
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -10,6 +11,8 @@ use orchestr8_schema::{
     event::{Event, EventBody, HookVerdict, LogLevel, TimeoutScope},
 };
 
+pub(crate) use self::reading::Readings;
+pub use self::reading::{EntryFilter, EntryPage, Reading};
 use crate::{
     machine::{State, fold},
     plan::Plan,

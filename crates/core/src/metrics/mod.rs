@@ -206,10 +206,5 @@ impl Durations {
 
 /// Lists the states of circuits, as many as a label holds.
 pub(crate) fn states(circuits: Vec<(Arc<str>, CircuitState)>) -> BTreeMap<Arc<str>, &'static str> {
-    let name = |state| match state {
-        CircuitState::Closed { .. } => "closed",
-        CircuitState::Open { .. } => "open",
-        CircuitState::HalfOpen { .. } => "half-open",
-    };
-    circuits.into_iter().take(MAX_LABELS).map(|(key, state)| (key, name(state))).collect()
+    circuits.into_iter().take(MAX_LABELS).map(|(key, state)| (key, state.name())).collect()
 }

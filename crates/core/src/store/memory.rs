@@ -342,7 +342,7 @@ impl Shelf {
 }
 
 /// Estimates what an event holds beyond itself. Outputs are counted where they first occur.
-fn payload(body: &EventBody) -> usize {
+pub(crate) fn payload(body: &EventBody) -> usize {
     match body {
         EventBody::ExecutionQueued(queued) => weight(&queued.input) + weight(&queued.variables),
         EventBody::StepScheduled { input, .. } => weight(input),

@@ -35,6 +35,7 @@ use orchestr8_schema::{
 };
 
 pub use self::memory::MemoryStore;
+pub(crate) use self::memory::payload;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::{Durability, OpenError, SqliteStore};
 

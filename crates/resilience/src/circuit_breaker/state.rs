@@ -25,6 +25,18 @@ pub enum CircuitState {
     },
 }
 
+impl CircuitState {
+    /// Returns what people call the state: `closed`, `open` or `half-open`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Closed { .. } => "closed",
+            Self::Open { .. } => "open",
+            Self::HalfOpen { .. } => "half-open",
+        }
+    }
+}
+
 /// Whether a half-open circuit has its probe out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Probe {

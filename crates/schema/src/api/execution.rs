@@ -217,6 +217,9 @@ pub struct WaitingFor {
     pub kind: String,
     /// Which step waits.
     pub step_path: String,
+    /// The name of the signal that it waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// Until when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
@@ -226,7 +229,7 @@ impl WaitingFor {
     /// Makes an entry for a step that waits for a thing of this kind.
     #[must_use]
     pub fn new(kind: impl Into<String>, step_path: impl Into<String>, until: Option<Timestamp>) -> Self {
-        Self { kind: kind.into(), step_path: step_path.into(), until }
+        Self { kind: kind.into(), step_path: step_path.into(), name: None, until }
     }
 }
 
@@ -329,6 +332,15 @@ impl StepStatus {
             Self::Failed => "failed",
             Self::Skipped => "skipped",
             Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Whether the step has come to an end.
+    #[must_use]
+    pub fn is_terminal(self) -> bool {
+        match self {
+            Self::Completed | Self::Failed | Self::Skipped | Self::Cancelled => true,
+            Self::Pending | Self::Running | Self::Waiting => false,
         }
     }
 

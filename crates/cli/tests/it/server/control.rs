@@ -302,7 +302,8 @@ fn a_stream_tells_what_was_and_what_comes_and_then_ends() {
     let server = RunningServer::start(&mut orchestr8());
     let steps = json!([{ "id": "gate", "wait": { "signal": "go" } }]);
     let id = start(&server, &of_steps(&steps), &json!({}));
-    until(&server, &id, waits_for("signal"));
+    let body = until(&server, &id, waits_for("signal"));
+    assert_eq!(body["waitingFor"], json!([{ "kind": "signal", "stepPath": "gate", "name": "go" }]));
     let path = format!("/v1/executions/{id}/events");
     let stream = server.get(&path).send().expect("the server answers");
     assert_eq!(stream.headers()["content-type"], "text/event-stream");
