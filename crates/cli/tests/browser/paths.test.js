@@ -44,8 +44,10 @@ test('the critical path leads back over what ended last', () => {
     const step = (stepPath, from, to, status = 'completed') => [stepPath, { stepPath, startedAt: at(from), completedAt: at(to), status }];
     const steps = new Map([
         step('quick', 0, 1), step('slow', 0, 5), step('late', 5, 6), step('aside', 0, 3), step('never', 6, 9, 'skipped'),
+        step('again', 9, 12), step('again#0.x', 9, 10), step('again#1.x', 10, 11), step('again#1.y', 11, 12), step('again#1.z', 10, 11),
         step('each', 6, 9), step('each[0].x', 6, 7), step('each[1].x', 6, 8), step('each[1].y', 8, 9),
     ]);
-    const edges = [{ from: 'quick', to: 'late' }, { from: 'slow', to: 'late' }, { from: 'late', to: 'each' }, { from: 'each.x', to: 'each.y' }];
-    assert.deepEqual([...criticalPath(steps, edges)].sort(), ['each', 'each[1].x', 'each[1].y', 'late', 'slow']);
+    const edges = [{ from: 'quick', to: 'late' }, { from: 'slow', to: 'late' }, { from: 'late', to: 'each' }, { from: 'each.x', to: 'each.y' },
+        { from: 'each', to: 'again' }, { from: 'again.x', to: 'again.y' }];
+    assert.deepEqual([...criticalPath(steps, edges)].sort(), ['again', 'again#0.x', 'again#1.x', 'again#1.y', 'each', 'each[1].x', 'each[1].y', 'late', 'slow']);
 });

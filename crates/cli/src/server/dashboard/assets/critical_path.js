@@ -23,7 +23,7 @@ export function criticalPath(steps, edges) {
     const found = new Set();
     const open = [inside.get('')];
     while (open.length > 0 && found.size < LONGEST) {
-        for (let step = open.pop(); step && !found.has(step.stepPath); step = previous(step, steps, before)) {
+        for (let step = open.pop(); step && !found.has(step.stepPath); step = previous(step, steps, before) ?? inside.get(iterationBefore(scopeOf(step.stepPath)))) {
             found.add(step.stepPath);
             if (inside.has(step.stepPath)) open.push(inside.get(step.stepPath));
         }
@@ -43,6 +43,12 @@ function previous(step, steps, before) {
         if (other && hasRun(other) && (!last || other.completedAt > last.completedAt)) last = other;
     }
     return last;
+}
+
+/** An iteration begins when the one before it ends. */
+function iterationBefore(scope) {
+    const [, loop, index] = /^(.*)#(\d+)$/.exec(scope) ?? [];
+    return loop !== undefined && Number(index) > 0 ? `${loop}#${index - 1}` : null;
 }
 
 /** The composite that a scope belongs to: `reviews[3]` is one of `reviews`. */
