@@ -42,6 +42,7 @@
 //! | `example-agents` | `example_agents`, the deterministic agents that the example workflows call |
 //! | `adapter` | `adapter`, which puts an agent behind HTTP |
 //! | `http` | `http`, an agent and tools that ask HTTP servers under a policy |
+//! | `mcp` | `mcp`, tools of servers that speak the Model Context Protocol |
 //! | `process` | `process`, agents and tools that run programs under a policy |
 //!
 //! A [`Tool`] is smaller than an agent, a named function for models and workflows; see [`tool`].
@@ -71,6 +72,8 @@ pub mod hello_world;
 pub mod http;
 pub mod manifest;
 mod manifest_document;
+#[cfg(feature = "mcp")]
+pub mod mcp;
 pub mod pattern;
 #[cfg(feature = "process")]
 pub mod process;

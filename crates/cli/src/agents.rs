@@ -7,6 +7,7 @@ use indexmap::IndexMap;
 use orchestr8_agent_base::{
     AgentManifest, AgentRegistry, builtin, example_agents,
     http::{self, ServiceAgent, Web},
+    mcp::{Endpoint, McpClient},
     process::{self, ProgramAgent, ProgramCall, Programs, ShellTool},
     registry::RegisterError,
 };
@@ -17,7 +18,7 @@ use orchestr8_schema::{
 use serde_json::Value;
 use tokio::runtime::Builder;
 
-use crate::{Error, ErrorKind, telemetry};
+use crate::{Error, ErrorKind, placeholder, telemetry};
 
 type Registration = Arc<dyn Fn(&mut AgentRegistry) -> Result<(), RegisterError> + Send + Sync>;
 
@@ -81,6 +82,12 @@ impl Agents {
         for (name, tool) in &self.config.tools {
             let tool = ShellTool::new(programs.clone(), name.clone(), tool);
             registry.tools_mut().register(tool).map_err(|error| misconfigured(&format!("tools.{name}"), error))?;
+        }
+        for (name, server) in &self.config.mcp.servers {
+            let endpoint = Endpoint::new(server.clone(), Arc::new(placeholder::expanded));
+            let client = Arc::new(McpClient::new(name, endpoint));
+            let registered = registry.tools_mut().register_namespace(name, client);
+            registered.map_err(|error| misconfigured(&format!("mcp.servers.{name}"), error))?;
         }
         Ok(registry)
     }

@@ -24,6 +24,7 @@ mod following;
 pub mod graph;
 pub mod interrupt;
 pub mod lsp;
+mod placeholder;
 mod program;
 pub mod progress;
 pub mod render;

@@ -10,7 +10,7 @@ use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 /// A process that leads a group of its own. When this value goes, so does the group.
 #[derive(Debug)]
 #[must_use]
-pub(super) struct Group {
+pub(crate) struct Group {
     leader: Child,
     #[cfg(unix)]
     id: Option<rustix::process::Pid>,
@@ -18,7 +18,7 @@ pub(super) struct Group {
 
 impl Group {
     /// Starts a command with all three streams piped.
-    pub(super) fn start(command: &mut Command) -> io::Result<Self> {
+    pub(crate) fn start(command: &mut Command) -> io::Result<Self> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         #[cfg(unix)]
         command.process_group(0);
@@ -33,7 +33,7 @@ impl Group {
     }
 
     /// Takes the ends of the pipes, which are there once.
-    pub(super) fn take_pipes(&mut self) -> (Option<ChildStdin>, Option<ChildStdout>, Option<ChildStderr>) {
+    pub(crate) fn take_pipes(&mut self) -> (Option<ChildStdin>, Option<ChildStdout>, Option<ChildStderr>) {
         (self.leader.stdin.take(), self.leader.stdout.take(), self.leader.stderr.take())
     }
 
@@ -42,12 +42,12 @@ impl Group {
     /// # Cancellation safety
     ///
     /// Nothing is lost when the future is dropped.
-    pub(super) async fn wait(&mut self) -> io::Result<ExitStatus> {
+    pub(crate) async fn wait(&mut self) -> io::Result<ExitStatus> {
         self.leader.wait().await
     }
 
     /// Asks the whole group to end.
-    pub(super) fn terminate(&mut self) {
+    pub(crate) fn terminate(&mut self) {
         #[cfg(unix)]
         self.signal(rustix::process::Signal::TERM);
         #[cfg(not(unix))]
@@ -55,7 +55,7 @@ impl Group {
     }
 
     /// Ends the whole group.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         #[cfg(unix)]
         self.signal(rustix::process::Signal::KILL);
         #[cfg(not(unix))]

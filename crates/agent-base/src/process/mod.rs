@@ -41,6 +41,8 @@ mod program_agent;
 mod programs;
 mod shell_tool;
 
+#[cfg(feature = "mcp")]
+pub(crate) use self::group::Group;
 pub use self::{
     agents::{Process, Shell, register},
     finished::Finished,
