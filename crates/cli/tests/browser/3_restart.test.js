@@ -9,6 +9,20 @@ const AWAY = /ERR_(CONNECTION_REFUSED|CONNECTION_RESET|INCOMPLETE_CHUNKED_ENCODI
 
 inBrowser('no event is missing or doubled after the server was killed midway', async () => {
     const server = await Server.start();
+    const list = await tab(server.base, { expected: AWAY });
+    const resumedAt = [];
+    list.on('request', (request) => request.url().endsWith('/v1/events') && resumedAt.push(request.headers()['last-event-id']));
+    // Whether it has an event to go on behind.
+    await list.addInitScript(() => {
+        const { decode } = TextDecoder.prototype;
+        TextDecoder.prototype.decode = function (...pieces) {
+            const text = decode.apply(this, pieces);
+            window.hasHeard ||= /^id:/m.test(text);
+            return text;
+        };
+    });
+    await list.goto('/');
+    await list.locator('.connection[data-state="live"]').waitFor();
     const id = await server.execute(many(ITEMS, 400), { reviews: Array.from({ length: ITEMS }, (_, index) => index) });
     const page = await tab(server.base, { expected: AWAY });
     await page.goto(`/?execution=${id}&view=journal`);
@@ -24,11 +38,7 @@ inBrowser('no event is missing or doubled after the server was killed midway', a
         note();
     });
     await page.locator('.connection[data-state="live"]').waitFor();
-    const list = await tab(server.base, { expected: AWAY });
-    const resumedAt = [];
-    list.on('request', (request) => request.url().endsWith('/v1/events') && resumedAt.push(request.headers()['last-event-id']));
-    await list.goto('/');
-    await list.locator('.connection[data-state="live"]').waitFor();
+    await list.waitForFunction(() => window.hasHeard);
     await server.until(id, ({ progress }) => progress.completed >= 40);
     await server.kill();
     await page.locator('.connection[data-state="reconnecting"], .connection[data-state="polling"]').waitFor();
