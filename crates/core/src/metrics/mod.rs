@@ -200,7 +200,7 @@ impl Durations {
             below += count;
             lower = upper;
         }
-        if below == self.count() && self.count() == 0 { Duration::ZERO } else { lower }
+        if self.count() == 0 { Duration::ZERO } else { lower }
     }
 }
 
