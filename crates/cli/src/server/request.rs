@@ -1,5 +1,7 @@
 //! What a request to execute or validate asks for: a bare workflow document, or a wrapper around one.
 
+use std::collections::BTreeMap;
+
 use orchestr8_core::StartRequest;
 use orchestr8_schema::{
     CorrelationId, Diagnostic, InvalidWorkflow, ValidWorkflow,
@@ -13,11 +15,13 @@ use serde_json::{Map, Value, value::RawValue};
 use super::{
     Service,
     body::RequestBody,
+    bundle::Bundle,
     problem::{ProblemCode, Rejection},
 };
 
 /// The keys of a wrapper.
-const KEYS: [&str; 8] = ["workflow", "workflowId", "input", "inputs", "variables", "env", "context", "options"];
+const KEYS: [&str; 9] =
+    ["workflow", "workflowId", "bundle", "input", "inputs", "variables", "env", "context", "options"];
 
 /// A request to execute, understood and checked.
 #[derive(Debug)]
@@ -31,14 +35,16 @@ pub(super) struct Execute {
 pub(super) enum Document {
     /// The body itself.
     Bare(Format),
-    /// A part of the body: the rest, the workflow as it is written, and what has no effect.
-    Wrapped(Box<ExecuteRequest>, Box<RawValue>, Vec<Warning>),
+    /// A part of the body: the rest, the workflow and what it refers to as they are written, and what has no effect.
+    Wrapped(Box<ExecuteRequest>, Box<RawValue>, Bundle, Vec<Warning>),
 }
 
-/// The workflow of a wrapper, as it is written.
+/// The documents of a wrapper, as they are written.
 #[derive(Deserialize)]
 struct Written {
     workflow: Option<Box<RawValue>>,
+    #[serde(default)]
+    bundle: BTreeMap<String, Box<RawValue>>,
 }
 
 impl Execute {
@@ -55,7 +61,7 @@ impl Execute {
         let found = document.place(workflow.warnings().to_vec());
         let (wrapper, mut warnings) = match document {
             Document::Bare(_) => (Box::default(), Vec::new()),
-            Document::Wrapped(wrapper, _, warnings) => (wrapper, warnings),
+            Document::Wrapped(wrapper, _, _, warnings) => (wrapper, warnings),
         };
         warnings.extend(found.into_iter().map(Warning::Workflow));
         let context = wrapper.context.unwrap_or_default();
@@ -94,20 +100,16 @@ impl Document {
         if map.contains_key("steps") {
             return Ok(Self::Bare(Format::Json));
         }
-        for key in ["bundle", "budget"] {
-            if map.contains_key(key) {
-                return Err(Rejection::bad_request(format!(
-                    "`{key}` cannot be heeded by this version, so it is refused"
-                )));
-            }
+        if map.contains_key("budget") {
+            return Err(Rejection::bad_request("`budget` cannot be heeded by this version, so it is refused"));
         }
         let warnings = warnings(&map);
         let unlike = |error| Rejection::bad_request(format!("the body does not have the form of a request: {error}"));
         let request: ExecuteRequest = serde_json::from_value(Value::Object(map)).map_err(unlike)?;
         // As text, so that duplicate keys are still there to be found.
-        let Written { workflow } = serde_json::from_slice(&body.bytes).map_err(unlike)?;
+        let Written { workflow, bundle } = serde_json::from_slice(&body.bytes).map_err(unlike)?;
         match (workflow, &request.workflow_id) {
-            (Some(workflow), None) => Ok(Self::Wrapped(Box::new(request), workflow, warnings)),
+            (Some(workflow), None) => Ok(Self::Wrapped(Box::new(request), workflow, Bundle::new(bundle)?, warnings)),
             (None, Some(id)) => {
                 Err(Rejection::new(ProblemCode::NotFound, format!("there is no workflow `{id}` in the catalogue")))
             }
@@ -125,7 +127,9 @@ impl Document {
         let options = Options::new().strict(strict).agents(service.engine().agents());
         match self {
             Self::Bare(format) => load(&body.bytes, &options.format(*format)),
-            Self::Wrapped(_, workflow, _) => load(workflow.get(), &options.format(Format::Json)),
+            Self::Wrapped(_, workflow, bundle, _) => {
+                load(workflow.get(), &options.format(Format::Json).workflows(bundle))
+            }
         }
     }
 
