@@ -20,7 +20,7 @@ use tokio::runtime::Builder;
 
 use crate::{Error, ErrorKind, placeholder, telemetry};
 
-type Registration = Arc<dyn Fn(&mut AgentRegistry) -> Result<(), RegisterError> + Send + Sync>;
+type Registration = Arc<dyn Fn(&mut AgentRegistry) -> Result<(), Error> + Send + Sync>;
 
 /// The agents and tools of a program.
 #[derive(Clone, Default)]
@@ -56,7 +56,7 @@ impl Agents {
     pub(crate) fn registry(&self) -> Result<AgentRegistry, Error> {
         let mut registry = self.brought_along()?;
         for register in &self.added {
-            register(&mut registry).map_err(unregistered)?;
+            register(&mut registry)?;
         }
         self.register_external(&mut registry)?;
         Ok(registry)
@@ -166,7 +166,7 @@ impl fmt::Display for Source {
     }
 }
 
-fn unregistered(error: RegisterError) -> Error {
+pub(crate) fn unregistered(error: RegisterError) -> Error {
     Error::internal("registering the agents").with_source(error)
 }
 

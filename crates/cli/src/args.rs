@@ -1,19 +1,21 @@
 //! What may be written on the command line. Doc comments are the help.
 
+#[cfg(feature = "server")]
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand};
 use orchestr8_schema::config::{OutputConfig, OutputFormat};
 
 #[cfg(feature = "server")]
-use crate::commands::server::ServerArgs;
+use crate::commands::{restart::RestartArgs, server::ServerArgs, start::StartArgs};
 use crate::{
     commands::{
         agents::AgentsArgs, approve::ApproveArgs, cancel::CancelArgs, completions::CompletionsArgs, config::ConfigArgs,
-        fork::ForkArgs, graph::GraphArgs, inspect::InspectArgs, list::ListArgs, logs::LogsArgs, lsp::LspArgs,
-        man::ManArgs, pause::PauseArgs, resume::ResumeArgs, run::RunArgs, schema::SchemaArgs, signal::SignalArgs,
-        sim::SimArgs, status::StatusArgs, test::TestArgs, upgrade_check::UpgradeCheckArgs, validate::ValidateArgs,
-        version::VersionArgs, why::WhyArgs,
+        create::CreateArgs, fork::ForkArgs, graph::GraphArgs, init::InitArgs, inspect::InspectArgs, list::ListArgs,
+        logs::LogsArgs, lsp::LspArgs, man::ManArgs, pause::PauseArgs, resume::ResumeArgs, run::RunArgs,
+        schema::SchemaArgs, signal::SignalArgs, sim::SimArgs, status::StatusArgs, stop::StopArgs, test::TestArgs,
+        upgrade_check::UpgradeCheckArgs, validate::ValidateArgs, version::VersionArgs, why::WhyArgs,
     },
     settings::Sources,
     telemetry::Verbosity,
@@ -73,7 +75,15 @@ impl GlobalArgs {
     /// Where settings are looked for.
     pub(crate) fn sources(&self) -> Sources<'_> {
         let (config, data_dir) = (self.config.as_deref(), self.data_dir.as_deref());
-        Sources { config, data_dir, trust_project: self.trust_project }
+        Sources { config, data_dir, trust_project: self.trust_project, is_server: false }
+    }
+
+    /// The flags that a server needs to find the same settings; the data directory apart.
+    #[cfg(feature = "server")]
+    pub(crate) fn for_a_server(&self) -> Vec<OsString> {
+        let config = self.config.iter().flat_map(|path| [OsString::from("--config"), path.clone().into()]);
+        let trust = self.trust_project.then(|| OsString::from("--trust-project"));
+        config.chain(trust).collect()
     }
 
     /// What is printed with, as far as the flags say.
@@ -124,6 +134,8 @@ pub(crate) enum Command {
     Pause(PauseArgs),
     Approve(ApproveArgs),
     Signal(SignalArgs),
+    Init(InitArgs),
+    Create(CreateArgs),
     Test(TestArgs),
     Sim(SimArgs),
     UpgradeCheck(UpgradeCheckArgs),
@@ -131,6 +143,11 @@ pub(crate) enum Command {
     Schema(SchemaArgs),
     Config(ConfigArgs),
     Lsp(LspArgs),
+    #[cfg(feature = "server")]
+    Start(StartArgs),
+    Stop(StopArgs),
+    #[cfg(feature = "server")]
+    Restart(RestartArgs),
     #[cfg(feature = "server")]
     Server(ServerArgs),
     Completions(CompletionsArgs),

@@ -31,11 +31,22 @@ impl DataDir {
     ///
     /// When nothing says where it is.
     pub fn find(told: Option<&Path>, journal: JournalConfig) -> Result<Self, Error> {
-        Ok(Self { path: Self::path(told)?, journal })
+        Ok(Self { path: Self::place(told)?, journal })
+    }
+
+    /// Returns where it is.
+    #[cfg(feature = "server")]
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns where a file of it is.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
     }
 
     /// Finds the place alone.
-    pub(crate) fn path(told: Option<&Path>) -> Result<PathBuf, Error> {
+    pub(crate) fn place(told: Option<&Path>) -> Result<PathBuf, Error> {
         if let Some(path) = told {
             return Ok(path.to_owned());
         }
@@ -54,7 +65,7 @@ impl DataDir {
     ///
     /// When the file cannot be opened or written.
     pub fn open_store(&self) -> Result<SqliteStore, Error> {
-        self.open_file(&self.path.join("orchestr8.db"))
+        self.open_file(&self.file("orchestr8.db"))
     }
 
     /// Opens a database elsewhere.

@@ -15,6 +15,8 @@ pub enum Exit {
     Failed,
     /// What was given is not valid: 2.
     Invalid,
+    /// What was asked about is away: 3.
+    Away,
     /// A signal ended it: 130.
     Interrupted,
 }
@@ -25,6 +27,7 @@ impl From<Exit> for ExitCode {
             Exit::Success => 0,
             Exit::Failed => 1,
             Exit::Invalid => 2,
+            Exit::Away => 3,
             Exit::Interrupted => 130,
         })
     }
@@ -55,6 +58,7 @@ pub struct Error {
     source: Option<Box<dyn StdError + Send + Sync>>,
     hint: Option<String>,
     correlation_id: Option<CorrelationId>,
+    holder: Option<u32>,
     report: Option<Box<Report>>,
 }
 
@@ -62,7 +66,15 @@ impl Error {
     /// Makes an error; the message is lowercase, without full stop, and says what was attempted.
     #[must_use]
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), source: None, hint: None, correlation_id: None, report: None }
+        Self {
+            kind,
+            message: message.into(),
+            source: None,
+            hint: None,
+            correlation_id: None,
+            holder: None,
+            report: None,
+        }
     }
 
     /// Makes an error of wrong use.
@@ -105,6 +117,13 @@ impl Error {
         self
     }
 
+    /// Adds the process that alone can do what was asked.
+    #[must_use]
+    pub fn with_holder(mut self, process: u32) -> Self {
+        self.holder = Some(process);
+        self
+    }
+
     /// Adds what ties the error to the log of whoever answered.
     #[must_use]
     pub fn with_correlation_id(mut self, id: CorrelationId) -> Self {
@@ -116,6 +135,12 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.kind
+    }
+
+    /// Returns the process that alone can do what was asked.
+    #[must_use]
+    pub fn holder(&self) -> Option<u32> {
+        self.holder
     }
 
     /// Returns what to do next.

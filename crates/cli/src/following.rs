@@ -1,17 +1,24 @@
 //! Following an execution to its end: progress on the way, signals, and what came of it.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use orchestr8_core::{
-    Cancellation, ExecutionHandle, Outcome, execution::CancelError, journal::Renderer, store::StoreError,
+    Cancellation, ExecutionHandle,
+    execution::{CancelError, EventStream},
+    journal::Renderer,
+    plan::Plan,
 };
 use orchestr8_schema::{
-    Millis, ValidWorkflow,
-    api::{Execution, ExecutionStatus},
+    ExecutionId, Millis,
+    api::{CancelRequest, Entry, Execution, ExecutionStatus},
+    policy::CancellationPolicy,
 };
+use serde_json::Value;
+use tokio::sync::mpsc;
 
 use crate::{
     Error, Exit,
+    client::Client,
     interrupt::{Interrupts, Urgency},
     progress::{Progress, reason},
     ui::{BAD, DIM, Ui},
@@ -24,6 +31,10 @@ const FRAME: Duration = Duration::from_millis(100);
 /// What is shown of an execution.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Shown {
+    /// The steps of the workflow itself.
+    pub(crate) steps: Vec<String>,
+    /// How long running steps are given to end after a signal.
+    pub(crate) grace: Millis,
     /// Each event as a line of JSON.
     pub(crate) events: bool,
     /// Each step's output.
@@ -32,25 +43,151 @@ pub(crate) struct Shown {
     pub(crate) known: u64,
 }
 
+impl Shown {
+    /// Learns what is to be known of a workflow.
+    pub(crate) fn of(mut self, plan: &Plan) -> Self {
+        self.steps = plan.workflow().steps().iter().map(|step| step.id.to_string()).collect();
+        self.grace = plan.limits().grace_period.into();
+        self
+    }
+
+    /// Learns the same of the definition that a server gives.
+    pub(crate) fn of_definition(mut self, definition: &Value) -> Self {
+        let steps = definition.get("steps").and_then(Value::as_array);
+        let ids = steps.into_iter().flatten().filter_map(|step| step.get("id")?.as_str());
+        self.steps = ids.map(str::to_owned).collect();
+        let grace = definition.pointer("/policies/cancellation/gracePeriod").cloned();
+        self.grace = grace
+            .and_then(|grace| serde_json::from_value(grace).ok())
+            .unwrap_or(CancellationPolicy::DEFAULT_GRACE_PERIOD);
+        self
+    }
+}
+
+/// An execution that is followed.
+#[derive(Debug)]
+pub(crate) enum Subject {
+    /// It is driven in this process.
+    Here(ExecutionHandle),
+    /// A server drives it.
+    There(Box<Client>, ExecutionId),
+}
+
+/// What happens, as it happens.
+enum Entries {
+    Here(Box<Renderer>, Box<EventStream>),
+    There(mpsc::Receiver<Result<Entry, Error>>),
+}
+
+impl Subject {
+    /// Entries that are read ahead of those that have been told.
+    const AHEAD: usize = 64;
+
+    fn id(&self) -> ExecutionId {
+        match self {
+            Self::Here(execution) => execution.id(),
+            Self::There(_, id) => *id,
+        }
+    }
+
+    fn entries(&self) -> Result<Entries, Error> {
+        match self {
+            Self::Here(execution) => {
+                let events = execution.events().map_err(|error| lost().with_source(error))?;
+                Ok(Entries::Here(Box::new(Renderer::new(execution.plan())), Box::new(events)))
+            }
+            Self::There(client, id) => {
+                let (sender, entries) = mpsc::channel(Self::AHEAD);
+                let (client, id) = (client.clone(), *id);
+                // It ends with the execution, and with whoever follows it.
+                tokio::task::spawn_blocking(move || {
+                    let send = |entry: &Entry| sender.blocking_send(Ok(entry.clone())).map_err(|_| lost());
+                    if let Err(error) = client.follow(id, 0, send) {
+                        // Nobody is left to be told if the other end is gone.
+                        let _ = sender.blocking_send(Err(error));
+                    }
+                });
+                Ok(Entries::There(entries))
+            }
+        }
+    }
+
+    /// Asks for the end. False if it is ending already and cannot be hurried.
+    async fn cancel(&self, urgency: Urgency) -> Result<bool, Error> {
+        const REASON: &str = "interrupted by a signal";
+        match self {
+            Self::Here(execution) => {
+                let mut cancellation = Cancellation::new(REASON);
+                if urgency != Urgency::Graceful {
+                    cancellation = cancellation.grace_period(Duration::ZERO);
+                }
+                Ok(matches!(execution.cancel(cancellation).await, Ok(()) | Err(CancelError::Ended)))
+            }
+            Self::There(client, id) => {
+                let mut request = CancelRequest::default();
+                (request.reason, request.graceful) = (Some(REASON.to_owned()), Some(urgency == Urgency::Graceful));
+                let (client, id) = (client.clone(), *id);
+                blocking(move || client.cancel(id, &request)).await.map(|_| urgency == Urgency::Graceful)
+            }
+        }
+    }
+
+    async fn outcome(&self) -> Result<Execution, Error> {
+        match self {
+            Self::Here(execution) => {
+                Ok(execution.outcome().await.map_err(|error| lost().with_source(error))?.to_body())
+            }
+            Self::There(client, id) => {
+                let (client, id) = (client.clone(), *id);
+                blocking(move || client.ended(id)).await
+            }
+        }
+    }
+}
+
+impl Entries {
+    /// Waits for the next entry; none after the last.
+    async fn next(&mut self) -> Result<Option<Entry>, Error> {
+        match self {
+            Self::Here(renderer, events) => loop {
+                let Some((_, event)) = events.next().await.map_err(|error| lost().with_source(error))? else {
+                    return Ok(None);
+                };
+                if let Some(entry) = renderer.entry(&event) {
+                    return Ok(Some(entry));
+                }
+            },
+            Self::There(entries) => entries.recv().await.transpose(),
+        }
+    }
+}
+
+fn lost() -> Error {
+    Error::internal("following the execution")
+}
+
+/// Asks a server, on a thread that may wait.
+async fn blocking<T: Send + 'static>(ask: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+    tokio::task::spawn_blocking(ask).await.map_err(|error| lost().with_source(error))?
+}
+
 /// Tells what happens until an execution has ended, and what came of it.
 pub(crate) async fn follow_to_the_end(
     ui: Ui,
     shown: &Shown,
-    execution: &ExecutionHandle,
-    workflow: &ValidWorkflow,
+    subject: &Subject,
     mut interrupts: Interrupts,
 ) -> Result<Exit, Error> {
     // Lines of events and a redrawn terminal would overwrite each other.
     let live = ui.live && !shown.events;
-    let mut progress = Progress::new(Ui { live, ..ui }, workflow, shown.outputs);
-    let followed = follow(ui, shown, execution, &mut interrupts, &mut progress).await?;
+    let mut progress = Progress::new(Ui { live, ..ui }, &shown.steps, shown.outputs);
+    let followed = follow(ui, shown, subject, &mut interrupts, &mut progress).await?;
     if followed == Followed::Left {
         return Ok(Exit::Interrupted);
     }
-    let outcome =
-        execution.outcome().await.map_err(|error| Error::internal("following the execution").with_source(error))?;
-    report(ui, shown, &outcome)?;
-    Ok(match outcome.status() {
+    let execution = subject.outcome().await?;
+    report(ui, shown, &execution)?;
+    Ok(match execution.status {
         ExecutionStatus::Completed => Exit::Success,
         ExecutionStatus::Cancelled if followed == Followed::Interrupted => Exit::Interrupted,
         _ => Exit::Failed,
@@ -72,15 +209,11 @@ enum Followed {
 async fn follow(
     ui: Ui,
     shown: &Shown,
-    execution: &ExecutionHandle,
+    subject: &Subject,
     interrupts: &mut Interrupts,
     progress: &mut Progress,
 ) -> Result<Followed, Error> {
-    let plan = Arc::clone(execution.plan());
-    let mut renderer = Renderer::new(&plan);
-    let following = |error: StoreError| Error::internal("following the execution").with_source(error);
-    let mut events =
-        execution.events().map_err(|error| Error::internal("following the execution").with_source(error))?;
+    let mut entries = subject.entries()?;
     let mut frames = tokio::time::interval(FRAME);
     let mut followed = Followed::ToTheEnd;
     loop {
@@ -88,18 +221,17 @@ async fn follow(
             biased;
             urgency = interrupts.next() => {
                 progress.erase();
-                followed = interrupt(ui, execution, urgency).await?;
+                followed = interrupt(ui, shown, subject, urgency).await?;
                 if followed == Followed::Left {
                     return Ok(followed);
                 }
             }
-            event = events.next() => {
-                let Some((sequence, event)) = event.map_err(following)? else { break };
-                let Some(entry) = renderer.entry(&event) else { continue };
+            entry = entries.next() => {
+                let Some(entry) = entry? else { break };
                 if shown.events {
                     ui.print_json(&entry)?;
                 }
-                progress.observe(&entry, sequence > shown.known);
+                progress.observe(&entry, entry.sequence > shown.known);
             }
             _ = frames.tick(), if progress.is_live() => progress.tick(),
         }
@@ -109,25 +241,18 @@ async fn follow(
 }
 
 /// Does what a signal asks for.
-async fn interrupt(ui: Ui, execution: &ExecutionHandle, urgency: Urgency) -> Result<Followed, Error> {
-    let cancellation = Cancellation::new("interrupted by a signal");
-    let (cancellation, said) = match urgency {
-        Urgency::Graceful => {
-            let (id, grace) = (execution.id().short(), Millis::from(execution.plan().limits().grace_period));
-            (cancellation, format!("Cancelling {id} (grace {grace}); again to force"))
-        }
-        Urgency::Forced => {
-            (cancellation.grace_period(Duration::ZERO), "Forcing the end; again to leave at once".to_owned())
-        }
+async fn interrupt(ui: Ui, shown: &Shown, subject: &Subject, urgency: Urgency) -> Result<Followed, Error> {
+    let said = match urgency {
+        Urgency::Graceful => format!("Cancelling {} (grace {}); again to force", subject.id().short(), shown.grace),
+        Urgency::Forced => "Forcing the end; again to leave at once".to_owned(),
         Urgency::Immediate => return Ok(Followed::Left),
     };
-    match execution.cancel(cancellation).await {
-        Ok(()) => ui.say(&said),
+    match subject.cancel(urgency).await? {
+        true => ui.say(&said),
         // It is ending anyway, in time.
-        Err(_) if urgency == Urgency::Graceful => {}
-        Err(CancelError::Ended) => {}
+        false if urgency == Urgency::Graceful => {}
         // What is ending already cannot be hurried, only left.
-        Err(_) => {
+        false => {
             ui.say("Left while steps were still ending");
             return Ok(Followed::Left);
         }
@@ -135,11 +260,10 @@ async fn interrupt(ui: Ui, execution: &ExecutionHandle, urgency: Urgency) -> Res
     Ok(Followed::Interrupted)
 }
 
-fn report(ui: Ui, shown: &Shown, outcome: &Outcome) -> Result<(), Error> {
-    let execution = outcome.to_body();
-    summarise(ui, shown, &execution);
+fn report(ui: Ui, shown: &Shown, execution: &Execution) -> Result<(), Error> {
+    summarise(ui, shown, execution);
     if shown.events || ui.is_json() {
-        return ui.print_json(&execution);
+        return ui.print_json(execution);
     }
     match &execution.outputs {
         Some(outputs) => ui.print_json(outputs),

@@ -15,8 +15,11 @@
 pub mod agents;
 pub mod args;
 mod assignment;
+#[cfg(feature = "server")]
+mod browser;
 pub mod client;
 pub mod commands;
+mod context;
 pub mod data;
 pub mod error;
 mod execution_name;
@@ -25,13 +28,16 @@ pub mod graph;
 pub mod interrupt;
 pub mod lsp;
 mod placeholder;
+mod private_file;
 mod program;
 pub mod progress;
 pub mod render;
 #[cfg(feature = "server")]
 pub mod server;
 mod server_address;
+mod server_process;
 pub mod settings;
+mod sleep;
 pub mod telemetry;
 pub mod ui;
 pub mod wording;

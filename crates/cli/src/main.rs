@@ -8,5 +8,5 @@ use mimalloc::MiMalloc;
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
-    orchestr8_cli::run(std::env::args_os())
+    orchestr8_cli::Program::new().main()
 }

@@ -15,7 +15,7 @@ use crate::data::DataDir;
 pub(crate) fn expanded(text: &str) -> Result<String, AgentError> {
     if text.starts_with("secret://") {
         let secrets = Secrets::environment();
-        let secrets = match DataDir::path(None) {
+        let secrets = match DataDir::place(None) {
             Ok(home) => secrets.file(home.join("secrets.json")),
             Err(_) => secrets,
         };

@@ -1,6 +1,7 @@
 //! The program from its arguments to its exit code.
 
 use std::{
+    env,
     ffi::OsString,
     panic::{self, AssertUnwindSafe},
     process::ExitCode,
@@ -8,15 +9,15 @@ use std::{
 };
 
 use clap::{Parser as _, error::ErrorKind as ClapErrorKind};
-use orchestr8_agent_base::{AgentRegistry, registry::RegisterError};
+use orchestr8_agent_base::{Agent, AgentRegistry, registry::RegisterError, tool::Tool};
 
 use crate::{
     Error, Exit,
-    agents::Agents,
+    agents::{Agents, unregistered},
     args::{Args, Command},
     commands,
-    data::DataDir,
-    settings::Settings,
+    context::Context,
+    settings::{Settings, Sources},
     telemetry::{self, Logs, Verbosity},
     ui::{Format, Ui},
 };
@@ -27,19 +28,19 @@ pub fn run(args: impl IntoIterator<Item = impl Into<OsString>>) -> ExitCode {
 }
 
 /// The program, to which agents and tools can be added: whoever has their own makes a program of a few lines that runs workflow files
-/// with them, with every command.
+/// with them, with every command. `orchestr8 create` writes such a program.
 ///
 /// ```
 /// use orchestr8_agent_base::{AgentManifest, agent_fn};
 ///
-/// let program = orchestr8_cli::Program::new().agents(|registry| {
-///     let manifest = AgentManifest::new("@acme/shout", "1.0.0", "Writes a text in capitals")?;
-///     registry.register(agent_fn(manifest, |input, _cx, _cancel| async move {
-///         Ok(input["text"].as_str().unwrap_or_default().to_uppercase().into())
-///     }))
+/// let manifest = AgentManifest::new("@acme/shout", "1.0.0", "Writes a text in capitals")?;
+/// let shout = agent_fn(manifest, |input, _cx, _cancel| async move {
+///     Ok(input["text"].as_str().unwrap_or_default().to_uppercase().into())
 /// });
+/// let program = orchestr8_cli::Program::new().agent(shout);
 /// let exit = program.run(["orchestr8", "agents", "inspect", "@acme/shout"]);
 /// assert_eq!(exit, std::process::ExitCode::SUCCESS);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Default)]
 #[must_use]
@@ -53,13 +54,32 @@ impl Program {
         Self::default()
     }
 
+    /// Adds an agent; each engine that a command makes has a clone of it.
+    pub fn agent(self, agent: impl Agent + Clone) -> Self {
+        self.agents(move |registry| registry.register(agent.clone()))
+    }
+
+    /// Adds a tool, under the name that it gives itself.
+    pub fn tool(mut self, tool: impl Tool + Clone) -> Self {
+        self.agents.add(Arc::new(move |registry| {
+            let registered = registry.tools_mut().register(tool.clone());
+            registered.map_err(|error| Error::internal("registering the tools").with_source(error))
+        }));
+        self
+    }
+
     /// Adds agents and tools: this is called whenever a command needs to know them.
     pub fn agents(
         mut self,
         register: impl Fn(&mut AgentRegistry) -> Result<(), RegisterError> + Send + Sync + 'static,
     ) -> Self {
-        self.agents.add(Arc::new(register));
+        self.agents.add(Arc::new(move |registry| register(registry).map_err(unregistered)));
         self
+    }
+
+    /// Runs the program with the arguments of the process, and says how it ended: all that a `main` has to do.
+    pub fn main(&self) -> ExitCode {
+        self.run(env::args_os())
     }
 
     /// Runs the program with its arguments, the program's name being the first, and says how it ended.
@@ -69,7 +89,8 @@ impl Program {
             Ok(args) => args,
             Err(error) => return misused(&args, &error),
         };
-        let settings = match Settings::load(&args.global.sources()) {
+        let sources = Sources { is_server: args.command.is_server(), ..args.global.sources() };
+        let settings = match Settings::load(&sources) {
             Ok(settings) => settings,
             Err(error) => {
                 args.global.plain_ui().error(&error);
@@ -83,10 +104,17 @@ impl Program {
         let verbosity = args.global.verbosity().unwrap_or(args.command.usual_verbosity(&settings));
         // It lives until the end is known, so that the spans of a failure leave too.
         let _telemetry = telemetry::start(Logs { verbosity, json: ui.is_json(), color });
-        let data_dir = args.global.data_dir;
-        let data = || DataDir::find(data_dir.as_deref(), settings.config().journal.clone());
+        let data_dir = args.global.data_dir.as_deref();
         let agents = self.agents.configured(settings.config());
-        let result = panic::catch_unwind(AssertUnwindSafe(|| args.command.run(ui, &settings, data, &agents)));
+        let cx = Context {
+            ui,
+            settings: &settings,
+            agents: &agents,
+            data_dir,
+            #[cfg(feature = "server")]
+            global: args.global.for_a_server(),
+        };
+        let result = panic::catch_unwind(AssertUnwindSafe(|| args.command.run(&cx)));
         let defect = || Err(Error::internal("this is a defect of the program; the line above says where"));
         match result.unwrap_or_else(|_| defect()) {
             Ok(exit) => exit.into(),
@@ -99,41 +127,55 @@ impl Program {
 }
 
 impl Command {
-    fn run(
-        self,
-        ui: Ui,
-        settings: &Settings,
-        data: impl FnOnce() -> Result<DataDir, Error>,
-        agents: &Agents,
-    ) -> Result<Exit, Error> {
+    fn run(self, cx: &Context<'_>) -> Result<Exit, Error> {
+        let (ui, agents) = (cx.ui, cx.agents);
         match self {
-            Self::Run(args) => commands::run::run(ui, &args, &data()?, agents),
-            Self::Fork(args) => commands::fork::fork(ui, &args, &data()?, agents),
-            Self::Resume(args) => commands::resume::resume(ui, &args, &data()?, agents),
+            Self::Run(args) => commands::run::run(cx, &args),
+            Self::Fork(args) => commands::fork::fork(cx, &args),
+            Self::Resume(args) => commands::resume::resume(cx, &args),
             Self::Validate(args) => commands::validate::validate(ui, &args, agents),
-            Self::Graph(args) => commands::graph::graph(ui, &args, settings),
-            Self::List(args) => commands::list::list(ui, &args, settings),
-            Self::Status(args) => commands::status::status(ui, &args, settings),
-            Self::Inspect(args) => commands::inspect::inspect(ui, &args, settings),
-            Self::Logs(args) => commands::logs::logs(ui, &args, settings),
-            Self::Why(args) => commands::why::why(ui, &args, settings, data, agents),
-            Self::Cancel(args) => commands::cancel::cancel(ui, &args, settings),
-            Self::Pause(args) => commands::pause::pause(ui, &args, settings),
-            Self::Approve(args) => commands::approve::approve(ui, &args, settings),
-            Self::Signal(args) => commands::signal::signal(ui, &args, settings),
+            Self::Graph(args) => commands::graph::graph(cx, &args),
+            Self::List(args) => commands::list::list(cx, &args),
+            Self::Status(args) => commands::status::status(cx, &args),
+            Self::Inspect(args) => commands::inspect::inspect(cx, &args),
+            Self::Logs(args) => commands::logs::logs(cx, &args),
+            Self::Why(args) => commands::why::why(cx, &args),
+            Self::Cancel(args) => commands::cancel::cancel(cx, &args),
+            Self::Pause(args) => commands::pause::pause(cx, &args),
+            Self::Approve(args) => commands::approve::approve(cx, &args),
+            Self::Signal(args) => commands::signal::signal(cx, &args),
+            Self::Init(args) => commands::init::init(cx, &args),
+            Self::Create(args) => commands::create::create(cx, &args),
             Self::Test(args) => commands::test::test(ui, &args, agents),
             Self::Sim(args) => commands::sim::sim(ui, &args, agents),
-            Self::UpgradeCheck(args) => commands::upgrade_check::upgrade_check(ui, &args, data, agents),
+            Self::UpgradeCheck(args) => commands::upgrade_check::upgrade_check(ui, &args, || cx.data(), agents),
             Self::Agents(args) => commands::agents::agents(ui, &args, agents),
             Self::Schema(args) => commands::schema::schema(ui, &args),
-            Self::Config(args) => commands::config::config(ui, &args, settings),
+            Self::Config(args) => commands::config::config(ui, &args, cx.settings),
             Self::Lsp(args) => commands::lsp::lsp(ui, &args, agents),
             #[cfg(feature = "server")]
-            Self::Server(args) => commands::server::server(ui, &args, &data()?, settings, agents),
+            Self::Start(args) => commands::start::start(cx, &args),
+            Self::Stop(args) => commands::stop::stop(cx, &args),
+            #[cfg(feature = "server")]
+            Self::Restart(args) => commands::restart::restart(cx, &args),
+            #[cfg(feature = "server")]
+            Self::Server(args) => commands::server::server(cx, &args),
             Self::Completions(args) => commands::completions::completions(ui, &args),
             Self::Man(args) => commands::man::man(ui, &args),
             Self::Version(args) => commands::version::version(ui, &args),
         }
+    }
+
+    /// Whether it is, or starts, a server.
+    #[cfg(feature = "server")]
+    fn is_server(&self) -> bool {
+        matches!(self, Self::Server(_) | Self::Start(_) | Self::Restart(_))
+    }
+
+    /// Whether it is, or starts, a server.
+    #[cfg(not(feature = "server"))]
+    fn is_server(&self) -> bool {
+        false
     }
 
     /// How much a command logs unless told otherwise: who watches a server reads its log; who runs a file sees its steps, and

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, io::Write};
 
-use orchestr8_schema::{Failure, ValidWorkflow, api::Entry};
+use orchestr8_schema::{Failure, api::Entry};
 use tokio::time::Instant;
 
 use crate::{
@@ -39,11 +39,10 @@ struct Running {
 }
 
 impl Progress {
-    /// Begins to tell about an execution of a workflow.
+    /// Begins to tell about an execution of a workflow that has these steps.
     #[must_use]
-    pub fn new(ui: Ui, workflow: &ValidWorkflow, show_output: bool) -> Self {
-        let steps = workflow.steps();
-        let widest = steps.iter().map(|step| step.id.as_str().len()).max().unwrap_or(0);
+    pub fn new(ui: Ui, steps: &[String], show_output: bool) -> Self {
+        let widest = steps.iter().map(String::len).max().unwrap_or(0);
         Self {
             ui,
             live: ui.is_live(),

@@ -3,15 +3,20 @@
 use std::{
     fs::{self, File},
     io::{self, Read},
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use orchestr8_schema::{
     Code, Diagnostic, InvalidWorkflow, ValidWorkflow,
-    source::{Options, load},
+    source::{Options, load, parse},
 };
+use serde_json::{Map, Value};
 
-use crate::{Error, render::Report, workflow_folder::WorkflowFolder};
+use crate::{
+    Error,
+    render::Report,
+    workflow_folder::{WorkflowFolder, normalize},
+};
 
 /// The most bytes of text that a workflow may have.
 pub(crate) const MAX_SIZE: u64 = 10_000_000;
@@ -98,6 +103,17 @@ impl WorkflowFile {
         self.folder.texts().into_keys()
     }
 
+    /// Returns the documents of the sub-workflows that checking has read, by their places relative to the file, for a server that
+    /// reads no files.
+    pub(crate) fn bundle(&self, path: &Path) -> Map<String, Value> {
+        let place = normalize(folder(path));
+        let document = |(name, text): (String, String)| {
+            let parsed = parse(text, &Options::new().file_name(&name)).ok()?;
+            Some((relative(Path::new(&name), &place), serde_json::to_value(parsed).ok()?))
+        };
+        self.folder.texts().into_iter().filter_map(document).collect()
+    }
+
     /// Returns the file's name.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -110,6 +126,17 @@ fn folder(path: &Path) -> &Path {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     }
+}
+
+/// Names a file as seen from a folder; both are without `.`, and with `..` at their beginning only.
+fn relative(path: &Path, folder: &Path) -> String {
+    let (mut path, mut folder) = (path.components().peekable(), folder.components().peekable());
+    while path.peek().is_some() && path.peek() == folder.peek() {
+        path.next();
+        folder.next();
+    }
+    let up = folder.map(|_| Component::ParentDir);
+    up.chain(path).collect::<PathBuf>().display().to_string()
 }
 
 /// Finds the file beside a missing one that was probably meant: the same name up to case or extension.
@@ -125,4 +152,25 @@ fn neighbour(path: &Path) -> Option<PathBuf> {
     near.sort();
     let near = near.into_iter().next()?;
     Some(if folder == Path::new(".") { PathBuf::from(near) } else { folder.join(near) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::relative;
+
+    #[test]
+    fn files_are_named_as_seen_from_a_folder() {
+        for (path, folder, name) in [
+            ("b.yaml", "", "b.yaml"),
+            ("flows/b.yaml", "flows", "b.yaml"),
+            ("flows/parts/b.yaml", "flows", "parts/b.yaml"),
+            ("shared/b.yaml", "flows/main", "../../shared/b.yaml"),
+            ("../b.yaml", "", "../b.yaml"),
+            ("/data/b.yaml", "/data/flows", "../b.yaml"),
+        ] {
+            assert_eq!(relative(Path::new(path), Path::new(folder)), name);
+        }
+    }
 }

@@ -7,9 +7,9 @@ use super::signal::json_or_file;
 use crate::{
     Error, Exit,
     client::Client,
+    context::Context,
     execution_name::ExecutionName,
     server_address::ServerAddress,
-    settings::Settings,
     ui::Ui,
     wording::{shell_word, visible},
 };
@@ -44,8 +44,9 @@ pub struct ApproveArgs {
     server: ServerAddress,
 }
 
-pub(crate) fn approve(ui: Ui, args: &ApproveArgs, settings: &Settings) -> Result<Exit, Error> {
-    let client = args.server.connect(settings)?;
+pub(crate) fn approve(cx: &Context<'_>, args: &ApproveArgs) -> Result<Exit, Error> {
+    let ui = cx.ui;
+    let client = args.server.client(cx)?;
     let Some(name) = &args.id else { return list(ui, &client) };
     let answer = args.answer.as_deref().map(json_or_file).transpose()?.unwrap_or_default();
     let id = client.find(name)?;
@@ -60,9 +61,10 @@ pub(crate) fn approve(ui: Ui, args: &ApproveArgs, settings: &Settings) -> Result
         comment: args.comment.clone(),
         by: args.by.clone().or_else(user),
     };
-    let result = client.answer(id, &step_path, &request)?;
+    let (result, client) = cx.change(client, |client| client.answer(id, &step_path, &request))?;
     if ui.is_json() {
         ui.print_json(&result)?;
+        client.settle(id)?;
         return Ok(Exit::Success);
     }
     let path = visible(&step_path);
@@ -70,6 +72,7 @@ pub(crate) fn approve(ui: Ui, args: &ApproveArgs, settings: &Settings) -> Result
         Decision::Approve => format!("Approved {path} · {} continues", id.short()),
         Decision::Reject => format!("Rejected {path} · {}", id.short()),
     })?;
+    client.settle(id)?;
     Ok(Exit::Success)
 }
 

@@ -1,11 +1,13 @@
 //! `orchestr8 cancel`
 
 use clap::Args;
-use orchestr8_schema::api::{CancelRequest, ExecutionStatus};
+use orchestr8_schema::{
+    Millis,
+    api::{CancelRequest, ExecutionStatus},
+};
 
 use crate::{
-    Error, Exit, execution_name::ExecutionName, server_address::ServerAddress, settings::Settings, ui::Ui,
-    wording::count,
+    Error, Exit, context::Context, execution_name::ExecutionName, server_address::ServerAddress, wording::count,
 };
 
 /// Asks for the end of an execution: running steps are told, and what was done is compensated.
@@ -30,14 +32,15 @@ pub struct CancelArgs {
     server: ServerAddress,
 }
 
-pub(crate) fn cancel(ui: Ui, args: &CancelArgs, settings: &Settings) -> Result<Exit, Error> {
-    let client = args.server.connect(settings)?;
+pub(crate) fn cancel(cx: &Context<'_>, args: &CancelArgs) -> Result<Exit, Error> {
+    let ui = cx.ui;
+    let client = args.server.client(cx)?;
     let id = client.find(&args.id)?;
     let mut request = CancelRequest::default();
     request.reason = args.reason.clone();
     request.graceful = Some(!args.force);
     let running = client.execution(id)?.progress.running;
-    let answer = client.cancel(id, &request)?;
+    let (answer, client) = cx.change(client, |client| client.cancel(id, &request))?;
     let status = if args.wait { client.ended(id)?.status } else { answer.status };
     if ui.is_json() {
         if args.wait {
@@ -46,11 +49,15 @@ pub(crate) fn cancel(ui: Ui, args: &CancelArgs, settings: &Settings) -> Result<E
             ui.print_json(&answer)?;
         }
     } else if status == ExecutionStatus::Cancelling {
-        let grace = if args.force { "no grace" } else { "within their grace" };
+        let grace = match client.grace(id)? {
+            Some(0) | None => "no grace".to_owned(),
+            Some(millis) => format!("grace {}", Millis(millis)),
+        };
         let stopping = if running == 1 { "is stopping" } else { "are stopping" };
         ui.print(&format!("Cancelling {} · {} {stopping} ({grace})", id.short(), count(running as usize, "step")))?;
     } else {
         ui.print(&format!("{} is {status}", id.short()))?;
     }
+    client.settle(id)?;
     Ok(Exit::Success)
 }

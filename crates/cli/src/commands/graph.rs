@@ -10,9 +10,9 @@ use orchestr8_schema::{ExecutionId, source::Options};
 
 use crate::{
     Error, Exit,
+    context::Context,
     graph::{Graph, dot, mermaid, svg},
     server_address::ServerAddress,
-    settings::Settings,
     ui::Ui,
     workflow_file::WorkflowFile,
 };
@@ -20,7 +20,7 @@ use crate::{
 /// Draws the graph of a workflow file, or of an execution.
 ///
 /// Arrows lead from a step to those that wait for it. In SVG, pale ones are for order only, dotted ones wait for whatever becomes
-/// of a step, dashed ones lead to fallbacks. For an execution that a server holds, steps show their status. The same input always
+/// of a step, dashed ones lead to fallbacks. For an execution, steps show their status. The same input always
 /// gives the same bytes.
 #[derive(Debug, Args)]
 #[command(
@@ -56,9 +56,10 @@ enum Language {
     Svg,
 }
 
-pub(crate) fn graph(ui: Ui, args: &GraphArgs, settings: &Settings) -> Result<Exit, Error> {
+pub(crate) fn graph(cx: &Context<'_>, args: &GraphArgs) -> Result<Exit, Error> {
+    let ui = cx.ui;
     let drawing = match execution_id(&args.source) {
-        Some(id) => of_execution(ui, args, settings, id)?,
+        Some(id) => of_execution(cx, args, id)?,
         None => of_file(ui, args)?,
     };
     match &args.output {
@@ -95,12 +96,12 @@ fn of_file(ui: Ui, args: &GraphArgs) -> Result<String, Error> {
     })
 }
 
-fn of_execution(ui: Ui, args: &GraphArgs, settings: &Settings, id: ExecutionId) -> Result<String, Error> {
+fn of_execution(cx: &Context<'_>, args: &GraphArgs, id: ExecutionId) -> Result<String, Error> {
     let language = match args.to {
-        _ if ui.is_json() => "json",
+        _ if cx.ui.is_json() => "json",
         Language::Mermaid => "mermaid",
         Language::Dot => "dot",
         Language::Svg => "svg",
     };
-    args.server.connect(settings)?.graph(id, language, args.expand)
+    args.server.client(cx)?.graph(id, language, args.expand)
 }

@@ -9,14 +9,14 @@ use serde_json::Value;
 use crate::{
     Error, Exit,
     client::JournalFilter,
+    context::Context,
     execution_name::ExecutionName,
     server_address::ServerAddress,
-    settings::Settings,
-    ui::{BAD, Ui},
+    ui::BAD,
     wording::{duration, visible},
 };
 
-/// Shows the journal of an execution that a server holds.
+/// Shows the journal of an execution.
 ///
 /// Each line is an event: its sequence, when it happened since the start, its type, its step and what matters of it.
 #[derive(Debug, Args)]
@@ -68,8 +68,9 @@ impl LevelName {
     }
 }
 
-pub(crate) fn inspect(ui: Ui, args: &InspectArgs, settings: &Settings) -> Result<Exit, Error> {
-    let client = args.server.connect(settings)?;
+pub(crate) fn inspect(cx: &Context<'_>, args: &InspectArgs) -> Result<Exit, Error> {
+    let ui = cx.ui;
+    let client = args.server.client(cx)?;
     let id = client.find(&args.id)?;
     let filter = JournalFilter {
         step_path: args.step.clone(),

@@ -7,9 +7,8 @@ use unicode_width::UnicodeWidthStr as _;
 use crate::{
     Error, Exit,
     client::ExecutionFilter,
+    context::Context,
     server_address::ServerAddress,
-    settings::Settings,
-    ui::Ui,
     wording::{ago, duration, visible},
 };
 
@@ -33,8 +32,9 @@ pub struct ListArgs {
     server: ServerAddress,
 }
 
-pub(crate) fn list(ui: Ui, args: &ListArgs, settings: &Settings) -> Result<Exit, Error> {
-    let client = args.server.connect(settings)?;
+pub(crate) fn list(cx: &Context<'_>, args: &ListArgs) -> Result<Exit, Error> {
+    let ui = cx.ui;
+    let client = args.server.client(cx)?;
     let filter = ExecutionFilter { status: args.status.clone(), workflow_id: args.workflow.clone() };
     let list = client.executions(&filter, args.last)?;
     if args.ids {

@@ -5,13 +5,8 @@ use orchestr8_schema::api::{Entry, Level};
 
 use super::inspect::LevelName;
 use crate::{
-    Error, Exit,
-    client::JournalFilter,
-    execution_name::ExecutionName,
-    server_address::ServerAddress,
-    settings::Settings,
-    ui::{BAD, Ui},
-    wording::visible,
+    Error, Exit, client::JournalFilter, context::Context, execution_name::ExecutionName, server_address::ServerAddress,
+    ui::BAD, wording::visible,
 };
 
 /// Shows what happened in an execution, a line per event, and with `--follow` what happens.
@@ -36,8 +31,9 @@ pub struct LogsArgs {
     server: ServerAddress,
 }
 
-pub(crate) fn logs(ui: Ui, args: &LogsArgs, settings: &Settings) -> Result<Exit, Error> {
-    let client = args.server.connect(settings)?;
+pub(crate) fn logs(cx: &Context<'_>, args: &LogsArgs) -> Result<Exit, Error> {
+    let ui = cx.ui;
+    let client = args.server.client(cx)?;
     let id = client.find(&args.id)?;
     let least = args.level.map_or(Level::Debug, LevelName::level);
     let is_wanted = |entry: &Entry| {
@@ -53,7 +49,7 @@ pub(crate) fn logs(ui: Ui, args: &LogsArgs, settings: &Settings) -> Result<Exit,
         }
     };
     if args.follow {
-        client.follow(id, print)?;
+        client.follow(id, 0, print)?;
     } else {
         client.journal(id, &JournalFilter::default())?.entries.iter().try_for_each(print)?;
     }

@@ -4,8 +4,7 @@ use clap::Args;
 use orchestr8_schema::api::PauseRequest;
 
 use crate::{
-    Error, Exit, execution_name::ExecutionName, server_address::ServerAddress, settings::Settings, ui::Ui,
-    wording::count,
+    Error, Exit, context::Context, execution_name::ExecutionName, server_address::ServerAddress, wording::count,
 };
 
 /// Has an execution start nothing more; attempts in progress come to their end.
@@ -22,17 +21,21 @@ pub struct PauseArgs {
     server: ServerAddress,
 }
 
-pub(crate) fn pause(ui: Ui, args: &PauseArgs, settings: &Settings) -> Result<Exit, Error> {
-    let client = args.server.connect(settings)?;
+pub(crate) fn pause(cx: &Context<'_>, args: &PauseArgs) -> Result<Exit, Error> {
+    let ui = cx.ui;
+    let client = args.server.client(cx)?;
     let id = client.find(&args.id)?;
-    let answer = client.pause(id, &PauseRequest { reason: args.reason.clone() })?;
+    let request = PauseRequest { reason: args.reason.clone() };
+    let (answer, client) = cx.change(client, |client| client.pause(id, &request))?;
     if ui.is_json() {
         ui.print_json(&answer)?;
+        client.settle(id)?;
         return Ok(Exit::Success);
     }
     let steps = client.execution(id)?.steps;
     let finishing = steps.iter().filter(|step| step.status == "running" && step.agent_id.is_some()).count();
     let verb = if finishing == 1 { "is" } else { "are" };
     ui.print(&format!("Paused {} · {} {verb} finishing", id.short(), count(finishing, "attempt")))?;
+    client.settle(id)?;
     Ok(Exit::Success)
 }

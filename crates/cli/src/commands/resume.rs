@@ -4,21 +4,26 @@ use std::collections::BTreeSet;
 
 use clap::Args;
 use orchestr8_core::{
-    Engine, Snapshot,
+    Engine,
     engine::{ResumeError, TakeUpError},
-    machine::Phase,
-    plan::Plan,
     store::StoreError,
 };
-use orchestr8_schema::{event::Activation, policy::Budget};
+use orchestr8_schema::{
+    api::{Execution, Rerun, ResumeRequest},
+    policy::Budget,
+};
 use tokio::runtime::Runtime;
 
+use super::run::follow_a_server;
 use crate::{
     Error, Exit,
-    agents::Agents,
-    data::{DataDir, find_execution},
-    following::{Shown, follow_to_the_end},
+    client::Client,
+    context::Context,
+    data::find_execution,
+    execution_name::ExecutionName,
+    following::{Shown, Subject, follow_to_the_end},
     interrupt::Interrupts,
+    server_address::ServerAddress,
     ui::Ui,
     wording::{count, visible},
 };
@@ -36,7 +41,7 @@ const MOST_REASONS: usize = 20;
 pub struct ResumeArgs {
     /// The execution: its id, at least 6 digits from its beginning or end, or `@last`
     #[arg(value_name = "ID")]
-    id: String,
+    id: ExecutionName,
     /// Raise the limit on the cost of models, in US dollars, of an execution that failed
     #[arg(long, value_name = "USD")]
     max_cost: Option<f64>,
@@ -49,9 +54,19 @@ pub struct ResumeArgs {
     /// Show each step's output
     #[arg(long)]
     show_output: bool,
+    /// Do not follow it. A server has to go on with it
+    #[arg(long, conflicts_with_all = ["events", "show_output"])]
+    detach: bool,
+    #[command(flatten)]
+    server: ServerAddress,
 }
 
 impl ResumeArgs {
+    /// What is shown of an execution of which so much is known.
+    fn shown(&self, before: &Execution) -> Shown {
+        Shown { events: self.events, outputs: self.show_output, known: before.last_sequence, ..Shown::default() }
+    }
+
     fn budget(&self) -> Option<Budget> {
         let mut budget = Budget::default();
         (budget.max_cost_usd, budget.max_tokens) = (self.max_cost, self.max_tokens);
@@ -59,27 +74,63 @@ impl ResumeArgs {
     }
 }
 
-pub(crate) fn resume(ui: Ui, args: &ResumeArgs, data: &DataDir, agents: &Agents) -> Result<Exit, Error> {
-    let engine = Engine::builder()
-        .registry(agents.registry()?)
-        .store(data.open_store()?)
-        .build()
-        .map_err(|error| Error::internal("making the engine").with_source(error))?;
+pub(crate) fn resume(cx: &Context<'_>, args: &ResumeArgs) -> Result<Exit, Error> {
+    match args.server.find(cx)? {
+        Some(client) => there(cx, args, client),
+        None => match here(cx, args) {
+            // Whoever holds it may serve others.
+            Err(error) => match error.holder().and_then(|process| cx.server_of(process)) {
+                Some(client) => there(cx, args, client),
+                None => Err(error),
+            },
+            ended => ended,
+        },
+    }
+}
+
+/// Has a server go on with it.
+fn there(cx: &Context<'_>, args: &ResumeArgs, client: Client) -> Result<Exit, Error> {
+    let id = client.find(&args.id)?;
+    let before = client.execution(id)?;
+    let request = ResumeRequest { reason: None, budget: args.budget() };
+    let answer = client.resume(id, &request)?;
+    if args.detach {
+        if cx.ui.is_json() {
+            cx.ui.print_json(&answer)?;
+        } else {
+            reasons(&before, answer.rerun).iter().for_each(|line| cx.ui.say(line));
+            cx.ui.print(&format!("Resumed {}", id.short()))?;
+        }
+        return Ok(Exit::Success);
+    }
+    reasons(&before, answer.rerun).iter().for_each(|line| cx.ui.say(line));
+    let shown = args.shown(&before).of_definition(&client.workflow(id)?);
+    follow_a_server(cx.ui, &shown, client, id)
+}
+
+/// Goes on with it in this process.
+fn here(cx: &Context<'_>, args: &ResumeArgs) -> Result<Exit, Error> {
+    if args.detach {
+        return Err(Error::unreachable("no server runs that could go on with it when this command has ended")
+            .with_hint("orchestr8 start"));
+    }
+    let engine = cx.engine()?;
     let runtime = Runtime::new().map_err(|error| Error::internal("starting the runtime").with_source(error))?;
-    let exit = runtime.block_on(go_on(ui, args, &engine));
+    let exit = runtime.block_on(go_on(cx.ui, args, &engine));
     // After a further Ctrl-C somebody may still be busy, and nobody waits for it.
     runtime.shutdown_background();
     exit
 }
 
 async fn go_on(ui: Ui, args: &ResumeArgs, engine: &Engine) -> Result<Exit, Error> {
-    let id = find_execution(engine, &args.id).await?;
+    let id = find_execution(engine, &args.id.to_string()).await?;
     let short = id.short();
     let interrupts = Interrupts::listen()?;
     let resumed = engine.resume(id, None, args.budget()).await.map_err(|error| match error {
         ResumeError::TakeUp(TakeUpError::Held(holder)) => {
             Error::unreachable(format!("{short} is driven by process {} on {}", holder.process, holder.host))
                 .with_hint(format!("orchestr8 inspect {id}"))
+                .with_holder(holder.process)
         }
         ResumeError::TakeUp(TakeUpError::Nothing) => {
             Error::usage(format!("{short} has just ended, or was taken up by another process"))
@@ -90,32 +141,30 @@ async fn go_on(ui: Ui, args: &ResumeArgs, engine: &Engine) -> Result<Exit, Error
         ResumeError::TakeUp(error) => Error::internal(format!("going on with {short}")).with_source(error),
         error => Error::usage(format!("{short} cannot go on: {error}")),
     })?;
-    for line in reasons(&resumed.before) {
-        ui.say(&line);
-    }
-    let known = resumed.before.events().len() as u64;
-    let shown = Shown { events: args.events, outputs: args.show_output, known };
-    let workflow = resumed.before.plan().workflow().clone();
-    follow_to_the_end(ui, &shown, &resumed.handle, &workflow, interrupts).await
+    let before = resumed.before.to_body();
+    reasons(&before, resumed.before.rerun().1).iter().for_each(|line| ui.say(line));
+    let shown = args.shown(&before).of(resumed.handle.plan());
+    follow_to_the_end(ui, &shown, &Subject::Here(resumed.handle), interrupts).await
 }
 
 /// Says what is reused of an execution, what runs again, and why.
-fn reasons(before: &Snapshot) -> Vec<String> {
-    let (plan, state) = (before.plan(), before.state());
-    let (_, again) = before.rerun();
-    let again: BTreeSet<_> = again.into_iter().map(|step| (step.step_path, step.because)).collect();
-    let mut reused = Vec::new();
-    for (index, step) in state.own_steps().iter().enumerate() {
-        let Some(path) = state.step_path(plan, Activation(index as u32)) else { continue };
-        let (done, all) = inside(plan, before, path.as_str());
-        let shown = visible(path.as_str());
-        match step.phase {
-            Phase::Completed => reused.push(shown.into_owned()),
-            // A composite that had opened goes on where it was.
-            _ if all > 0 && done > 0 => reused.push(format!("{shown} ({done} of {})", count(all, "inner step"))),
-            _ => {}
+fn reasons(before: &Execution, again: Vec<Rerun>) -> Vec<String> {
+    let mut own: Vec<(&str, bool, usize, usize)> = Vec::new();
+    for step in &before.steps {
+        let is_done = step.status == "completed";
+        match own.last_mut().filter(|(path, ..)| is_inside(&step.step_path, path)) {
+            Some((_, _, done, all)) => (*done, *all) = (*done + usize::from(is_done), *all + 1),
+            None => own.push((&step.step_path, is_done, 0, 0)),
         }
     }
+    let reused = own.into_iter().filter_map(|(path, is_done, done, all)| match is_done {
+        true => Some(visible(path).into_owned()),
+        // A composite that had opened goes on where it was.
+        false if done > 0 => Some(format!("{} ({done} of {})", visible(path), count(all, "inner step"))),
+        false => None,
+    });
+    let reused: Vec<_> = reused.collect();
+    let again: BTreeSet<_> = again.into_iter().map(|step| (step.step_path, step.because)).collect();
     let mut lines = Vec::new();
     if !reused.is_empty() {
         lines.push(format!("= {} reused", reused.join(", ")));
@@ -130,16 +179,7 @@ fn reasons(before: &Snapshot) -> Vec<String> {
     lines
 }
 
-/// How many steps inside of a composite have completed, and how many there are so far.
-fn inside(plan: &Plan, snapshot: &Snapshot, composite: &str) -> (usize, usize) {
-    let state = snapshot.state();
-    let inner = state.steps().iter().enumerate().filter(|(index, _)| {
-        let path = state.step_path(plan, Activation(*index as u32));
-        path.is_some_and(|path| {
-            let rest = path.as_str().strip_prefix(composite);
-            rest.is_some_and(|rest| rest.starts_with(['.', '[', '#']))
-        })
-    });
-    let phases: Vec<Phase> = inner.map(|(_, step)| step.phase).collect();
-    (phases.iter().filter(|phase| **phase == Phase::Completed).count(), phases.len())
+/// Whether a step is one of those inside of a composite.
+fn is_inside(path: &str, composite: &str) -> bool {
+    path.strip_prefix(composite).is_some_and(|rest| rest.starts_with(['.', '[', '#']))
 }

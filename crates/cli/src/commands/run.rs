@@ -2,27 +2,43 @@
 
 use std::{
     fs,
+    net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use clap::Args;
-use orchestr8_core::{Engine, StartError, StartRequest, agent_base::AgentRegistry, cassette::Cassette};
-use orchestr8_schema::{CorrelationId, Millis, ValidWorkflow, api::JournalExport, source::Options};
+use orchestr8_core::{
+    Engine, StartError, StartRequest,
+    agent_base::{AgentRegistry, Clock as _},
+    cassette::Cassette,
+    clock::{self, SystemClock},
+};
+use orchestr8_schema::{
+    CorrelationId, ExecutionId, IdempotencyKey, Millis, ValidWorkflow, api::JournalExport, canonical, source::Options,
+};
 use orchestr8_testing::TestClock;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
     Error, ErrorKind, Exit,
-    agents::Agents,
     assignment::{Assignment, read_input},
+    client::Client,
+    context::Context,
     data::{DataDir, find_execution},
-    following::{Shown, follow_to_the_end},
+    following::{Shown, Subject, follow_to_the_end},
     interrupt::Interrupts,
+    server_address::ServerAddress,
     ui::Ui,
     wording::shell_word,
     workflow_file::WorkflowFile,
+};
+#[cfg(feature = "server")]
+use crate::{
+    browser,
+    context::is_interactive,
+    server_process::{self, Found, Launch, launch},
 };
 
 /// Executes a workflow file and prints its outputs.
@@ -30,6 +46,9 @@ use crate::{
 /// The file is checked first. The outputs go to standard output as one line of JSON, with `--format json` the whole execution;
 /// steps and summary go to standard error. The first Ctrl-C cancels and lets running steps end for 5 seconds; one more does not
 /// wait for them. What has happened is stored in the data directory, so that `orchestr8 resume` goes on should the program die.
+///
+/// A server that runs executes it; at a terminal one is started if there is none, and the dashboard is opened. Otherwise it is executed
+/// in this process.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  orchestr8 run greet.yaml -i name=Ada\n  \
                              orchestr8 run review.yaml --input-file pr.json --var depth=2 --timeout 5m\n  \
@@ -59,33 +78,151 @@ pub struct RunArgs {
     /// Show each step's output
     #[arg(long)]
     show_output: bool,
-    /// Execute in this process, as is the default
-    #[arg(long)]
-    local: bool,
+    /// Start and do not follow: print the execution's id. A server has to execute it
+    #[arg(long, conflicts_with_all = ["events", "show_output"])]
+    detach: bool,
+    /// Follow to the end, as is the default
+    #[arg(long, conflicts_with = "detach")]
+    wait: bool,
+    /// The same key starts one execution, however often it is run [default: a new one]
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<IdempotencyKey>,
+    /// Address of the server, should one be started
+    #[arg(long, value_name = "ADDRESS")]
+    host: Option<IpAddr>,
+    /// Do not open the dashboard
+    #[arg(long, conflicts_with = "browser")]
+    no_browser: bool,
+    /// Open the dashboard with this program [default: dashboard.browser of the settings]
+    #[arg(long, value_name = "PROGRAM")]
+    browser: Option<String>,
+    #[command(flatten)]
+    server: ServerAddress,
     /// Play what an execution has recorded, from the data directory or a file of `inspect --export`: nobody is called, nothing is stored
-    #[arg(long, value_name = "ID|FILE", conflicts_with_all = ["inputs", "input_file", "variables"])]
+    #[arg(long, value_name = "ID|FILE", conflicts_with_all = ["inputs", "input_file", "variables", "detach", "server"])]
     replay: Option<String>,
 }
 
-pub(crate) fn run(ui: Ui, args: &RunArgs, data: &DataDir, agents: &Agents) -> Result<Exit, Error> {
+pub(crate) fn run(cx: &Context<'_>, args: &RunArgs) -> Result<Exit, Error> {
     if args.file.as_os_str() == "-" && args.input_file.as_ref().is_some_and(|path| path.as_os_str() == "-") {
         return Err(Error::usage("standard input cannot be both the workflow and its input"));
     }
-    let registry = agents.registry()?;
+    let registry = cx.agents.registry()?;
     if let Some(recorded) = &args.replay {
-        return replay(ui, args, recorded, data, &registry);
+        return replay(cx.ui, args, recorded, &cx.data()?, &registry);
     }
-    let workflow = args.read_file(ui, &registry)?;
-    let request = args.to_request(&workflow)?;
+    let file = WorkflowFile::read(&args.file)?;
+    let workflow = check(cx.ui, &file, &registry)?;
+    let asked = Asked::read(args, &workflow)?;
+    match args.find_server(cx)? {
+        Some(client) => there(cx, args, client, &file, &workflow, &asked),
+        None => here(cx, args, &workflow, asked),
+    }
+}
+
+/// The most characters of an idempotency key.
+const MAX_KEY: usize = 255;
+
+/// What an execution is asked for with.
+struct Asked {
+    input: Map<String, Value>,
+    variables: Map<String, Value>,
+    env: Map<String, Value>,
+    correlation_id: CorrelationId,
+    key: IdempotencyKey,
+}
+
+impl Asked {
+    fn read(args: &RunArgs, workflow: &ValidWorkflow) -> Result<Self, Error> {
+        let mut input = match &args.input_file {
+            None => Map::new(),
+            Some(path) => read_input(path)?,
+        };
+        for assignment in &args.inputs {
+            input.insert(assignment.key().to_owned(), assignment.read()?);
+        }
+        let mut variables = Map::new();
+        for assignment in &args.variables {
+            variables.insert(assignment.key().to_owned(), assignment.read()?);
+        }
+        let allowed = &workflow.workflow().allowed_env_vars;
+        let env = allowed.iter().filter_map(|name| Some((name.clone(), std::env::var(name).ok()?.into())));
+        let clock = SystemClock::new();
+        let correlation_id = args.correlation_id.clone().unwrap_or_else(|| clock::correlation_id(&clock));
+        let key = match &args.idempotency_key {
+            Some(key) => key.clone(),
+            None => default_key(&correlation_id, clock.now().as_unix_millis())?,
+        };
+        Ok(Self { input, variables, env: env.collect(), correlation_id, key })
+    }
+
+    /// The body of a request for it.
+    fn to_body(&self, args: &RunArgs, workflow: &ValidWorkflow, bundle: Map<String, Value>) -> Value {
+        let mut body = json!({
+            "workflow": workflow,
+            "input": self.input,
+            "variables": self.variables,
+            "env": self.env,
+            "context": { "correlationId": self.correlation_id, "source": "cli" },
+        });
+        if let Some(timeout) = args.timeout {
+            body["context"]["timeout"] = json!(timeout);
+        }
+        if !bundle.is_empty() {
+            body["bundle"] = Value::Object(bundle);
+        }
+        body
+    }
+}
+
+/// `cli-<correlation id>-<ms>`, as long as a key may be.
+fn default_key(correlation_id: &CorrelationId, millis: u64) -> Result<IdempotencyKey, Error> {
+    let tail = format!("-{millis}");
+    let id: String = correlation_id.as_str().chars().take(MAX_KEY - 4 - tail.len()).collect();
+    format!("cli-{id}{tail}").parse().map_err(|error| Error::internal("making an idempotency key").with_source(error))
+}
+
+/// Has a server execute it.
+fn there(
+    cx: &Context<'_>,
+    args: &RunArgs,
+    mut client: Client,
+    file: &WorkflowFile,
+    workflow: &ValidWorkflow,
+    asked: &Asked,
+) -> Result<Exit, Error> {
+    client.correlation_id(asked.correlation_id.clone());
+    let body = asked.to_body(args, workflow, file.bundle(&args.file));
+    let accepted = client.execute(&body, Some(asked.key.as_str()))?;
+    let id = accepted.execution_id;
+    if args.detach {
+        if cx.ui.is_json() {
+            cx.ui.print_json(&accepted)?;
+        } else {
+            cx.ui.say(&format!("Started · {}/?execution={id}", client.url_of_server()));
+            cx.ui.print(&id.to_string())?;
+        }
+        return Ok(Exit::Success);
+    }
+    let shown = args.shown().of_definition(&client.workflow(id)?);
+    follow_a_server(cx.ui, &shown, client, id)
+}
+
+/// Executes it in this process.
+fn here(cx: &Context<'_>, args: &RunArgs, workflow: &ValidWorkflow, asked: Asked) -> Result<Exit, Error> {
+    let data = cx.data()?;
     let store = data.open_store()?;
-    let engine = Engine::builder()
-        .registry(registry)
-        .store(store.clone())
-        .build()
-        .map_err(|error| Error::internal("making the engine").with_source(error))?;
+    let engine = cx.engine_on(store.clone())?;
+    let digest = canonical::digest(&asked.to_body(args, workflow, Map::new()));
+    let Asked { input, variables, env, correlation_id, key } = asked;
+    let env = env.into_iter().filter_map(|(name, value)| Some((name, value.as_str()?.to_owned())));
+    let request = StartRequest::new(workflow, Value::Object(input)).variables(variables).env(env);
+    let request = args.limit(request.correlation_id(correlation_id));
+    // A key of one's own stands for all that is asked for; another one stands for nothing else anyway.
+    let request = if args.idempotency_key.is_some() { request.idempotency(key, digest) } else { request };
     let runtime = Runtime::new().map_err(|error| Error::internal("starting the runtime").with_source(error))?;
     let exit = runtime.block_on(async {
-        let exit = execute(ui, args, &engine, &workflow, request).await;
+        let exit = execute(cx.ui, args, &engine, request).await;
         data.prune(&store, &engine).await;
         exit
     });
@@ -108,21 +245,27 @@ fn replay(ui: Ui, args: &RunArgs, recorded: &str, data: &DataDir, registry: &Age
         let stand_ins = cassette
             .registry(registry)
             .map_err(|error| Error::usage(format!("`{recorded}` cannot be replayed")).with_source(error))?;
-        let workflow = args.read_file(ui, &stand_ins)?;
+        let workflow = check(ui, &WorkflowFile::read(&args.file)?, &stand_ins)?;
         let clock = TestClock::starting_at(cassette.began_at(), TestClock::SEED);
         let engine = Engine::builder()
             .registry(stand_ins)
             .clock(Arc::new(clock))
             .build()
             .map_err(|error| Error::internal("making the engine").with_source(error))?;
-        let request = args.limit(cassette.request(&workflow));
+        let mut request = args.limit(cassette.request(&workflow));
+        if let Some(id) = &args.correlation_id {
+            request = request.correlation_id(id.clone());
+        }
         let interrupts = Interrupts::listen()?;
         let execution = engine.submit(request).await.map_err(refused)?.handle;
         let attending = tokio::spawn({
             let (cassette, execution) = (cassette.clone(), execution.clone());
             async move { cassette.attend(&execution).await }
         });
-        let exit = follow_to_the_end(ui, &args.shown(), &execution, &workflow, interrupts).await;
+        let exit = {
+            let shown = args.shown().of(execution.plan());
+            follow_to_the_end(ui, &shown, &Subject::Here(execution), interrupts).await
+        };
         attending.abort();
         let misses: Vec<_> =
             cassette.misses().iter().map(|miss| format!("step {}: {}", miss.step_path, miss.because)).collect();
@@ -159,31 +302,50 @@ async fn load(recorded: &str, data: &DataDir, agents: &AgentRegistry) -> Result<
 }
 
 impl RunArgs {
-    /// Reads and checks the workflow file, and shows what is to be said about it.
-    fn read_file(&self, ui: Ui, agents: &AgentRegistry) -> Result<ValidWorkflow, Error> {
-        let file = WorkflowFile::read(&self.file)?;
-        let workflow = file.check(Options::new().agents(agents)).map_err(Error::invalid_file)?;
-        if !workflow.warnings().is_empty() {
-            ui.show(&file.report(workflow.warnings().to_vec()));
+    /// Finds or starts the server that executes it; none if that is done in this process.
+    #[cfg(feature = "server")]
+    fn find_server(&self, cx: &Context<'_>) -> Result<Option<Client>, Error> {
+        let may_start = is_interactive() && cx.settings.config().server.auto_start;
+        let must = self.detach || self.server.is_demanded();
+        if self.server.is_local() {
+            return if self.detach { Err(Self::nobody()) } else { Ok(None) };
         }
-        Ok(workflow)
+        if let Some(url) = self.server.named() {
+            let client = Client::connect(url, server_process::token())?;
+            return cx.speaks_our_language(client).map(Some);
+        }
+        match self.server.look(cx)? {
+            Found::Running(client) => return cx.speaks_our_language(*client).map(Some),
+            // At the terminal somebody is there to be told; elsewhere nobody needs the port.
+            Found::Foreign(port) if must || may_start => return Err(server_process::foreign(port)),
+            Found::Mute(file) if must || may_start => return Err(server_process::mute(&file)),
+            _ if may_start || self.server.is_demanded() => {}
+            _ if must => return Err(Self::nobody()),
+            _ => return Ok(None),
+        }
+        let launching = Launch { host: self.host, port: self.server.port(), global: cx.global.clone(), is_auto: true };
+        let server = &cx.settings.config().server;
+        let place = (server.host.as_str(), self.server.port().unwrap_or(server.port));
+        let (client, is_new) = launch(&cx.data()?, &launching, place)?;
+        if is_new && !self.no_browser && is_interactive() && cx.settings.config().dashboard.auto_open {
+            let browser = self.browser.as_ref().or(cx.settings.config().dashboard.browser.as_ref());
+            browser::open(cx.ui, browser.map(String::as_str), client.url_of_server());
+        }
+        cx.speaks_our_language(*client).map(Some)
     }
 
-    fn to_request(&self, workflow: &ValidWorkflow) -> Result<StartRequest, Error> {
-        let mut input = match &self.input_file {
-            None => Map::new(),
-            Some(path) => read_input(path)?,
-        };
-        for assignment in &self.inputs {
-            input.insert(assignment.key().to_owned(), assignment.read()?);
+    /// Finds the server that executes it; none if that is done in this process.
+    #[cfg(not(feature = "server"))]
+    fn find_server(&self, cx: &Context<'_>) -> Result<Option<Client>, Error> {
+        match self.server.find(cx)? {
+            None if self.detach => Err(Self::nobody()),
+            found => Ok(found),
         }
-        let mut variables = Map::new();
-        for assignment in &self.variables {
-            variables.insert(assignment.key().to_owned(), assignment.read()?);
-        }
-        let allowed = &workflow.workflow().allowed_env_vars;
-        let env = allowed.iter().filter_map(|name| Some((name, std::env::var(name).ok()?)));
-        Ok(self.limit(StartRequest::new(workflow, Value::Object(input)).variables(variables).env(env)))
+    }
+
+    fn nobody() -> Error {
+        Error::unreachable("no server runs that could execute it when this command has ended")
+            .with_hint("orchestr8 start")
     }
 
     /// Adds what is said of every execution, whatever its input.
@@ -191,28 +353,40 @@ impl RunArgs {
         if let Some(timeout) = self.timeout {
             request = request.timeout(timeout.as_duration());
         }
-        if let Some(id) = &self.correlation_id {
-            request = request.correlation_id(id.clone());
-        }
         request
     }
 
     fn shown(&self) -> Shown {
-        Shown { events: self.events, outputs: self.show_output, known: 0 }
+        Shown { events: self.events, outputs: self.show_output, ..Shown::default() }
     }
 }
 
-async fn execute(
-    ui: Ui,
-    args: &RunArgs,
-    engine: &Engine,
-    workflow: &ValidWorkflow,
-    request: StartRequest,
-) -> Result<Exit, Error> {
+async fn execute(ui: Ui, args: &RunArgs, engine: &Engine, request: StartRequest) -> Result<Exit, Error> {
     // Before the execution exists, so that no signal finds it unattended.
     let interrupts = Interrupts::listen()?;
     let execution = engine.submit(request).await.map_err(refused)?.handle;
-    follow_to_the_end(ui, &args.shown(), &execution, workflow, interrupts).await
+    let shown = args.shown().of(execution.plan());
+    follow_to_the_end(ui, &shown, &Subject::Here(execution), interrupts).await
+}
+
+/// Follows what a server executes.
+pub(super) fn follow_a_server(ui: Ui, shown: &Shown, client: Client, id: ExecutionId) -> Result<Exit, Error> {
+    let runtime = Runtime::new().map_err(|error| Error::internal("starting the runtime").with_source(error))?;
+    let exit = runtime.block_on(async {
+        follow_to_the_end(ui, shown, &Subject::There(Box::new(client), id), Interrupts::listen()?).await
+    });
+    // The stream may still be open.
+    runtime.shutdown_background();
+    exit
+}
+
+/// Checks a workflow file, and shows what is to be said about it.
+pub(super) fn check(ui: Ui, file: &WorkflowFile, agents: &AgentRegistry) -> Result<ValidWorkflow, Error> {
+    let workflow = file.check(Options::new().agents(agents)).map_err(Error::invalid_file)?;
+    if !workflow.warnings().is_empty() {
+        ui.show(&file.report(workflow.warnings().to_vec()));
+    }
+    Ok(workflow)
 }
 
 pub(super) fn refused(error: StartError) -> Error {

@@ -19,11 +19,11 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
     Error, Exit,
-    agents::Agents,
+    context::Context,
     data::DataDir,
     interrupt::{Interrupts, Urgency},
     server::{Access, Ended, Service, Token, serve},
-    settings::Settings,
+    server_process::Announcement,
     ui::Ui,
     wording::count,
 };
@@ -33,16 +33,12 @@ use crate::{
 /// Listens on this machine only. Other addresses need --allow-remote and a token of at least 32 characters in ORCHESTR8_TOKEN,
 /// which clients send as `Authorization: Bearer <token>`. Ctrl-C takes no more executions and waits for those that run; a second
 /// one leaves at once.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(after_long_help = "Examples:\n  orchestr8 server --port 9000\n  \
                              curl -H 'Content-Type: application/yaml' --data-binary @greet.yaml localhost:9000/v1/workflows/execute")]
 pub struct ServerArgs {
-    /// Port: 1024 to 65535, or 0 for a free one [default: server.port of the settings, 8088]
-    #[arg(long, value_parser = port)]
-    port: Option<u16>,
-    /// Address: `localhost` or an IP address [default: server.host of the settings, 127.0.0.1]
-    #[arg(long, value_parser = address)]
-    host: Option<IpAddr>,
+    #[command(flatten)]
+    listen: Listen,
     /// Allow an address that other machines reach
     #[arg(long)]
     allow_remote: bool,
@@ -55,6 +51,20 @@ pub struct ServerArgs {
     /// Leave executions alone whose process died
     #[arg(long)]
     no_recover: bool,
+    /// Print nothing; the log is in the data directory
+    #[arg(long)]
+    pub(crate) silent: bool,
+}
+
+/// Where a server listens.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Listen {
+    /// Port: 1024 to 65535, or 0 for a free one [default: server.port of the settings, 8088]
+    #[arg(long, value_parser = port)]
+    pub(crate) port: Option<u16>,
+    /// Address: `localhost` or an IP address [default: server.host of the settings, 127.0.0.1]
+    #[arg(long, value_parser = address)]
+    pub(crate) host: Option<IpAddr>,
 }
 
 /// What looks for executions that nobody drives, and drops those that ended long ago.
@@ -98,20 +108,15 @@ impl Keeper {
     }
 }
 
-pub(crate) fn server(
-    ui: Ui,
-    args: &ServerArgs,
-    data: &DataDir,
-    settings: &Settings,
-    agents: &Agents,
-) -> Result<Exit, Error> {
-    let config = settings.config();
-    let address = args.address(&config.server)?;
+pub(crate) fn server(cx: &Context<'_>, args: &ServerArgs) -> Result<Exit, Error> {
+    let (config, data) = (cx.settings.config(), cx.data()?);
+    let ui = Ui { quiet: cx.ui.quiet || args.silent, ..cx.ui };
+    let address = args.listen.address(&config.server)?;
     let access = args.access(address.ip(), &config.server)?;
     let grace = args.shutdown_timeout.unwrap_or(config.server.shutdown_timeout).as_duration();
     let store = data.open_store()?;
     let engine = Engine::builder()
-        .registry(agents.registry()?)
+        .registry(cx.agents.registry()?)
         .store(store.clone())
         .max_concurrent_steps(config.execution.max_concurrent)
         .metrics(true)
@@ -119,18 +124,22 @@ pub(crate) fn server(
         .map_err(|error| Error::internal("making the engine").with_source(error))?;
     let runtime = Runtime::new().map_err(|error| Error::internal("starting the runtime").with_source(error))?;
     let exit = runtime.block_on(async {
-        let recovery = (!args.no_recover).then(|| Keeper { engine: engine.clone(), store, data: data.clone() });
+        let keeper = (!args.no_recover).then(|| Keeper { engine: engine.clone(), store, data: data.clone() });
         let service = Service::new(engine, access).theme(config.dashboard.theme);
-        listen(ui, address, service, recovery, grace).await
+        listen(ui, args.silent, &data, address, service, keeper, grace).await
     });
     // After a second Ctrl-C somebody may still be busy, and nobody waits for it.
     runtime.shutdown_background();
     exit
 }
 
-impl ServerArgs {
-    /// Where it listens.
-    fn address(&self, config: &ServerConfig) -> Result<SocketAddr, Error> {
+impl Listen {
+    /// Says where that is, with what the settings say where nothing was said.
+    ///
+    /// # Errors
+    ///
+    /// When the settings name no address.
+    pub(crate) fn address(&self, config: &ServerConfig) -> Result<SocketAddr, Error> {
         let host = match self.host {
             Some(host) => host,
             None => address(&config.host).map_err(|message| Error::usage(format!("server.host: {message}")))?,
@@ -142,6 +151,13 @@ impl ServerArgs {
             }
         };
         Ok(SocketAddr::new(host, port))
+    }
+}
+
+impl ServerArgs {
+    /// A server in the foreground.
+    pub(super) fn foreground(listen: Listen) -> Self {
+        Self { listen, ..Self::default() }
     }
 
     /// Decides who may ask, and refuses to serve strangers without a token.
@@ -183,6 +199,8 @@ fn address(text: &str) -> Result<IpAddr, String> {
 
 async fn listen(
     ui: Ui,
+    is_silent: bool,
+    data: &DataDir,
     address: SocketAddr,
     service: Service,
     keeper: Option<Keeper>,
@@ -194,12 +212,16 @@ async fn listen(
     let address =
         listener.local_addr().map_err(|error| Error::unreachable("asking for the port").with_source(error))?;
     let url = format!("http://{address}");
+    // Until it ends, in whatever way.
+    let _announcement = Announcement::write(data, address)?;
     let recovered = match &keeper {
         Some(keeper) => keeper.recover().await,
         None => 0,
     };
     let _keeping = keeper.map(|keeper| AbortOnDropHandle::new(tokio::spawn(keeper.keep())));
-    if ui.is_json() {
+    if is_silent {
+        // Nobody reads it.
+    } else if ui.is_json() {
         ui.print_json(&json!({ "url": url, "port": address.port(), "pid": std::process::id() }))?;
     } else if recovered == 0 {
         ui.print(&format!("Listening on {url}"))?;

@@ -6,7 +6,7 @@ use clap::Args;
 use orchestr8_schema::{api::SignalRequest, id::SignalName};
 use serde_json::Value;
 
-use crate::{Error, Exit, execution_name::ExecutionName, server_address::ServerAddress, settings::Settings, ui::Ui};
+use crate::{Error, Exit, context::Context, execution_name::ExecutionName, server_address::ServerAddress};
 
 /// Tells a running execution something that a step of it waits for, or will wait for.
 #[derive(Debug, Args)]
@@ -32,14 +32,15 @@ pub struct SignalArgs {
     server: ServerAddress,
 }
 
-pub(crate) fn signal(ui: Ui, args: &SignalArgs, settings: &Settings) -> Result<Exit, Error> {
+pub(crate) fn signal(cx: &Context<'_>, args: &SignalArgs) -> Result<Exit, Error> {
+    let ui = cx.ui;
     let payload = args.payload.as_deref().map(json_or_file).transpose()?.unwrap_or_default();
-    let client = args.server.connect(settings)?;
+    let client = args.server.client(cx)?;
     let id = client.find(&args.id)?;
     // Any text is a path; whether there is such a step, the execution knows.
     let step_path = args.step.as_deref().and_then(|path| serde_json::from_value(path.into()).ok());
     let request = SignalRequest { payload, signal_id: args.signal_id.clone(), step_path };
-    let answer = client.signal(id, args.name.as_str(), &request)?;
+    let (answer, client) = cx.change(client, |client| client.signal(id, args.name.as_str(), &request))?;
     if ui.is_json() {
         ui.print_json(&answer)?;
     } else if answer.delivered {
@@ -47,6 +48,7 @@ pub(crate) fn signal(ui: Ui, args: &SignalArgs, settings: &Settings) -> Result<E
     } else {
         ui.print(&format!("Kept {} until a step of {} waits for it", args.name, id.short()))?;
     }
+    client.settle(id)?;
     Ok(Exit::Success)
 }
 

@@ -2,15 +2,17 @@
 
 use clap::Args;
 use orchestr8_schema::api::{Execution, ExecutionStatus};
+use serde_json::json;
 
 use crate::{
     Error, Exit,
-    client::ExecutionFilter,
+    client::{Client, ExecutionFilter},
+    context::Context,
     execution_name::ExecutionName,
     progress::reason,
     server_address::ServerAddress,
-    settings::Settings,
-    ui::{BAD, Ui},
+    server_process::{self, Found},
+    ui::BAD,
     wording::{duration, rough, visible},
 };
 
@@ -27,34 +29,10 @@ pub struct StatusArgs {
     server: ServerAddress,
 }
 
-pub(crate) fn status(ui: Ui, args: &StatusArgs, settings: &Settings) -> Result<Exit, Error> {
-    let client = args.server.connect(settings)?;
-    let Some(name) = &args.id else {
-        let health = client.health();
-        if ui.is_json() {
-            ui.print_json(health)?;
-        } else {
-            let filter =
-                ExecutionFilter { status: Some("queued,running,paused,cancelling".to_owned()), workflow_id: None };
-            let active = client.executions(&filter, 100)?.executions.len();
-            let state = if health.status == "healthy" {
-                "healthy".to_owned()
-            } else {
-                format!("not healthy: {}", health.status)
-            };
-            ui.print(&format!(
-                "Server: running, {state} · {} · pid {} · up {} · {active} active",
-                args.server.url(settings),
-                health.pid,
-                rough(health.uptime)
-            ))?;
-        }
-        return if health.status == "healthy" {
-            Ok(Exit::Success)
-        } else {
-            Err(Error::unreachable(format!("the server is {}", health.status)))
-        };
-    };
+pub(crate) fn status(cx: &Context<'_>, args: &StatusArgs) -> Result<Exit, Error> {
+    let ui = cx.ui;
+    let Some(name) = &args.id else { return server(cx, args) };
+    let client = args.server.client(cx)?;
     let execution = client.execution(client.find(name)?)?;
     if ui.is_json() {
         ui.print_json(&execution)?;
@@ -64,6 +42,51 @@ pub(crate) fn status(ui: Ui, args: &StatusArgs, settings: &Settings) -> Result<E
         }
     }
     Ok(Exit::Success)
+}
+
+/// Shows the server: it runs, healthy or not, or another program has its place, or nobody.
+fn server(cx: &Context<'_>, args: &StatusArgs) -> Result<Exit, Error> {
+    let ui = cx.ui;
+    let found = match args.server.named() {
+        Some(url) => Found::Running(Box::new(Client::connect(url, server_process::token())?)),
+        None => args.server.look(cx)?,
+    };
+    let (answer, text) = match &found {
+        Found::Running(client) => {
+            let health = client.health();
+            let text = running(client)?;
+            (json!(health), text)
+        }
+        Found::Mute(file) => {
+            let text = format!("running, not healthy: it does not answer · {} · pid {}", file.url(), file.pid);
+            (json!({ "healthy": false, "status": "mute", "pid": file.pid }), text)
+        }
+        Found::Foreign(port) => {
+            let text = "port in use by another program".to_owned();
+            (json!({ "healthy": false, "status": "foreign", "port": port }), text)
+        }
+        Found::Absent => (json!({ "healthy": false, "status": "absent" }), "not running".to_owned()),
+    };
+    if ui.is_json() {
+        ui.print_json(&answer)?;
+    } else {
+        ui.print(&format!("Server: {text}"))?;
+    }
+    let is_healthy = matches!(&found, Found::Running(client) if client.health().status == "healthy");
+    Ok(if is_healthy { Exit::Success } else { Exit::Away })
+}
+
+fn running(client: &Client) -> Result<String, Error> {
+    let health = client.health();
+    let state = match health.status.as_str() {
+        "healthy" => "healthy".to_owned(),
+        "draining" => "not healthy: it is stopping".to_owned(),
+        other => format!("not healthy: events are dropped ({other})"),
+    };
+    let filter = ExecutionFilter { status: Some("queued,running,paused,cancelling".to_owned()), workflow_id: None };
+    let active = client.executions(&filter, 100)?.executions.len();
+    let (url, pid, up) = (client.url_of_server(), health.pid, rough(health.uptime));
+    Ok(format!("running, {state} · {url} · pid {pid} · up {up} · {active} active"))
 }
 
 fn describe(execution: &Execution) -> Vec<String> {

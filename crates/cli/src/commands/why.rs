@@ -1,22 +1,10 @@
 //! `orchestr8 why`
 
 use clap::Args;
-use orchestr8_core::Engine;
-use orchestr8_schema::{
-    ExecutionId,
-    api::{Cause, Why},
-};
-use tokio::runtime::Runtime;
+use orchestr8_schema::api::{Cause, Why};
 
 use crate::{
-    Error, Exit,
-    agents::Agents,
-    data::{DataDir, find_execution},
-    execution_name::ExecutionName,
-    server_address::ServerAddress,
-    settings::Settings,
-    ui::Ui,
-    wording::visible,
+    Error, Exit, context::Context, execution_name::ExecutionName, server_address::ServerAddress, wording::visible,
 };
 
 /// Explains why a step is as it is: why it ran, was reused or skipped, failed, waits or has not had its turn.
@@ -36,17 +24,10 @@ pub struct WhyArgs {
     server: ServerAddress,
 }
 
-pub(crate) fn why(
-    ui: Ui,
-    args: &WhyArgs,
-    settings: &Settings,
-    data: impl FnOnce() -> Result<DataDir, Error>,
-    agents: &Agents,
-) -> Result<Exit, Error> {
-    let why = match args.server.connect_if_any(settings)? {
-        Some(client) => client.why(client.find(&args.id)?, &args.step)?,
-        None => stored(args, &data()?, agents)?,
-    };
+pub(crate) fn why(cx: &Context<'_>, args: &WhyArgs) -> Result<Exit, Error> {
+    let ui = cx.ui;
+    let client = args.server.client(cx)?;
+    let why = client.why(client.find(&args.id)?, &args.step)?;
     if ui.is_json() {
         ui.print_json(&why)?;
     } else {
@@ -55,28 +36,6 @@ pub(crate) fn why(
         }
     }
     Ok(Exit::Success)
-}
-
-/// Explains a step of an execution in the data directory.
-fn stored(args: &WhyArgs, data: &DataDir, agents: &Agents) -> Result<Why, Error> {
-    let engine = Engine::builder()
-        .registry(agents.registry()?)
-        .store(data.open_store()?)
-        .build()
-        .map_err(|error| Error::internal("making the engine").with_source(error))?;
-    let runtime = Runtime::new().map_err(|error| Error::internal("starting the runtime").with_source(error))?;
-    runtime.block_on(async {
-        let id = find_execution(&engine, &args.id.to_string()).await?;
-        let snapshot = engine
-            .snapshot(id)
-            .await
-            .map_err(|error| Error::usage(format!("execution {id} cannot be read")).with_source(error))?;
-        snapshot.why(&args.step).ok_or_else(|| absent(id, &args.step))
-    })
-}
-
-fn absent(id: ExecutionId, step: &str) -> Error {
-    Error::usage(format!("there is no step `{step}`")).with_hint(format!("orchestr8 inspect {id}"))
 }
 
 /// Draws causes as a tree, each below what it led to, with the numbers of its events in a column of their own.

@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 use super::{
     Service,
-    control::{asked, refused},
+    control::{asked, driven, refused},
     cursor::{self, Cursor},
     problem::{ProblemCode, Rejection},
     query::{execution_id, query},
@@ -96,7 +96,8 @@ pub(super) async fn answer(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<ApprovalResult>, Rejection> {
-    let (handle, request): (_, ApprovalRequest) = asked(&service, &id, &headers, body).await?;
+    let (id, request): (_, ApprovalRequest) = asked(&service, &id, &headers, body).await?;
+    let handle = driven(&service, id).await?;
     let is_long = |text: &Option<String>, most: usize| text.as_ref().is_some_and(|text| text.chars().count() > most);
     if is_long(&request.comment, MAX_COMMENT) || is_long(&request.by, MAX_BY) {
         return Err(Rejection::bad_request(format!(

@@ -12,7 +12,11 @@ use axum::{
 use orchestr8_core::{Cancellation, execution::CancelError};
 use orchestr8_schema::api::{CancelAnswer, CancelRequest, ExecutionStatus};
 
-use super::{Service, control::asked, problem::Rejection};
+use super::{
+    Service,
+    control::{asked, driven},
+    problem::Rejection,
+};
 
 /// Asks for the end of an execution: 202 while it is ending, 200 if it has ended or is failing.
 pub(super) async fn cancel(
@@ -21,8 +25,8 @@ pub(super) async fn cancel(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Rejection> {
-    let (handle, request): (_, CancelRequest) = asked(&service, &id, &headers, body).await?;
-    let id = handle.id();
+    let (id, request): (_, CancelRequest) = asked(&service, &id, &headers, body).await?;
+    let handle = driven(&service, id).await?;
     let reason = request.reason.unwrap_or_else(|| "User requested cancellation".to_owned());
     let graceful = request.graceful.unwrap_or(true);
     let mut cancellation = Cancellation::new(reason);

@@ -30,7 +30,8 @@ pub(super) async fn pause(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Rejection> {
-    let (handle, PauseRequest { reason }) = asked(&service, &id, &headers, body).await?;
+    let (id, PauseRequest { reason }) = asked(&service, &id, &headers, body).await?;
+    let handle = driven(&service, id).await?;
     handle.pause(reason.as_deref()).await.map_err(|error| refused(handle.id(), error))?;
     answered(&service, handle.id()).await
 }
@@ -42,8 +43,7 @@ pub(super) async fn resume(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Rejection> {
-    let (handle, ResumeRequest { reason, budget }) = asked(&service, &id, &headers, body).await?;
-    let id = handle.id();
+    let (id, ResumeRequest { reason, budget }) = asked(&service, &id, &headers, body).await?;
     let resumed = service.engine().resume(id, reason.as_deref(), budget).await;
     let resumed = resumed.map_err(|error| Rejection::from(error).about(id))?;
     let (reused, rerun) = resumed.before.rerun();
@@ -61,7 +61,8 @@ pub(super) async fn signal(
 ) -> Result<Response, Rejection> {
     let name: SignalName =
         name.parse().map_err(|error| Rejection::bad_request(format!("the name of a signal: {error}")))?;
-    let (handle, SignalRequest { payload, signal_id, step_path }) = asked(&service, &id, &headers, body).await?;
+    let (id, SignalRequest { payload, signal_id, step_path }) = asked(&service, &id, &headers, body).await?;
+    let handle = driven(&service, id).await?;
     let signal = Signal { name: name.as_str().into(), payload, signal_id: signal_id.map(Into::into), step_path };
     handle.signal(signal.clone()).await.map_err(|error| refused(handle.id(), error))?;
     let snapshot = service.engine().snapshot(handle.id()).await?;
@@ -96,12 +97,19 @@ pub(super) async fn asked<T: serde::de::DeserializeOwned>(
     id: &str,
     headers: &HeaderMap,
     body: Body,
-) -> Result<(ExecutionHandle, T), Rejection> {
+) -> Result<(ExecutionId, T), Rejection> {
     let id = execution_id(id)?;
     let body = request(&RequestBody::read(headers, body).await?)?;
-    let handle = service.engine().execution(id).await?;
+    // Whether there is one at all is said first.
+    service.engine().execution(id).await?;
     matches(service, id, headers).await?;
-    Ok((handle, body))
+    Ok((id, body))
+}
+
+/// Finds the execution for a request that changes it: one that nobody drives goes on here, and one that another process drives is that
+/// process's to change.
+pub(super) async fn driven(service: &Service, id: ExecutionId) -> Result<ExecutionHandle, Rejection> {
+    service.engine().reach(id).await.map_err(|error| Rejection::from(error).about(id))
 }
 
 /// Refuses where the client has asked for a state that the execution is no longer in (`If-Match`).

@@ -14,7 +14,7 @@ use orchestr8_core::{
     store::StoreError,
 };
 use orchestr8_schema::{Code, Diagnostic, ExecutionId, api, json_schema::Violation};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// What is wrong, as a code that programs can rely on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,12 +197,26 @@ impl From<RequestError> for Rejection {
     }
 }
 
+impl From<TakeUpError> for Rejection {
+    fn from(error: TakeUpError) -> Self {
+        match error {
+            TakeUpError::Store(error) => error.into(),
+            TakeUpError::ShuttingDown => Self::shutting_down(),
+            TakeUpError::Held(holder) => {
+                let detail = format!("process {} on {} drives the execution; ask there", holder.process, holder.host);
+                let holder = json!({ "process": holder.process, "host": &*holder.host });
+                Self::new(ProblemCode::Conflict, detail).member("holder", holder)
+            }
+            error => Self::new(ProblemCode::Conflict, error.to_string()),
+        }
+    }
+}
+
 impl From<ResumeError> for Rejection {
     fn from(error: ResumeError) -> Self {
         match error {
             error if error.is_about_limits() => Self::new(ProblemCode::Validation, error.to_string()),
-            ResumeError::TakeUp(TakeUpError::Store(error)) => error.into(),
-            ResumeError::TakeUp(TakeUpError::ShuttingDown) => Self::shutting_down(),
+            ResumeError::TakeUp(error) => error.into(),
             error => Self::new(ProblemCode::Conflict, error.to_string()),
         }
     }

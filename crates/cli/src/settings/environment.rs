@@ -14,8 +14,10 @@ use crate::Error;
 const PREFIX: &str = "ORCHESTR8_";
 
 /// Takes the settings out of the environment. What is empty counts as absent, and what is no name of a setting is somebody else's.
+/// `PORT` and `BIND_ADDRESS`, which many hosts set for whoever listens, concern a server alone.
 pub(super) fn layer(
     variables: impl IntoIterator<Item = (OsString, OsString)>,
+    is_server: bool,
     warnings: &mut Vec<String>,
 ) -> Result<ConfigLayer, Error> {
     let known: Vec<_> = flatten(&Config::default()).into_iter().map(|(key, _)| (variable(&key), key)).collect();
@@ -25,8 +27,8 @@ pub(super) fn layer(
         let (Some(name), Some(text)) = (name.to_str(), value.to_str()) else { continue };
         match name {
             _ if text.is_empty() => {}
-            "BIND_ADDRESS" => warnings.push("BIND_ADDRESS is ignored; use --host".to_owned()),
-            "PORT" => fallback = Some(text.to_owned()),
+            "BIND_ADDRESS" if is_server => warnings.push("BIND_ADDRESS is ignored; use --host".to_owned()),
+            "PORT" if is_server => fallback = Some(text.to_owned()),
             _ => {
                 if let Some((_, key)) = known.iter().find(|(variable, _)| variable == name) {
                     key.set(&mut settings, read(name, key, text)?);
@@ -34,7 +36,7 @@ pub(super) fn layer(
             }
         }
     }
-    // What many hosts set, for whoever says nothing else.
+    // For whoever says nothing else.
     let port = Key::parse("server.port")?;
     if let Some(text) = fallback.filter(|_| port.of(&settings).is_none()) {
         port.set(&mut settings, read("PORT", &port, &text)?);
@@ -85,10 +87,21 @@ mod tests {
             ("PORT", "9000"),
             ("ORCHESTR8_HOME", "/elsewhere"),
         ];
-        let read = layer(variables.map(|(name, value)| (name.into(), value.into())), &mut Vec::new()).expect("valid");
+        let read = |is_server| {
+            let variables = variables.map(|(name, value)| (name.into(), value.into()));
+            json!(layer(variables, is_server, &mut Vec::new()).expect("valid").settings())
+        };
         let expected = json!({ "server": { "autoStart": false, "port": 9000 }, "journal": { "retention": "3d" } });
-        assert_eq!(json!(read.settings()), expected);
-        let wrong = layer([("ORCHESTR8_SERVER_AUTO_START".into(), "perhaps".into())], &mut Vec::new());
+        assert_eq!(read(true), expected);
+        let expected = json!({ "server": { "autoStart": false }, "journal": { "retention": "3d" } });
+        assert_eq!(read(false), expected);
+        let foreign = || [("PORT".into(), "tcp://10.0.0.1:80".into()), ("BIND_ADDRESS".into(), "0.0.0.0".into())];
+        let mut warnings = Vec::new();
+        assert!(layer(foreign(), false, &mut warnings).is_ok_and(|layer| layer.settings().is_empty()));
+        assert!(warnings.is_empty());
+        assert!(layer(foreign(), true, &mut warnings).expect_err("refused").to_string().starts_with("PORT: "));
+        assert_eq!(warnings, ["BIND_ADDRESS is ignored; use --host"]);
+        let wrong = layer([("ORCHESTR8_SERVER_AUTO_START".into(), "perhaps".into())], false, &mut Vec::new());
         assert!(wrong.expect_err("refused").to_string().starts_with("ORCHESTR8_SERVER_AUTO_START: "));
     }
 }

@@ -1,8 +1,7 @@
 //! A file of settings: read with its faults told, written whole or not at all.
 
 use std::{
-    fs,
-    io::{self, Write as _},
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -12,7 +11,7 @@ use orchestr8_schema::{
 };
 use serde_json::{Map, Value};
 
-use crate::Error;
+use crate::{Error, private_file};
 
 /// Reads a file; one that is not there counts as empty, and one that cannot be read warns.
 pub(super) fn read(path: &Path, warnings: &mut Vec<String>) -> Option<ConfigLayer> {
@@ -89,28 +88,7 @@ impl SettingsFile {
     pub(crate) fn write(&self, settings: &Map<String, Value>) -> Result<(), Error> {
         let failed =
             |error: io::Error| Error::unreachable(format!("cannot write {}", self.0.display())).with_source(error);
-        let folder = self.0.parent().unwrap_or(Path::new("."));
-        fs::create_dir_all(folder).map_err(failed)?;
-        let beside = self.0.with_extension(format!("{}.new", std::process::id()));
         let text = serde_json::to_string_pretty(settings).unwrap_or_default() + "\n";
-        let written = private(&beside).and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&beside, &self.0)
-        });
-        written.map_err(|error| {
-            // What is left of it is of no use to anybody.
-            let _ = fs::remove_file(&beside);
-            failed(error)
-        })
+        private_file::replace(&self.0, text.as_bytes()).map_err(failed)
     }
-}
-
-/// Makes a file that only its owner may read, since settings may hold keys.
-fn private(path: &Path) -> io::Result<fs::File> {
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
 }

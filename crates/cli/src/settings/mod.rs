@@ -52,6 +52,8 @@ pub(crate) struct Sources<'a> {
     pub(crate) data_dir: Option<&'a Path>,
     /// Whether the project's file counts in full.
     pub(crate) trust_project: bool,
+    /// Whether they are those of a server, whom hosts tell its port by `PORT`.
+    pub(crate) is_server: bool,
 }
 
 impl Settings {
@@ -65,7 +67,7 @@ impl Settings {
         let user_file = match sources.config {
             Some(path) => Some(path.to_owned()),
             // Without a home there are no settings of a user.
-            None => DataDir::path(sources.data_dir).ok().map(|home| home.join(FILE)),
+            None => DataDir::place(sources.data_dir).ok().map(|home| home.join(FILE)),
         };
         let user = user_file.as_deref().and_then(|path| file::read(path, &mut warnings)).unwrap_or_default();
         let folder = env::current_dir().ok().and_then(|folder| project::find(&folder, env::home_dir().as_deref()));
@@ -74,7 +76,7 @@ impl Settings {
         if let Some(folder) = folder.filter(|folder| !sources.trust_project && !project::is_trusted(folder, &user)) {
             project = project::harmless(&project, &folder, &mut warnings);
         }
-        let environment = environment::layer(env::vars_os(), &mut warnings)?;
+        let environment = environment::layer(env::vars_os(), sources.is_server, &mut warnings)?;
         let layers = vec![(Origin::Environment, environment), (Origin::Project, project), (Origin::User, user)];
         let config = Config::from_layers(layers.iter().map(|(_, layer)| layer));
         Ok(Self { layers, config, warnings, user: user_file, project: project_file })
@@ -108,7 +110,7 @@ impl Settings {
                 .map_err(|error| Error::unreachable("there is no working directory").with_source(error))?
                 .join(project::FOLDER)
                 .join(FILE),
-            (false, _, None) => DataDir::path(None)?.join(FILE),
+            (false, _, None) => DataDir::place(None)?.join(FILE),
         };
         Ok(SettingsFile::new(path))
     }

@@ -9,7 +9,7 @@ use crate::support::{Said, orchestr8, say};
 fn in_folder(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = orchestr8();
     command.current_dir(folder).env("HOME", folder.join("home")).env("ORCHESTR8_HOME", folder.join("home/.orchestr8"));
-    command.args(arguments);
+    command.args(arguments).env_remove("ORCHESTR8_SERVER_PORT");
     command
 }
 

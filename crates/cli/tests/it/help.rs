@@ -7,7 +7,10 @@ use crate::support::{assert_steady, orchestr8, say};
 #[test]
 fn the_whole_help_is_as_it_was() {
     let mut reference = String::new();
-    for command in ["", "run", "validate", "graph", "inspect", "test", "sim", "schema", "lsp", "server", "version"] {
+    for command in [
+        "", "run", "validate", "graph", "inspect", "test", "sim", "schema", "lsp", "server", "start", "stop",
+        "restart", "list", "cancel", "resume", "fork", "version",
+    ] {
         let said = say(orchestr8().args(command.split_whitespace()).arg("--help"));
         assert_eq!((said.code, said.stderr.as_str()), (Some(0), ""), "{command}");
         // What all commands share is shown once.

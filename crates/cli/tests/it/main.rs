@@ -3,6 +3,8 @@
 mod bad_input;
 #[cfg(target_os = "linux")]
 mod bad_store;
+#[cfg(all(unix, feature = "server"))]
+mod both_ways;
 mod config;
 mod crash;
 mod examples;
@@ -21,8 +23,11 @@ mod replay;
 mod run;
 #[cfg(feature = "server")]
 mod server;
+#[cfg(all(unix, feature = "server"))]
+mod server_life;
 mod sim;
 mod support;
+mod templates;
 mod test;
 mod tools;
 #[cfg(feature = "otel")]

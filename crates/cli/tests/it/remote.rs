@@ -104,9 +104,9 @@ fn the_server_itself_is_shown_and_its_absence_is_exit_3() {
     assert!(said.stdout.starts_with("Server: running, healthy · http://127.0.0.1:"), "{}", said.stdout);
     assert!(said.stdout.ends_with(" · 0 active\n"), "{}", said.stdout);
     for command in ["status", "list", "approve"] {
-        let absent = say(orchestr8().args([command, "--server", "http://127.0.0.1:1"]));
+        let absent = say(orchestr8().args([command, "--server=http://127.0.0.1:1"]));
         assert_eq!(absent.code, Some(3), "{command}");
-        assert!(absent.stderr.ends_with("hint: orchestr8 server\n"), "{}", absent.stderr);
+        assert!(absent.stderr.ends_with("hint: orchestr8 start\n"), "{}", absent.stderr);
     }
 }
 

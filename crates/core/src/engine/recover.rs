@@ -90,6 +90,26 @@ impl Engine {
         self.take_over(&self.free(id).await?).await
     }
 
+    /// Returns a handle by which an execution can be changed: if nobody drives it, it is taken up. The handle of one that has
+    /// ended refuses everything.
+    ///
+    /// # Errors
+    ///
+    /// [`TakeUpError::Held`] if another process drives it, which alone can change it; and what else [`take_up`](Self::take_up) fails
+    /// with.
+    pub async fn reach(&self, id: ExecutionId) -> Result<ExecutionHandle, TakeUpError> {
+        let is_live = self.shared.live().contains_key(&id);
+        if is_live {
+            return Ok(self.execution(id).await?);
+        }
+        match self.take_up(id).await {
+            // It has ended, or somebody here was faster.
+            Err(TakeUpError::Nothing) => Ok(self.execution(id).await?),
+            Err(TakeUpError::Held(holder)) if holder.id == self.shared.holder.id => Ok(self.execution(id).await?),
+            taken => taken,
+        }
+    }
+
     /// Finds who held the lease of an execution that has not ended and that nobody drives.
     pub(super) async fn free(&self, id: ExecutionId) -> Result<Tenancy, TakeUpError> {
         self.shared.begin_tenure().await?;

@@ -29,6 +29,8 @@ pub(crate) fn orchestr8() -> Command {
     let home = format!("home/{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
     command.env("ORCHESTR8_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join(home));
     command.env("ORCHESTR8_JOURNAL_DURABILITY", "process");
+    // Nobody listens there, whatever else this machine serves.
+    command.env("ORCHESTR8_SERVER_PORT", "1");
     command
 }
 

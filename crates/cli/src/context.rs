@@ -1,0 +1,121 @@
+//! What every command is given beside its arguments.
+
+use std::path::Path;
+#[cfg(feature = "server")]
+use std::{
+    ffi::OsString,
+    io::{self, IsTerminal as _},
+};
+
+use orchestr8_core::{Engine, store::SqliteStore};
+
+use crate::{
+    Error,
+    agents::Agents,
+    client::Client,
+    data::DataDir,
+    server_process::{self, ServerFile},
+    settings::Settings,
+    ui::Ui,
+};
+
+/// What every command is given beside its arguments.
+#[derive(Debug)]
+pub(crate) struct Context<'a> {
+    /// What is printed with.
+    pub(crate) ui: Ui,
+    /// The settings.
+    pub(crate) settings: &'a Settings,
+    /// The agents and tools of the program.
+    pub(crate) agents: &'a Agents,
+    /// The data directory that was named.
+    pub(crate) data_dir: Option<&'a Path>,
+    /// The flags that say where settings are, for a server that is started.
+    #[cfg(feature = "server")]
+    pub(crate) global: Vec<OsString>,
+}
+
+impl Context<'_> {
+    /// Finds the data directory.
+    ///
+    /// # Errors
+    ///
+    /// When nothing says where it is.
+    pub(crate) fn data(&self) -> Result<DataDir, Error> {
+        DataDir::find(self.data_dir, self.settings.config().journal.clone())
+    }
+
+    /// Makes an engine on the store of the data directory.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be opened.
+    pub(crate) fn engine(&self) -> Result<Engine, Error> {
+        self.engine_on(self.data()?.open_store()?)
+    }
+
+    /// Makes an engine on a store.
+    ///
+    /// # Errors
+    ///
+    /// When the agents cannot be registered.
+    pub(crate) fn engine_on(&self, store: SqliteStore) -> Result<Engine, Error> {
+        Engine::builder()
+            .registry(self.agents.registry()?)
+            .store(store)
+            .max_concurrent_steps(self.settings.config().execution.max_concurrent)
+            .build()
+            .map_err(|error| Error::internal("making the engine").with_source(error))
+    }
+
+    /// Has something changed. If another process drives what is to be changed, the server in that process is asked.
+    ///
+    /// # Errors
+    ///
+    /// What the change fails with; if that process serves nobody, an error that names it.
+    pub(crate) fn change<T>(
+        &self,
+        client: Client,
+        change: impl Fn(&Client) -> Result<T, Error>,
+    ) -> Result<(T, Client), Error> {
+        match change(&client) {
+            Ok(answer) => Ok((answer, client)),
+            Err(error) => match error.holder().and_then(|process| self.server_of(process)) {
+                Some(client) => Ok((change(&client)?, client)),
+                None => Err(error),
+            },
+        }
+    }
+
+    /// Finds the server that a process of this machine is, if it is one.
+    pub(crate) fn server_of(&self, process: u32) -> Option<Client> {
+        let file = ServerFile::read(&self.data().ok()?).filter(|file| file.pid == process)?;
+        let client = Client::connect(&file.url(), server_process::token()).ok()?;
+        (client.health().pid == process).then(|| self.speaks_our_language(client).ok())?
+    }
+
+    /// Sees to it that a server is of a version that this program can speak with.
+    ///
+    /// # Errors
+    ///
+    /// When its major version is another one.
+    pub(crate) fn speaks_our_language(&self, client: Client) -> Result<Client, Error> {
+        let (theirs, ours) = (&client.health().version, env!("CARGO_PKG_VERSION"));
+        let part = |version: &str, index| version.split('.').nth(index).unwrap_or_default().to_owned();
+        if part(theirs, 0) != part(ours, 0) {
+            return Err(Error::unreachable(format!("the server is orchestr8 {theirs}, and this is {ours}"))
+                .with_hint("orchestr8 restart"));
+        }
+        if part(theirs, 1) != part(ours, 1) {
+            self.ui.warn(&format!("the server is orchestr8 {theirs}, and this is {ours}"));
+        }
+        Ok(client)
+    }
+}
+
+/// Whether a person is there who can be asked, and shown a browser.
+#[cfg(feature = "server")]
+pub(crate) fn is_interactive() -> bool {
+    let in_ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty());
+    !in_ci && io::stdin().is_terminal() && io::stderr().is_terminal()
+}
