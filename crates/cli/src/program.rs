@@ -162,7 +162,7 @@ impl Command {
             Self::Server(args) => commands::server::server(cx, &args),
             Self::Completions(args) => commands::completions::completions(ui, &args),
             Self::Man(args) => commands::man::man(ui, &args),
-            Self::Version(args) => commands::version::version(ui, &args),
+            Self::Version(args) => commands::version::version(cx, &args),
         }
     }
 

@@ -9,7 +9,7 @@ use std::{
 
 use clap::Args;
 use orchestr8_core::{
-    Engine, StartError, StartRequest,
+    Engine, ExecutionHandle, StartError, StartRequest,
     agent_base::{AgentRegistry, Clock as _},
     cassette::Cassette,
     clock::{self, SystemClock},
@@ -53,7 +53,7 @@ use crate::{
 #[command(after_long_help = "Examples:\n  orchestr8 run greet.yaml -i name=Ada\n  \
                              orchestr8 run review.yaml --input-file pr.json --var depth=2 --timeout 5m\n  \
                              orchestr8 run greet.yaml --json | jq .outputs\n  \
-                             orchestr8 run greet.yaml --replay @last")]
+                             orchestr8 run greet.yaml --record greet.json\n  orchestr8 run greet.yaml --replay greet.json")]
 pub struct RunArgs {
     /// Workflow file in JSON or YAML; `-` is standard input
     file: PathBuf,
@@ -98,6 +98,9 @@ pub struct RunArgs {
     browser: Option<String>,
     #[command(flatten)]
     server: ServerAddress,
+    /// Record what happens for --replay, in a file; secrets are hidden in it. Executes in this process
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["replay", "detach", "server"])]
+    record: Option<PathBuf>,
     /// Play what an execution has recorded, from the data directory or a file of `inspect --export`: nobody is called, nothing is stored
     #[arg(long, value_name = "ID|FILE", conflicts_with_all = ["inputs", "input_file", "variables", "detach", "server"])]
     replay: Option<String>,
@@ -307,7 +310,7 @@ impl RunArgs {
     fn find_server(&self, cx: &Context<'_>) -> Result<Option<Client>, Error> {
         let may_start = is_interactive() && cx.settings.config().server.auto_start;
         let must = self.detach || self.server.is_demanded();
-        if self.server.is_local() {
+        if self.server.is_local() || self.record.is_some() {
             return if self.detach { Err(Self::nobody()) } else { Ok(None) };
         }
         if let Some(url) = self.server.named() {
@@ -337,6 +340,9 @@ impl RunArgs {
     /// Finds the server that executes it; none if that is done in this process.
     #[cfg(not(feature = "server"))]
     fn find_server(&self, cx: &Context<'_>) -> Result<Option<Client>, Error> {
+        if self.record.is_some() {
+            return Ok(None);
+        }
         match self.server.find(cx)? {
             None if self.detach => Err(Self::nobody()),
             found => Ok(found),
@@ -366,7 +372,23 @@ async fn execute(ui: Ui, args: &RunArgs, engine: &Engine, request: StartRequest)
     let interrupts = Interrupts::listen()?;
     let execution = engine.submit(request).await.map_err(refused)?.handle;
     let shown = args.shown().of(execution.plan());
-    follow_to_the_end(ui, &shown, &Subject::Here(execution), interrupts).await
+    let exit = follow_to_the_end(ui, &shown, &Subject::Here(execution.clone()), interrupts).await?;
+    if let Some(path) = &args.record {
+        record(&execution, path).await?;
+        ui.say(&format!("wrote {}", path.display()));
+    }
+    Ok(exit)
+}
+
+/// Writes the journal of an execution to a file, as `inspect --export` does.
+async fn record(execution: &ExecutionHandle, path: &Path) -> Result<(), Error> {
+    let snapshot = execution.snapshot().await;
+    let snapshot = snapshot.map_err(|error| Error::internal("reading what was recorded").with_source(error))?;
+    let Some(export) = snapshot.journal().export() else { return Ok(()) };
+    let text =
+        serde_json::to_string_pretty(&export).map_err(|error| Error::internal("writing JSON").with_source(error))?;
+    fs::write(path, text + "\n")
+        .map_err(|error| Error::unreachable(format!("cannot write `{}`", path.display())).with_source(error))
 }
 
 /// Follows what a server executes.

@@ -51,7 +51,7 @@ pub struct ServerArgs {
     /// Leave executions alone whose process died
     #[arg(long)]
     no_recover: bool,
-    /// Print nothing; the log is in the data directory
+    /// Print nothing but the log
     #[arg(long)]
     pub(crate) silent: bool,
 }

@@ -1,33 +1,61 @@
 //! The reference: what every command takes.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, fs, path::Path};
 
-use crate::support::{assert_steady, orchestr8, say};
+use clap::{Command, CommandFactory as _};
+
+use crate::support::{orchestr8, say};
+
+/// What stands above the commands.
+const HEAD: &str = "\
+# Commands
+
+This page is made of the same texts as `--help`; a test holds it up to date. What all commands share is shown once, at the beginning.
+";
 
 #[test]
-fn the_whole_help_is_as_it_was() {
-    let mut reference = String::new();
-    for command in [
-        "", "run", "validate", "graph", "inspect", "test", "sim", "schema", "lsp", "server", "start", "stop",
-        "restart", "list", "cancel", "resume", "fork", "version",
-    ] {
-        let said = say(orchestr8().args(command.split_whitespace()).arg("--help"));
-        assert_eq!((said.code, said.stderr.as_str()), (Some(0), ""), "{command}");
-        // What all commands share is shown once.
-        let own = if command.is_empty() { said.stdout.as_str() } else { without_global_options(&said.stdout) };
-        writeln!(reference, "# orchestr8 {command}\n\n{}\n{}", own.trim_end(), examples(&said.stdout, command))
-            .expect("a string takes everything");
+fn the_reference_is_the_help_of_every_command() {
+    let mut program = orchestr8_cli::args::Args::command();
+    program.build();
+    let mut reference = HEAD.to_owned();
+    write_down(&mut reference, program, "orchestr8");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/src/commands.md");
+    if std::env::var_os("ORCHESTR8_RENEW").is_some() {
+        fs::write(&path, &reference).expect("written");
     }
-    assert_steady("help", &reference);
+    let published = fs::read_to_string(&path).unwrap_or_default();
+    assert!(published == reference, "docs/src/commands.md is not what `--help` says: ORCHESTR8_RENEW=1 renews it");
 }
 
-fn without_global_options(help: &str) -> &str {
-    help.split("Global options:").next().unwrap_or(help)
+/// Writes a command down, and those that it has.
+fn write_down(reference: &mut String, mut command: Command, name: &str) {
+    // As wide as a page, whatever the terminal of whoever tests.
+    command = command.term_width(100);
+    let help = command.render_long_help().to_string();
+    let own = if name == "orchestr8" { help.clone() } else { without_global_options(&help) };
+    writeln!(reference, "\n## {name}\n\n```text\n{}\n```", own.trim_end()).expect("a string takes everything");
+    for part in command.get_subcommands().filter(|part| part.get_name() != "help") {
+        write_down(reference, part.clone(), &format!("{name} {}", part.get_name()));
+    }
 }
 
-fn examples<'a>(help: &'a str, command: &str) -> &'a str {
-    let start = help.find("\nExamples:").filter(|_| !command.is_empty());
-    start.map_or("", |start| &help[start..])
+/// Takes the options away that every command has.
+fn without_global_options(help: &str) -> String {
+    let own = help.split("Global options:").next().unwrap_or(help);
+    let examples = help.find("\nExample").map_or("", |start| &help[start..]);
+    if own.contains(examples) { own.to_owned() } else { format!("{}\n{examples}", own.trim_end()) }
+}
+
+#[test]
+fn the_help_that_is_printed_is_that_of_the_reference() {
+    let published = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/src/commands.md"));
+    let published = published.expect("it is there");
+    for command in ["run", "fork", "server", "config set"] {
+        let said = say(orchestr8().args(command.split_whitespace()).arg("--help").env("COLUMNS", "100"));
+        assert_eq!((said.code, said.stderr.as_str()), (Some(0), ""), "{command}");
+        let first = said.stdout.lines().next().expect("it says something");
+        assert!(published.contains(&format!("## orchestr8 {command}\n\n```text\n{first}")), "{command}: {first}");
+    }
 }
 
 #[test]

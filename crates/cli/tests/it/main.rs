@@ -9,6 +9,7 @@ mod config;
 mod crash;
 mod examples;
 mod graph;
+#[cfg(all(feature = "server", feature = "otel"))]
 mod help;
 #[cfg(all(unix, feature = "server"))]
 mod inspect;
@@ -27,9 +28,12 @@ mod server;
 mod server_life;
 mod sim;
 mod support;
+mod surroundings;
 mod templates;
 mod test;
 mod tools;
+#[cfg(all(unix, feature = "server"))]
+mod tour;
 #[cfg(feature = "otel")]
 mod trace;
 #[cfg(feature = "server")]

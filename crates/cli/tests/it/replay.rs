@@ -41,7 +41,9 @@ fn a_recorded_execution_is_played_again_and_nobody_is_called() {
     let program = |arguments: &[&str]| -> Command {
         own_program(&ledger, &[&["--data-dir", data.to_str().expect("UTF-8")], arguments].concat())
     };
-    let recorded = say(&mut program(&["run", path, "-i", "n=7"]));
+    let cassette = folder.path().join("cassette.json");
+    let cassette = cassette.to_str().expect("UTF-8");
+    let recorded = say(&mut program(&["run", path, "-i", "n=7", "--record", cassette]));
     assert_eq!(recorded.code, Some(0), "{}", recorded.stderr);
     let calls = effects(&ledger);
     assert_eq!(calls.len(), 3 + 2 * 2 + 1);
@@ -49,7 +51,7 @@ fn a_recorded_execution_is_played_again_and_nobody_is_called() {
     let export = folder.path().join("journal.json");
     let journal = stored(&data)[0].journal().export().expect("it has events");
     fs::write(&export, serde_json::to_string(&journal).expect("written")).expect("written");
-    for recording in ["@last", export.to_str().expect("UTF-8")] {
+    for recording in ["@last", export.to_str().expect("UTF-8"), cassette] {
         let replayed = say(&mut program(&["run", path, "--replay", recording]));
         assert_eq!(replayed.code, Some(0), "{}", replayed.stderr);
         assert_eq!(outputs(&replayed), outputs(&recorded));
