@@ -17,7 +17,7 @@ fn without_a_home_what_needs_none_works_and_the_rest_says_what_to_do() {
     }
     let run = homeless(&["run"]);
     assert_eq!((run.code, run.stdout.as_str()), (Some(3), ""));
-    assert!(run.stderr.starts_with("error: the store of executions cannot be opened: "), "{}", run.stderr);
+    assert!(run.stderr.contains("\nerror: the store of executions cannot be opened: "), "{}", run.stderr);
     assert!(run.stderr.ends_with("hint: choose a folder that can be written with --data-dir\n"), "{}", run.stderr);
     let as_json = homeless(&["run", "--json"]);
     let problem: serde_json::Value = serde_json::from_str(&as_json.stderr).expect("one problem object");

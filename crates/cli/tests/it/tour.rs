@@ -73,7 +73,8 @@ impl Tour {
     /// Gives the newest execution a name.
     fn name_last(&mut self, name: &str) -> String {
         let id = say(&mut self.command("list --last 1 --ids")).stdout.trim().to_owned();
-        self.names.push((id[id.len() - 8..].to_owned(), name.to_owned()));
+        // Whole where it stands whole, and else as people see it.
+        self.names.extend([id.clone(), id[id.len() - 8..].to_owned()].map(|id| (id, name.to_owned())));
         id
     }
 
@@ -193,6 +194,7 @@ fn the_tour_is_as_it_was() {
     tour.step("stop");
     let mut settings = insta::Settings::clone_current();
     for (pattern, name) in [
+        (r"\d{4}-\d\d-\d\d", "[date]"),
         (r"pid \d+", "pid [pid]"),
         (r"up \d+\w+", "up [time]"),
         (r"(now|\d+[smh] ago)", "[ago]"),
