@@ -4,7 +4,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     extract::{Path, State},
-    http::{HeaderMap, HeaderName, StatusCode, Uri},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
     response::{
         IntoResponse as _, Response,
         sse::{Event as Message, KeepAlive, Sse},
@@ -108,6 +108,12 @@ pub(super) async fn stream_all(
             let _ = last.0.send(last.1).await;
         }
     }))
+}
+
+/// Refuses to tell of a stream without opening it.
+pub(super) async fn no_head() -> Rejection {
+    let rejection = Rejection::new(ProblemCode::MethodNotAllowed, "a stream has no head of its own");
+    rejection.header(header::ALLOW, HeaderValue::from_static("GET"))
 }
 
 fn last_seen(headers: &HeaderMap) -> Result<Option<u64>, Rejection> {

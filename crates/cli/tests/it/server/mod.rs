@@ -5,4 +5,5 @@ mod contract;
 mod control;
 mod dashboard;
 mod limits;
+mod raw;
 mod security;
