@@ -7,21 +7,21 @@ use tokio_util::sync::CancellationToken;
 
 /// What the agent takes.
 #[derive(Debug, Deserialize, JsonSchema)]
-pub struct Input {
+pub(crate) struct Input {
     /// The text to work on.
     pub text: String,
 }
 
 /// What it gives.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Output {
+pub(crate) struct Output {
     /// How many words the text has.
     pub words: usize,
 }
 
 /// Counts words, until you have it do something better.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Summarizer;
+pub(crate) struct Summarizer;
 
 impl TypedAgent for Summarizer {
     type Input = Input;
