@@ -25,6 +25,7 @@ pub mod error;
 mod execution_name;
 mod following;
 pub mod graph;
+mod install;
 pub mod interrupt;
 pub mod lsp;
 mod placeholder;

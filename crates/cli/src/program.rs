@@ -4,6 +4,7 @@ use std::{
     env,
     ffi::OsString,
     panic::{self, AssertUnwindSafe},
+    path::Path,
     process::ExitCode,
     sync::Arc,
 };
@@ -84,7 +85,11 @@ impl Program {
 
     /// Runs the program with its arguments, the program's name being the first, and says how it ended.
     pub fn run(&self, args: impl IntoIterator<Item = impl Into<OsString>>) -> ExitCode {
-        let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+        let mut args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+        // Under this name the program does one thing.
+        if args.first().and_then(|name| Path::new(name).file_stem()).is_some_and(|name| name == "research-agents") {
+            args.insert(1, "agents".into());
+        }
         let args = match Args::try_parse_from(&args) {
             Ok(args) => args,
             Err(error) => return misused(&args, &error),

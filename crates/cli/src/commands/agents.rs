@@ -5,6 +5,7 @@ use orchestr8_agent_base::AgentManifest;
 use orchestr8_schema::{AgentId, workflow::VersionRange};
 use serde_json::{Value, json};
 
+use super::install::{InstallArgs, UninstallArgs, install_agents, uninstall_agents};
 use crate::{
     Error, Exit,
     agents::{Agents, Source},
@@ -24,6 +25,10 @@ enum AgentsCommand {
     List,
     /// Shows what one takes, gives and promises
     Inspect(InspectArgs),
+    /// Installs research agents into the `.claude` folder of a repository
+    Install(InstallArgs),
+    /// Takes back what `install` has done
+    Uninstall(UninstallArgs),
 }
 
 #[derive(Debug, Args)]
@@ -42,6 +47,8 @@ pub(crate) fn agents(ui: Ui, args: &AgentsArgs, agents: &Agents) -> Result<Exit,
     match &args.command {
         AgentsCommand::List => list(ui, agents),
         AgentsCommand::Inspect(args) => inspect(ui, args, agents),
+        AgentsCommand::Install(args) => install_agents(ui, args),
+        AgentsCommand::Uninstall(args) => uninstall_agents(ui, args),
     }
 }
 

@@ -10,6 +10,7 @@ pub mod fork;
 pub mod graph;
 pub mod init;
 pub mod inspect;
+mod install;
 pub mod list;
 pub mod logs;
 pub mod lsp;

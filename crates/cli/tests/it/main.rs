@@ -13,6 +13,7 @@ mod graph;
 mod help;
 #[cfg(all(unix, feature = "server"))]
 mod inspect;
+mod install;
 #[cfg(unix)]
 mod interrupt;
 mod lsp;
