@@ -32,7 +32,7 @@ fn write_down(reference: &mut String, mut command: Command, name: &str) {
     // As wide as a page, whatever the terminal of whoever tests.
     command = command.term_width(100);
     let help = command.render_long_help().to_string();
-    let own = if name == "orchestr8" { help.clone() } else { without_global_options(&help) };
+    let own = if name == "orchestr8" { help } else { without_global_options(&help) };
     writeln!(reference, "\n## {name}\n\n```text\n{}\n```", own.trim_end()).expect("a string takes everything");
     for part in command.get_subcommands().filter(|part| part.get_name() != "help") {
         write_down(reference, part.clone(), &format!("{name} {}", part.get_name()));
