@@ -45,6 +45,8 @@ struct Inner {
     retry_after: Option<Duration>,
     /// A layer around the agent says so; the agent was not called.
     is_rejection: bool,
+    /// It is about a tool that is not available.
+    is_unavailable: bool,
 }
 
 macro_rules! constructors {
@@ -64,7 +66,15 @@ impl AgentError {
     #[must_use]
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self(Box::new(Inner { kind, message, source: None, context: None, retry_after: None, is_rejection: false }))
+        Self(Box::new(Inner {
+            kind,
+            message,
+            source: None,
+            context: None,
+            retry_after: None,
+            is_rejection: false,
+            is_unavailable: false,
+        }))
     }
 
     constructors! {
@@ -125,6 +135,17 @@ impl AgentError {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
+    }
+
+    /// Makes it the denial of a tool that is not available.
+    pub(crate) fn unavailable(mut self) -> Self {
+        self.0.is_unavailable = true;
+        self
+    }
+
+    #[cfg(feature = "llm")]
+    pub(crate) fn is_unavailable_tool(&self) -> bool {
+        self.0.is_unavailable
     }
 
     /// Makes it the rejection by a layer, so that the attempt does not count as one.

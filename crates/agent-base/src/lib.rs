@@ -39,6 +39,10 @@
 //! | feature | what it adds |
 //! |---|---|
 //! | `template` | `builtin::Template`, which renders texts from data |
+//! | `model` | `model`: models, scripted, recorded and replayed; `AgentContext::model` |
+//! | `http-models` | `model::Anthropic` and `model::OpenAi` |
+//! | `prompt` | `prompt`: JSON prompts, and prompts in layers |
+//! | `llm` | `llm`: agents that ask models |
 //! | `example-agents` | `example_agents`, the deterministic agents that the example workflows call |
 //! | `adapter` | `adapter`, which puts an agent behind HTTP |
 //! | `http` | `http`, an agent and tools that ask HTTP servers under a policy |
@@ -70,13 +74,19 @@ pub mod function;
 pub mod hello_world;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "llm")]
+pub mod llm;
 pub mod manifest;
 mod manifest_document;
 #[cfg(feature = "mcp")]
 pub mod mcp;
+#[cfg(feature = "model")]
+pub mod model;
 pub mod pattern;
 #[cfg(feature = "process")]
 pub mod process;
+#[cfg(feature = "prompt")]
+pub mod prompt;
 pub mod registry;
 pub mod secret;
 pub mod service;

@@ -60,4 +60,24 @@ impl Estimate {
     pub fn new(tokens: u64, cost_usd: f64) -> Self {
         Self { tokens, cost_usd }
     }
+
+    /// Leaves both to the engine, which takes a tenth of the budget's limits.
+    #[must_use]
+    pub fn open() -> Self {
+        Self { tokens: u64::MAX, cost_usd: f64::INFINITY }
+    }
+
+    /// Fills in what is left to the engine, under these limits of a budget; 0 where it has none.
+    #[must_use]
+    pub fn under(self, tokens: Option<u64>, cost_usd: Option<f64>) -> Self {
+        let open = Self::open();
+        Self {
+            tokens: if self.tokens == open.tokens { tokens.map_or(0, |limit| limit / 10) } else { self.tokens },
+            cost_usd: if self.cost_usd.is_finite() {
+                self.cost_usd
+            } else {
+                cost_usd.map_or(0.0, |limit| limit / 10.0)
+            },
+        }
+    }
 }

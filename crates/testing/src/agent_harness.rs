@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use orchestr8_agent_base::{
     Agent, AgentContext, AgentError, AgentRegistry, Clock, Tool,
     context::{ExecutionIdentity, Host, Records, StepIdentity, input_digest, structural_key},
+    model::Models,
     registry::RegisteredAgent,
 };
 use orchestr8_schema::{
@@ -136,6 +137,12 @@ impl AgentHarness {
     /// If it cannot be registered; the message says why.
     pub fn tool(mut self, tool: impl Tool) -> Self {
         self.script.add_tool(tool);
+        self
+    }
+
+    /// Sets the models that the agent may ask; default none.
+    pub fn models(mut self, models: Models) -> Self {
+        self.script.models = models;
         self
     }
 

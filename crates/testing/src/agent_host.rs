@@ -8,6 +8,7 @@ use std::{
 use orchestr8_agent_base::{
     AgentError, SecretString, Secrets, Tool, ToolAccess,
     context::{Host, Progress, Recording, Remark},
+    model::Models,
     tool::ToolRegistry,
 };
 use orchestr8_schema::{
@@ -39,6 +40,7 @@ pub struct Told {
 /// Serves an agent with what a test has scripted.
 pub(crate) struct ScriptedHost {
     secrets: Secrets,
+    models: Models,
     tools: ToolAccess,
     told: Mutex<Told>,
 }
@@ -47,6 +49,7 @@ pub(crate) struct ScriptedHost {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Script {
     pub(crate) secrets: Secrets,
+    pub(crate) models: Models,
     pub(crate) tools: ToolRegistry,
     pub(crate) tool_policy: ToolPolicy,
 }
@@ -59,6 +62,7 @@ impl Script {
     pub(crate) fn host(&self) -> ScriptedHost {
         ScriptedHost {
             secrets: self.secrets.clone(),
+            models: self.models.clone(),
             tools: ToolAccess::new(self.tools.clone(), self.tool_policy.clone()),
             told: Mutex::default(),
         }
@@ -106,6 +110,10 @@ impl Host for ScriptedHost {
     }
 
     fn hide(&self, _: &mut Value) {}
+
+    fn models(&self) -> Option<&Models> {
+        Some(&self.models)
+    }
 
     fn tools(&self) -> Option<&ToolAccess> {
         Some(&self.tools)

@@ -33,6 +33,17 @@ pub trait Host: fmt::Debug + Send + Sync + 'static {
     /// Hides the secrets in a value that were given out so far.
     fn hide(&self, value: &mut Value);
 
+    /// Whether somebody looks on, for whom it is worth to show progress. Default not.
+    fn is_watched(&self) -> bool {
+        false
+    }
+
+    /// The models that agents may ask; none by default.
+    #[cfg(feature = "model")]
+    fn models(&self) -> Option<&crate::model::Models> {
+        None
+    }
+
     /// The tools that agents may use; none by default.
     fn tools(&self) -> Option<&ToolAccess> {
         None

@@ -3,6 +3,7 @@
 mod cleanup;
 mod durable;
 mod host;
+mod reserve;
 
 use std::{
     fmt,
@@ -23,9 +24,12 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use self::cleanup::Cleanups;
+#[cfg(feature = "model")]
+pub(crate) use self::reserve::Lack;
 pub use self::{
     durable::{Outcome, Records},
     host::{Host, Progress, Recording, Remark},
+    reserve::Reserved,
 };
 use crate::{AgentError, Callee, secret::SecretString, tool::Tools};
 pub use orchestr8_schema::event::LogLevel;
@@ -156,7 +160,7 @@ struct Extras {
     cleanups: Cleanups,
     told_progress_at: Option<Instant>,
     /// What a budget has reserved for the attempt in progress, where there is one.
-    reserved: Option<Estimate>,
+    reserved: Option<Reserved>,
     /// Of that, what is used, and what calls in progress may use.
     used: Estimate,
 }
@@ -392,11 +396,11 @@ impl AgentContext {
         self.show(Progress::new(self.call.id, self.attempt, fraction, message.into()), false);
     }
 
-    /// Shows progress, unless it comes too soon. What is `essential` comes at any time.
-    pub(crate) fn show(&self, progress: Progress, essential: bool) {
+    /// Shows progress, unless it comes too soon; what is `essential` comes at any time. Tells whether it was shown.
+    pub(crate) fn show(&self, progress: Progress, essential: bool) -> bool {
         const LEAST_PAUSE: Duration = Duration::from_millis(100);
 
-        let Some(host) = &self.call.host else { return };
+        let Some(host) = &self.call.host else { return true };
         let now = Instant::now();
         let is_due = self.with_extras(|extras| {
             let is_due = extras.told_progress_at.is_none_or(|at| now.duration_since(at) >= LEAST_PAUSE);
@@ -408,6 +412,7 @@ impl AgentContext {
         if is_due {
             host.progress(progress);
         }
+        is_due
     }
 
     /// Remarks something in the journal, as `log.entry`; `data` holds further facts, or null. An execution keeps 1000 remarks.
@@ -471,13 +476,6 @@ impl AgentContext {
     #[must_use]
     pub fn for_attempt(&self, attempt: u32, deadline: Option<Timestamp>) -> Self {
         Self { call: Arc::clone(&self.call), attempt, deadline }
-    }
-
-    /// Sets what a budget has reserved for the attempt that begins now; nothing limits it where there is none.
-    pub fn set_reserved(&self, reserved: Option<Estimate>) {
-        if reserved.is_some() {
-            self.with_extras(|extras| (extras.reserved, extras.used) = (reserved, Estimate::default()));
-        }
     }
 }
 

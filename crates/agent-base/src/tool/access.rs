@@ -108,13 +108,20 @@ impl Tools {
     ) -> Result<Value, AgentError> {
         let began = Instant::now();
         let Some(tool) = self.find(name) else {
-            let error = AgentError::denied(format!("tool `{name}` is not available"));
+            let error = AgentError::denied(format!("tool `{name}` is not available")).unavailable();
             self.tell(name, place, None, Some(&error), true);
             return Err(error);
         };
         let result = self.run(&tool, arguments, place, cancel).await;
         self.tell(name, place, Some(began.elapsed()), result.as_ref().err(), false);
         result
+    }
+
+    /// Tells the journal of a call that is not made, because what the model has written is none.
+    #[cfg(feature = "llm")]
+    pub(crate) fn refuse(&self, name: &str, place: ToolPlace, error: AgentError) -> AgentError {
+        self.tell(name, place, None, Some(&error), false);
+        error
     }
 
     async fn run(

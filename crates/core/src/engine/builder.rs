@@ -6,6 +6,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+#[cfg(feature = "model")]
+use orchestr8_agent_base::model::Models;
 use orchestr8_agent_base::{
     Agent, AgentRegistry, Clock, Secrets, Tool, ToolAccess, registry::RegisterError, tool::RegisterToolError,
 };
@@ -36,6 +38,8 @@ pub struct EngineBuilder {
     agents: AgentRegistry,
     secrets: Secrets,
     tool_policy: ToolPolicy,
+    #[cfg(feature = "model")]
+    models: Models,
     refused: Option<BuildError>,
     hooks: Vec<Box<dyn Hook>>,
     store: Option<Arc<dyn Store>>,
@@ -80,6 +84,8 @@ impl Default for EngineBuilder {
             agents: AgentRegistry::new(),
             secrets: Secrets::environment(),
             tool_policy: ToolPolicy::default(),
+            #[cfg(feature = "model")]
+            models: Models::new(),
             refused: None,
             hooks: Vec::new(),
             store: None,
@@ -124,6 +130,13 @@ impl EngineBuilder {
     /// Sets where secrets come from, and which of them workflows may ask for; default the process environment, and all that it has.
     pub fn secrets(mut self, secrets: Secrets) -> Self {
         self.secrets = secrets;
+        self
+    }
+
+    /// Sets the models that agents may ask; default none.
+    #[cfg(feature = "model")]
+    pub fn models(mut self, models: Models) -> Self {
+        self.models = models;
         self
     }
 
@@ -184,6 +197,8 @@ impl EngineBuilder {
             shared: Arc::new(EngineShared {
                 tools: ToolAccess::new(self.agents.tools().clone(), self.tool_policy),
                 secrets: self.secrets,
+                #[cfg(feature = "model")]
+                models: self.models,
                 agents: self.agents,
                 store: self.store.unwrap_or_else(|| Arc::new(MemoryStore::new())),
                 holder: tenure::holder(&*clock),

@@ -16,17 +16,13 @@ use std::{
 };
 
 use futures_util::task::AtomicWaker;
-use orchestr8_agent_base::{AgentContext, AgentError};
+use orchestr8_agent_base::{AgentContext, AgentError, context::Reserved};
 use orchestr8_resilience::{
     CircuitOpen, Classify, Elapsed, Observer,
     circuit_breaker::CircuitChange,
     observe::{GaveUp, Queue, ScheduledRetry, Waited},
 };
-use orchestr8_schema::{
-    Failure, Timestamp,
-    event::QueueName,
-    usage::{Estimate, Usage},
-};
+use orchestr8_schema::{Failure, Timestamp, event::QueueName, usage::Usage};
 use serde_json::Value;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -178,7 +174,7 @@ impl CallState {
     }
 
     /// Tells the agent what is reserved for the attempt that begins now.
-    pub(super) fn set_reserved(&self, reserved: Option<Estimate>) {
+    pub(super) fn set_reserved(&self, reserved: Reserved) {
         self.cx.set_reserved(reserved);
     }
 

@@ -11,6 +11,8 @@ use std::{
     },
 };
 
+#[cfg(feature = "model")]
+use orchestr8_agent_base::model::Models;
 use orchestr8_agent_base::{
     AgentError, SecretString, ToolAccess,
     context::{Host, Progress, Recording, Remark},
@@ -140,6 +142,15 @@ impl Host for ExecutionHost {
 
     fn hide(&self, value: &mut Value) {
         self.given_out.hide(value);
+    }
+
+    fn is_watched(&self) -> bool {
+        self.engine.bus.has_subscribers()
+    }
+
+    #[cfg(feature = "model")]
+    fn models(&self) -> Option<&Models> {
+        Some(&self.engine.models)
     }
 
     fn tools(&self) -> Option<&ToolAccess> {

@@ -100,6 +100,8 @@ pub(crate) struct EngineShared {
     /// What agents may call themselves.
     tools: ToolAccess,
     secrets: Secrets,
+    #[cfg(feature = "model")]
+    models: orchestr8_agent_base::model::Models,
     pub(crate) store: Arc<dyn Store>,
     /// Whose leases the executions that run here are.
     holder: Holder,

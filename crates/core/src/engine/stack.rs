@@ -206,7 +206,7 @@ impl LeafStack {
             rate_limit: self.rate_limit.as_ref().map(|(policy, key)| {
                 let bucket = registries.buckets.bucket(&key_of(key), policy.rates());
                 let asked = policy.rates().weight().and_then(|_| config());
-                let estimate = asked.map_or(0, |config| estimate(&self.callee, input, config).tokens);
+                let estimate = asked.map_or(0, |config| estimate(&self.callee, input, config).under(None, None).tokens);
                 RateLimited { bucket, policy: *policy, estimate }
             }),
             bulkhead: bulkhead

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use orchestr8_agent_base::context::Reserved;
 use orchestr8_schema::{
     ErrorKind, Failure,
     event::{Activation, BudgetKind, CallId},
@@ -74,6 +75,13 @@ fn dollars(nanos: u64) -> f64 {
     nanos as f64 / 1e9
 }
 
+impl BudgetLimits {
+    /// Fills in what an agent leaves to the engine.
+    pub(crate) fn fill_in(&self, estimate: Estimate) -> Estimate {
+        estimate.under(self.tokens, self.cost.map(dollars))
+    }
+}
+
 impl Amount {
     pub(crate) fn of(estimate: &Estimate) -> Self {
         Self { tokens: estimate.tokens, cost: nanos(estimate.cost_usd) }
@@ -101,6 +109,12 @@ impl State {
     /// The limits that hold now: those of the workflow, or what a reopening put in their place.
     pub(crate) fn budget_limits(&self, plan: &Plan) -> Option<BudgetLimits> {
         self.ledger.raised.or(plan.limits().budget)
+    }
+
+    /// What of an estimate the limits are about, which is all that is really reserved.
+    pub(crate) fn reserved_of(&self, plan: &Plan, estimate: &Estimate) -> Reserved {
+        let limits = self.budget_limits(plan).unwrap_or_default();
+        Reserved::new(limits.tokens.map(|_| estimate.tokens), limits.cost.map(|_| estimate.cost_usd))
     }
 
     /// Tells what keeps an attempt of a step from beginning, beside others that are about to begin and will reserve this much;

@@ -15,6 +15,7 @@ mod forks;
 mod hooks;
 mod hostile_agents;
 mod limits;
+mod llm;
 mod metrics;
 mod pauses;
 mod queues;

@@ -22,7 +22,8 @@ impl Driver {
         let step = self.state.activation(activation)?;
         let leaf = plan.steps()[step.step.get()].leaf.as_ref()?;
         let input = step.input.as_deref()?;
-        let estimate = stack::estimate(&leaf.callee, input, &leaf.config);
+        let limits = self.state.budget_limits(plan)?;
+        let estimate = limits.fill_in(stack::estimate(&leaf.callee, input, &leaf.config));
         Some(Arc::new(self.state.still_to_pay(call, estimate)))
     }
 

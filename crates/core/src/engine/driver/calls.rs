@@ -457,7 +457,10 @@ impl Driver {
         let begins = EventBody::AttemptStarted { call, attempt, restart, timeout, reserved: reserved.clone() };
         if self.feed(begins).is_ok() {
             self.calls[key].in_attempt = true;
-            self.calls[key].state.set_reserved(reserved.as_deref().copied());
+            if let Some(reserved) = reserved {
+                let reserved = self.state.reserved_of(&self.program.plan, &reserved);
+                self.calls[key].state.set_reserved(reserved);
+            }
             self.drop_claim(key);
             self.starting.push(key);
         }

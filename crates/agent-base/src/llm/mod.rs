@@ -1,0 +1,96 @@
+//! Agents that ask a model: `@orchestr8/llm`, and those that are shipped with a prompt of their own.
+//!
+//! All of them are one loop: compose the prompt, ask the model, call the tools that it asks for, tell it what they gave, until it answers.
+//! Every turn and every call of a tool is a durable call (`turn/2`, `turn/2/tool/0`), so an attempt that comes later begins where the one
+//! before it failed.
+
+mod config;
+mod conversation;
+mod shipped;
+
+use async_trait::async_trait;
+use orchestr8_schema::usage::Estimate;
+use serde_json::{Map, Value, json};
+use tokio_util::sync::CancellationToken;
+
+use self::conversation::Conversation;
+pub use self::{
+    config::LlmConfig,
+    shipped::{Classifier, Reviewer, Summarizer},
+};
+use crate::{
+    Agent, AgentContext, AgentError, AgentManifest, AgentRegistry,
+    prompt::{Prompt, PromptFiles},
+    registry::RegisterError,
+};
+
+/// `@orchestr8/llm`: asks a model, with the prompt and the tools of its configuration; see [`LlmConfig`].
+///
+/// The output is the object that the model gives where there is a schema, else `{text}`.
+#[derive(Clone, Debug, Default)]
+pub struct Llm {
+    files: PromptFiles,
+}
+
+impl Llm {
+    /// Makes the agent. Prompts that are named are looked up in `files`.
+    #[must_use]
+    pub fn new(files: PromptFiles) -> Self {
+        Self { files }
+    }
+
+    /// Returns the prompt of a configuration.
+    ///
+    /// # Errors
+    ///
+    /// VALIDATION if there is none, or it is not well formed; NOT_FOUND, with every path that was tried, if it is not there.
+    pub fn prompt(&self, config: &Map<String, Value>) -> Result<Prompt, AgentError> {
+        let prompt = config.get("prompt");
+        let prompt = prompt.ok_or_else(|| AgentError::validation("the agent has no `prompt` in its configuration"))?;
+        self.files.read(prompt)
+    }
+}
+
+#[async_trait]
+impl Agent for Llm {
+    fn manifest(&self) -> AgentManifest {
+        let description = "Asks a model, which may call tools, and answers with its text or an object";
+        manifest("@orchestr8/llm", description).config_schema(LlmConfig::schema())
+    }
+
+    async fn execute(&self, input: &Value, cx: &AgentContext, cancel: CancellationToken) -> Result<Value, AgentError> {
+        let config = LlmConfig::read(cx.config())?;
+        let prompt = self.prompt(cx.config())?;
+        Conversation::begin(cx, &config, &prompt, input).await?.run(cancel).await
+    }
+
+    fn estimate(&self, _: &Value, config: &Map<String, Value>) -> Estimate {
+        LlmConfig::estimate(config)
+    }
+}
+
+/// Registers `@orchestr8/llm`, `@orchestr8/summarizer`, `@orchestr8/classifier` and `@orchestr8/reviewer`.
+///
+/// # Errors
+///
+/// [`RegisterError`] if one of them is there already.
+pub fn register(registry: &mut AgentRegistry, files: PromptFiles) -> Result<(), RegisterError> {
+    registry.register(Llm::new(files))?;
+    registry.register(Summarizer::default())?;
+    registry.register(Classifier::default())?;
+    registry.register(Reviewer::default())
+}
+
+/// The manifest that all of these begin with.
+fn manifest(id: &str, description: &str) -> AgentManifest {
+    let manifest = AgentManifest::new(id, "1.0.0", description);
+    // These are constants, which a test registers.
+    #[expect(clippy::expect_used, reason = "the ids are constants of this crate")]
+    let manifest = manifest.expect("a constant manifest is well formed");
+    manifest.timeout(std::time::Duration::from_secs(300))
+}
+
+/// The output where there is no schema.
+fn text_of(text: &str) -> Value {
+    json!({ "text": text })
+}
