@@ -173,11 +173,11 @@ impl Lifeline {
         Self { folder, readers }
     }
 
-    /// A command that starts children and grandchildren which all hold the pipe.
-    fn command(&self, body: &str) -> Value {
+    /// A command that starts children and grandchildren which all hold the pipe, prepares itself, and says that it has started.
+    fn command(&self, preparation: &str, body: &str) -> Value {
         let tree = "(sleep 1000 & sleep 1000) & sh -c 'trap \"\" TERM; sleep 1000 & wait; sleep 1000' &";
         let pipe = self.folder.path().join("pipe");
-        json!({ "command": format!("exec 3>'{}'; {tree} echo started >&3; {body}", pipe.display()) })
+        json!({ "command": format!("exec 3>'{}'; {tree} {preparation} echo started >&3; {body}", pipe.display()) })
     }
 
     async fn started(&mut self) -> BufReader<File> {
@@ -194,7 +194,7 @@ async fn all_gone(mut reader: BufReader<File>) {
 #[tokio::test]
 async fn nobody_survives_the_end_of_a_program() {
     let mut lifeline = Lifeline::new();
-    let said = call(policy(&[], true, &[]), "@orchestr8/shell", lifeline.command("echo done")).await;
+    let said = call(policy(&[], true, &[]), "@orchestr8/shell", lifeline.command("", "echo done")).await;
     assert_eq!(said.expect("it ends by itself")["stdout"], "done\n");
     all_gone(lifeline.started().await).await;
 }
@@ -203,7 +203,7 @@ async fn nobody_survives_the_end_of_a_program() {
 async fn nobody_survives_a_cancellation_and_who_can_ends_in_peace() {
     let mut lifeline = Lifeline::new();
     let goodbye = lifeline.folder.path().join("goodbye");
-    let command = lifeline.command(&format!("trap 'echo bye > {}; exit' TERM; wait", goodbye.display()));
+    let command = lifeline.command(&format!("trap 'echo bye > {}; exit' TERM;", goodbye.display()), "wait");
     let cancel = CancellationToken::new();
     let running = tokio::spawn(call_cancellable(policy(&[], true, &[]), "@orchestr8/shell", command, cancel.clone()));
     let reader = lifeline.started().await;
@@ -217,7 +217,7 @@ async fn nobody_survives_a_cancellation_and_who_can_ends_in_peace() {
 #[tokio::test]
 async fn who_ignores_the_request_to_end_is_killed_after_the_grace() {
     let mut lifeline = Lifeline::new();
-    let command = lifeline.command("trap '' TERM; while :; do wait; done");
+    let command = lifeline.command("trap '' TERM;", "while :; do wait; done");
     let cancel = CancellationToken::new();
     let running = tokio::spawn(call_cancellable(policy(&[], true, &[]), "shell.run", command, cancel.clone()));
     let reader = lifeline.started().await;
@@ -229,7 +229,7 @@ async fn who_ignores_the_request_to_end_is_killed_after_the_grace() {
 #[tokio::test]
 async fn nobody_survives_when_the_call_is_dropped() {
     let mut lifeline = Lifeline::new();
-    let command = lifeline.command("wait");
+    let command = lifeline.command("", "wait");
     let running = tokio::spawn(call(policy(&[], true, &[]), "@orchestr8/shell", command));
     let reader = lifeline.started().await;
     running.abort();

@@ -1,6 +1,8 @@
 //! What a budget has reserved for an attempt, and how much of that calls of models may still use.
 
-use orchestr8_schema::usage::{Estimate, Usage};
+use orchestr8_schema::usage::Estimate;
+#[cfg(feature = "model")]
+use orchestr8_schema::usage::Usage;
 
 use super::AgentContext;
 

@@ -49,7 +49,7 @@ use tokio_util::sync::CancellationToken;
 #[cfg(feature = "claude-code")]
 pub use self::claude_code::ClaudeCode;
 #[cfg(feature = "http-models")]
-pub use self::http::{Anthropic, OpenAi};
+pub use self::http::{Anthropic, InvalidProvider, OpenAi};
 #[cfg(any(feature = "http-models", feature = "claude-code"))]
 pub use self::key::ApiKey;
 pub use self::{

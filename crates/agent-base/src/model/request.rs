@@ -275,6 +275,7 @@ impl ToolRequest {
         Self { id: id.into(), name: name.into(), arguments, unparsed: None }
     }
 
+    #[cfg(feature = "http-models")]
     /// Reads what a model has written as arguments. Nothing stands for none.
     pub(crate) fn read(id: String, name: String, written: String) -> Self {
         match serde_json::from_str(if written.trim().is_empty() { "{}" } else { &written }) {

@@ -7,7 +7,7 @@
 //!
 //! - [JSON prompts](AgentPrompt): role, goals, constraints, steps and so on, and schemas of input and output. The user message is the input
 //!   as JSON with sorted keys, nothing else.
-//! - [Layers](Layers): a role, a persona, a personality and a task, each in a file of its own or inline. The first three are system text,
+//! - [`Layers`]: a role, a persona, a personality and a task, each in a file of its own or inline. The first three are system text,
 //!   literally; the task is a template, and the user message.
 //!
 //! ```

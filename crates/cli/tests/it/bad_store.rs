@@ -39,8 +39,8 @@ fn workflow(folder: &Path) -> String {
 /// Mounts a small file system that only its children see, fills most of it, and makes room once somebody says so. Where nothing may be
 /// mounted it ends with 77.
 const SMALL_DISK: &str = r#"
-mount -t tmpfs -o size=2m none "$1" || exit 77
-head -c 1200000 /dev/zero > "$1/filler"
+mount -t tmpfs -o size=4m none "$1" || exit 77
+head -c 3200000 /dev/zero > "$1/filler"
 disk=$1; shift
 "$@" &
 exec 2> /dev/null

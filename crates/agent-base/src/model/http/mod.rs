@@ -7,7 +7,7 @@ mod stream;
 
 use serde_json::{Map, Value};
 
-pub use self::{anthropic::Anthropic, openai::OpenAi};
+pub use self::{anthropic::Anthropic, connection::InvalidProvider, openai::OpenAi};
 use super::WireNames;
 use crate::{AgentError, model::ChatRequest};
 
