@@ -275,8 +275,8 @@ impl ToolRequest {
         Self { id: id.into(), name: name.into(), arguments, unparsed: None }
     }
 
-    #[cfg(feature = "http-models")]
     /// Reads what a model has written as arguments. Nothing stands for none.
+    #[cfg(feature = "http-models")]
     pub(crate) fn read(id: String, name: String, written: String) -> Self {
         match serde_json::from_str(if written.trim().is_empty() { "{}" } else { &written }) {
             Ok(arguments) => Self { id, name, arguments, unparsed: None },
