@@ -179,6 +179,7 @@ impl Command {
 
     /// Whether it is, or starts, a server.
     #[cfg(not(feature = "server"))]
+    #[expect(clippy::unused_self, reason = "reads as where there are servers")]
     fn is_server(&self) -> bool {
         false
     }
