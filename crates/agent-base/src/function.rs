@@ -28,7 +28,8 @@ where
     AgentFn { manifest, function }
 }
 
-/// The agent that [`agent_fn`] makes.
+/// The agent that [`agent_fn`] makes; it can be cloned if its closure can.
+#[derive(Clone)]
 pub struct AgentFn<F> {
     manifest: AgentManifest,
     function: F,
