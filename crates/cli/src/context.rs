@@ -1,22 +1,25 @@
 //! What every command is given beside its arguments.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 #[cfg(feature = "server")]
 use std::{
     ffi::OsString,
     io::{self, IsTerminal as _},
 };
 
+use orchestr8_agent_base::AgentRegistry;
 use orchestr8_core::{Engine, store::SqliteStore};
 
 use crate::{
     Error,
     agents::Agents,
+    catalogue::Catalogue,
     client::Client,
     data::DataDir,
     server_process::{self, ServerFile},
     settings::Settings,
     ui::Ui,
+    workflow_folder::normalize,
 };
 
 /// What every command is given beside its arguments.
@@ -64,8 +67,27 @@ impl Context<'_> {
             .registry(self.agents.registry()?)
             .store(store)
             .max_concurrent_steps(self.settings.config().execution.max_concurrent)
+            .default_timeout(self.settings.config().execution.default_timeout.as_duration())
             .build()
             .map_err(|error| Error::internal("making the engine").with_source(error))
+    }
+
+    /// Makes the catalogue of the settings, or of other files and folders. The agents are those of an engine.
+    ///
+    /// # Errors
+    ///
+    /// When there is no working directory.
+    #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "only a server has a catalogue"))]
+    pub(crate) fn catalogue(&self, others: &[PathBuf], agents: &AgentRegistry) -> Result<Catalogue, Error> {
+        let places = match others {
+            [] => self.settings.paths("workflows.paths", &self.settings.config().workflows.paths),
+            others => others.to_vec(),
+        };
+        // So that each file has one name.
+        let whole = places.iter().map(|place| std::path::absolute(place).map(|place| normalize(&place)));
+        let whole = whole.collect::<Result<_, _>>();
+        let whole = whole.map_err(|error| Error::unreachable("there is no working directory").with_source(error))?;
+        Ok(Catalogue::new(whole, agents.clone()))
     }
 
     /// Has something changed. If another process drives what is to be changed, the server in that process is asked.

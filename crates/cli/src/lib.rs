@@ -17,12 +17,14 @@ pub mod args;
 mod assignment;
 #[cfg(feature = "server")]
 mod browser;
+pub mod catalogue;
 pub mod client;
 pub mod commands;
 mod context;
 pub mod data;
 pub mod error;
 mod execution_name;
+mod files_below;
 mod following;
 pub mod graph;
 mod install;

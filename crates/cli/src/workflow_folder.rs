@@ -2,10 +2,11 @@
 
 use std::{
     cell::RefCell,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     io::{self, Read},
     path::{Component, Path, PathBuf},
+    sync::Arc,
 };
 
 use orchestr8_schema::validate::{LoadError, WorkflowLoader};
@@ -18,10 +19,24 @@ use crate::workflow_file::MAX_SIZE;
 /// else.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct WorkflowFolder {
+    /// Files by the ids of their workflows.
+    known: Arc<BTreeMap<String, String>>,
+    /// Those that were looked for, also where there are none.
+    wanted: RefCell<BTreeSet<String>>,
     texts: RefCell<BTreeMap<String, Vec<u8>>>,
 }
 
 impl WorkflowFolder {
+    /// Finds some sub-workflows by their ids, too.
+    pub(crate) fn knowing(known: Arc<BTreeMap<String, String>>) -> Self {
+        Self { known, ..Self::default() }
+    }
+
+    /// Returns the names of all files that were looked for, also where there are none.
+    pub(crate) fn wanted(&self) -> BTreeSet<String> {
+        self.wanted.borrow().clone()
+    }
+
     /// Returns the texts that have been read, by the files' names.
     pub(crate) fn texts(&self) -> BTreeMap<String, String> {
         let texts = self.texts.borrow();
@@ -32,20 +47,19 @@ impl WorkflowFolder {
 impl WorkflowLoader for WorkflowFolder {
     fn resolve(&self, reference: &str, from: Option<&str>) -> Result<String, LoadError> {
         if !(reference.starts_with("./") || reference.starts_with("../")) {
-            return Err(LoadError::new("no workflow with this id is known here"));
+            let file = self.known.get(reference).cloned();
+            return file.ok_or_else(|| LoadError::new("no workflow with this id is known here"));
         }
         let folder = from.and_then(|from| Path::new(from).parent()).unwrap_or(Path::new(""));
         let path = normalize(&folder.join(reference));
-        let known = path
-            .extension()
-            .is_some_and(|extension| ["json", "yaml", "yml"].iter().any(|known| extension.eq_ignore_ascii_case(known)));
-        if !known {
+        if !is_workflow_name(&path) {
             return Err(LoadError::new("a workflow file ends in .json, .yaml or .yml"));
         }
         Ok(path.display().to_string())
     }
 
     fn read(&self, name: &str) -> Result<Vec<u8>, LoadError> {
+        self.wanted.borrow_mut().insert(name.to_owned());
         let failed = |error: io::Error| LoadError::new(error.to_string());
         let file = File::open(name).map_err(failed)?;
         if !file.metadata().map_err(failed)?.is_file() {
@@ -59,6 +73,12 @@ impl WorkflowLoader for WorkflowFolder {
         self.texts.borrow_mut().insert(name.to_owned(), text.clone());
         Ok(text)
     }
+}
+
+/// Whether a file may hold a workflow by its name.
+pub(crate) fn is_workflow_name(path: &Path) -> bool {
+    let extension = path.extension();
+    extension.is_some_and(|extension| ["json", "yaml", "yml"].iter().any(|known| extension.eq_ignore_ascii_case(known)))
 }
 
 /// Takes `.` and `..` out of a path as far as its text allows, so that one file has one name.

@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
     pin::pin,
     time::Duration,
 };
@@ -48,6 +49,9 @@ pub struct ServerArgs {
     /// How long running executions may take to end when the server is asked to [default: server.shutdownTimeout of the settings, 10s]
     #[arg(long, value_name = "DURATION")]
     shutdown_timeout: Option<Millis>,
+    /// Offer the workflow files in this folder by their ids [default: workflows.paths of the settings]
+    #[arg(long, value_name = "FOLDER")]
+    workflows: Vec<PathBuf>,
     /// Leave executions alone whose process died
     #[arg(long)]
     no_recover: bool,
@@ -119,13 +123,17 @@ pub(crate) fn server(cx: &Context<'_>, args: &ServerArgs) -> Result<Exit, Error>
         .registry(cx.agents.registry()?)
         .store(store.clone())
         .max_concurrent_steps(config.execution.max_concurrent)
+        .default_timeout(config.execution.default_timeout.as_duration())
         .metrics(true)
         .build()
         .map_err(|error| Error::internal("making the engine").with_source(error))?;
+    let catalogue = cx.catalogue(&args.workflows, engine.agents())?;
+    // So that the log tells at once of files that cannot be used.
+    let _ = catalogue.look();
     let runtime = Runtime::new().map_err(|error| Error::internal("starting the runtime").with_source(error))?;
     let exit = runtime.block_on(async {
         let keeper = (!args.no_recover).then(|| Keeper { engine: engine.clone(), store, data: data.clone() });
-        let service = Service::new(engine, access).theme(config.dashboard.theme);
+        let service = Service::new(engine, access).theme(config.dashboard.theme).workflows(catalogue);
         listen(ui, args.silent, &data, address, service, keeper, grace).await
     });
     // After a second Ctrl-C somebody may still be busy, and nobody waits for it.

@@ -46,7 +46,7 @@ pub(super) async fn execute(
     if service.is_draining() {
         return Err(Rejection::shutting_down());
     }
-    let asked = Execute::parse(&service, &body, correlation_id)?;
+    let asked = Execute::parse(&service, &body, correlation_id).await?;
     let digest = key.as_ref().map(|_| asked.digest(&body)).transpose()?;
     let Execute { workflow, mut request, warnings } = asked;
     if let Some((key, digest)) = key.zip(digest) {

@@ -107,7 +107,7 @@ fn workflow(service: &Service, body: &RequestBody) -> Result<Option<ValidWorkflo
             Err(Rejection::bad_request("`bundle` belongs to a `workflow`"))
         };
     };
-    let bundle = Bundle::new(bundle)?;
+    let bundle = Bundle::new(bundle, service.catalogue())?;
     let options = Options::new().agents(service.engine().agents()).format(Format::Json).workflows(&bundle);
     load(workflow.get(), &options).map(Some).map_err(|invalid| {
         let mut issues = invalid.into_diagnostics();

@@ -18,6 +18,7 @@
 //! |---|---|
 //! | `POST /v1/workflows/execute`, `POST /execute` | starts an execution |
 //! | `POST /v1/workflows/validate` | checks a workflow without starting it |
+//! | `GET /v1/workflows`, `/v1/workflows/{id}` | the catalogue |
 //! | `GET /v1/executions` | executions, newest first |
 //! | `GET /v1/executions/{id}`, `GET /status/{id}` | status, progress, outputs |
 //! | `GET /v1/executions/{id}/steps`, `…/steps/{stepPath}`, `…/steps/{stepPath}/why` | its steps; one in full; why it is as it is |
@@ -68,6 +69,7 @@ mod stats;
 mod steps;
 mod validate;
 mod workflow;
+mod workflows;
 
 use std::sync::{
     Arc, Mutex, Weak,
@@ -91,6 +93,7 @@ use self::{
     metrics::Traffic,
     problem::{ProblemCode, Rejection},
 };
+use crate::catalogue::Catalogue;
 
 /// Serves an engine to programs of the same machine: `Host` must name it, and there is no token.
 pub fn router(engine: Engine) -> Router {
@@ -112,6 +115,7 @@ struct Inner {
     streams: AtomicUsize,
     feed: Mutex<Weak<Feed>>,
     theme: Theme,
+    catalogue: Catalogue,
 }
 
 impl Service {
@@ -121,8 +125,8 @@ impl Service {
         let started_at = engine.clock().now();
         let draining = CancellationToken::new();
         let (traffic, streams) = (Traffic::default(), AtomicUsize::new(0));
-        let (feed, theme) = (Mutex::default(), Theme::Auto);
-        Self(Arc::new(Inner { engine, access, started_at, draining, traffic, streams, feed, theme }))
+        let (feed, theme, catalogue) = (Mutex::default(), Theme::Auto, Catalogue::default());
+        Self(Arc::new(Inner { engine, access, started_at, draining, traffic, streams, feed, theme, catalogue }))
     }
 
     /// Has the dashboard begin in these colours, which its reader may change; by default in those of the reader's system.
@@ -134,11 +138,22 @@ impl Service {
         self
     }
 
+    /// Offers these workflows by their ids; by default there are none.
+    #[must_use]
+    pub fn workflows(mut self, catalogue: Catalogue) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            inner.catalogue = catalogue;
+        }
+        self
+    }
+
     /// Makes the router, to be mounted at the root.
     pub fn router(&self) -> Router {
         let api = Router::new()
             .route("/workflows/execute", post(execute::execute))
             .route("/workflows/validate", post(validate::validate))
+            .route("/workflows", get(workflows::list))
+            .route("/workflows/{id}", get(workflows::read))
             .route("/executions", get(list::read))
             .route("/executions/{id}", get(executions::read))
             .route("/executions/{id}/steps", get(steps::list))
@@ -193,6 +208,10 @@ impl Service {
 
     fn engine(&self) -> &Engine {
         &self.0.engine
+    }
+
+    pub(crate) fn catalogue(&self) -> &Catalogue {
+        &self.0.catalogue
     }
 
     fn traffic(&self) -> &Traffic {

@@ -107,9 +107,12 @@ impl Rejection {
     }
 
     pub(super) fn invalid(detail: impl Into<String>, issues: Vec<Diagnostic>) -> Self {
-        let mut rejection = Self::new(ProblemCode::Validation, detail);
-        rejection.problem.issues = issues;
-        rejection
+        Self::new(ProblemCode::Validation, detail).issues(issues)
+    }
+
+    pub(super) fn issues(mut self, issues: Vec<Diagnostic>) -> Self {
+        self.problem.issues = issues;
+        self
     }
 
     /// Refuses for a cause that only the log learns.

@@ -12,12 +12,7 @@ use orchestr8_schema::{
 use serde::Deserialize;
 use serde_json::{Map, Value, value::RawValue};
 
-use super::{
-    Service,
-    body::RequestBody,
-    bundle::Bundle,
-    problem::{ProblemCode, Rejection},
-};
+use super::{Service, body::RequestBody, bundle::Bundle, problem::Rejection, workflows};
 
 /// The keys of a wrapper.
 const KEYS: [&str; 9] =
@@ -34,9 +29,11 @@ pub(super) struct Execute {
 /// The workflow of a request, before it is checked.
 pub(super) enum Document {
     /// The body itself.
-    Bare(Format),
+    Bare(Format, Bundle),
     /// A part of the body: the rest, the workflow and what it refers to as they are written, and what has no effect.
     Wrapped(Box<ExecuteRequest>, Box<RawValue>, Bundle, Vec<Warning>),
+    /// One of the catalogue: the body that names it, and what has no effect.
+    Catalogued(Box<ExecuteRequest>, ValidWorkflow, Vec<Warning>),
 }
 
 /// The documents of a wrapper, as they are written.
@@ -48,20 +45,22 @@ struct Written {
 }
 
 impl Execute {
-    pub(super) fn parse(
+    pub(super) async fn parse(
         service: &Service,
         body: &RequestBody,
         correlation_id: CorrelationId,
     ) -> Result<Self, Rejection> {
-        let document = Document::of(body)?;
+        let document = Document::of(service, body).await?;
         let workflow = document.check(service, body, false).map_err(|invalid| {
             let issues = document.place(invalid.into_diagnostics());
             Rejection::invalid("the workflow is not valid", issues)
         })?;
         let found = document.place(workflow.warnings().to_vec());
         let (wrapper, mut warnings) = match document {
-            Document::Bare(_) => (Box::default(), Vec::new()),
-            Document::Wrapped(wrapper, _, _, warnings) => (wrapper, warnings),
+            Document::Bare(..) => (Box::default(), Vec::new()),
+            Document::Wrapped(wrapper, _, _, warnings) | Document::Catalogued(wrapper, _, warnings) => {
+                (wrapper, warnings)
+            }
         };
         warnings.extend(found.into_iter().map(Warning::Workflow));
         let context = wrapper.context.unwrap_or_default();
@@ -87,9 +86,10 @@ impl Execute {
 
 impl Document {
     /// Finds the workflow of a body: a bare document is recognised by `steps`.
-    pub(super) fn of(body: &RequestBody) -> Result<Self, Rejection> {
+    pub(super) async fn of(service: &Service, body: &RequestBody) -> Result<Self, Rejection> {
+        let bundle = |documents| Bundle::new(documents, service.catalogue());
         if body.format == Format::Yaml {
-            return Ok(Self::Bare(Format::Yaml));
+            return Ok(Self::Bare(Format::Yaml, bundle(BTreeMap::new())?));
         }
         if body.bytes.is_empty() {
             return Err(Rejection::bad_request("the body is empty; send a workflow"));
@@ -98,7 +98,7 @@ impl Document {
             return Err(Rejection::bad_request("the body is no object"));
         };
         if map.contains_key("steps") {
-            return Ok(Self::Bare(Format::Json));
+            return Ok(Self::Bare(Format::Json, bundle(BTreeMap::new())?));
         }
         if map.contains_key("budget") {
             return Err(Rejection::bad_request("`budget` cannot be heeded by this version, so it is refused"));
@@ -107,17 +107,21 @@ impl Document {
         let unlike = |error| Rejection::bad_request(format!("the body does not have the form of a request: {error}"));
         let request: ExecuteRequest = serde_json::from_value(Value::Object(map)).map_err(unlike)?;
         // As text, so that duplicate keys are still there to be found.
-        let Written { workflow, bundle } = serde_json::from_slice(&body.bytes).map_err(unlike)?;
+        let Written { workflow, bundle: documents } = serde_json::from_slice(&body.bytes).map_err(unlike)?;
         match (workflow, &request.workflow_id) {
-            (Some(workflow), None) => Ok(Self::Wrapped(Box::new(request), workflow, Bundle::new(bundle)?, warnings)),
+            (Some(workflow), None) => Ok(Self::Wrapped(Box::new(request), workflow, bundle(documents)?, warnings)),
             (None, Some(id)) => {
-                Err(Rejection::new(ProblemCode::NotFound, format!("there is no workflow `{id}` in the catalogue")))
+                let found = workflows::find(service, id).await?;
+                Ok(Self::Catalogued(Box::new(request), found.workflow, warnings))
             }
-            _ => Err(Rejection::bad_request("give `workflow`, or a workflow as the whole body")),
+            (Some(_), Some(_)) => Err(Rejection::bad_request("give either `workflow` or `workflowId`")),
+            (None, None) => {
+                Err(Rejection::bad_request("give `workflow`, `workflowId`, or a workflow as the whole body"))
+            }
         }
     }
 
-    /// Checks the workflow against the formats and the engine's agents.
+    /// Checks the workflow against the formats and the engine's agents; one of the catalogue has been checked already.
     pub(super) fn check(
         &self,
         service: &Service,
@@ -126,10 +130,11 @@ impl Document {
     ) -> Result<ValidWorkflow, InvalidWorkflow> {
         let options = Options::new().strict(strict).agents(service.engine().agents());
         match self {
-            Self::Bare(format) => load(&body.bytes, &options.format(*format)),
+            Self::Bare(format, bundle) => load(&body.bytes, &options.format(*format).workflows(bundle)),
             Self::Wrapped(_, workflow, bundle, _) => {
                 load(workflow.get(), &options.format(Format::Json).workflows(bundle))
             }
+            Self::Catalogued(_, workflow, _) => Ok(workflow.clone()),
         }
     }
 

@@ -42,7 +42,7 @@ pub(super) async fn validate(
 ) -> Result<Json<Verdict>, Rejection> {
     let Parameters { strict } = query(&uri)?;
     let body = RequestBody::read(&headers, body).await?;
-    let document = Document::of(&body)?;
+    let document = Document::of(&service, &body).await?;
     Ok(Json(match document.check(&service, &body, strict) {
         Ok(workflow) => {
             let stats = Stats { steps: workflow.steps().len(), max_depth: workflow.depth() };

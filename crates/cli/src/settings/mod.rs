@@ -115,6 +115,23 @@ impl Settings {
         Ok(SettingsFile::new(path))
     }
 
+    /// Makes the paths of a setting whole: what is relative stands where it was written, beside the file of the user or in the folder of the
+    /// project; of the environment, in the working directory. `~/` is the home directory.
+    pub(crate) fn paths(&self, key: &str, paths: &[String]) -> Vec<PathBuf> {
+        let origin = Key::parse(key).map_or(Origin::Default, |key| self.origin(&key));
+        let base = match origin {
+            Origin::User => self.user.as_deref().and_then(Path::parent),
+            Origin::Project => self.project.as_deref().and_then(|file| file.parent()?.parent()),
+            Origin::Environment | Origin::Default => None,
+        };
+        let base = base.map_or_else(|| env::current_dir().unwrap_or_default(), Path::to_owned);
+        let whole = |path: &String| match path.strip_prefix("~/").zip(env::home_dir()) {
+            Some((rest, home)) => home.join(rest),
+            None => base.join(path),
+        };
+        paths.iter().map(whole).collect()
+    }
+
     /// How much is logged, if anybody says so.
     pub(crate) fn verbosity(&self) -> Option<Verbosity> {
         let key = Key::parse("execution.logLevel").ok()?;

@@ -4,6 +4,7 @@ use std::{
     collections::{HashMap, VecDeque},
     fmt,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 #[cfg(feature = "model")]
@@ -11,7 +12,7 @@ use orchestr8_agent_base::model::Models;
 use orchestr8_agent_base::{
     Agent, AgentRegistry, Clock, Secrets, Tool, ToolAccess, registry::RegisterError, tool::RegisterToolError,
 };
-use orchestr8_schema::{config::ToolPolicy, id::InvalidId};
+use orchestr8_schema::{config::ToolPolicy, id::InvalidId, policy::WorkflowTimeout};
 use tokio_util::task::TaskTracker;
 
 use super::{Engine, EngineShared, places::Places, slots::Slots, stack::Registries, tenure};
@@ -46,6 +47,7 @@ pub struct EngineBuilder {
     clock: Option<Arc<dyn Clock>>,
     max_concurrent_steps: u32,
     max_active_executions: usize,
+    default_timeout: Option<Duration>,
     metrics: bool,
 }
 
@@ -92,6 +94,7 @@ impl Default for EngineBuilder {
             clock: None,
             max_concurrent_steps: 10,
             max_active_executions: 1000,
+            default_timeout: None,
             metrics: false,
         }
     }
@@ -171,6 +174,13 @@ impl EngineBuilder {
         self
     }
 
+    /// Sets how long an execution may take whose workflow does not say and waits for nobody; default
+    /// [`WorkflowTimeout::DEFAULT_GLOBAL`]. It holds for executions that are started from now on.
+    pub fn default_timeout(mut self, limit: Duration) -> Self {
+        self.default_timeout = (limit != WorkflowTimeout::DEFAULT_GLOBAL.as_duration()).then_some(limit);
+        self
+    }
+
     /// Sets whether the engine counts what it does, for [`Engine::metrics`]; default not, and then it costs nothing.
     pub fn metrics(mut self, metrics: bool) -> Self {
         self.metrics = metrics;
@@ -210,6 +220,7 @@ impl EngineBuilder {
                 places: Places::new(self.max_active_executions),
                 registries: Registries::default(),
                 hooks: EngineHooks::register(self.hooks)?,
+                default_timeout: self.default_timeout,
                 metrics: self.metrics.then(Metrics::default),
                 drivers: TaskTracker::new(),
                 live: Mutex::new(HashMap::new()),

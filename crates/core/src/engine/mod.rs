@@ -112,6 +112,8 @@ pub(crate) struct EngineShared {
     pub(crate) places: Arc<Places>,
     pub(crate) registries: Registries,
     pub(crate) hooks: EngineHooks,
+    /// Of executions whose workflows do not say; absent for the usual one.
+    default_timeout: Option<Duration>,
     /// Absent if nobody wants to know.
     metrics: Option<Metrics>,
     /// Of all jitter.
@@ -177,11 +179,12 @@ impl Engine {
     ///
     /// If the future is dropped the execution may have been stored or not; one that was stored without being driven is left to
     /// recovery.
-    pub async fn submit(&self, request: StartRequest) -> Result<Submission, StartError> {
+    pub async fn submit(&self, mut request: StartRequest) -> Result<Submission, StartError> {
         if self.shared.drivers.is_closed() {
             return Err(StartError::ShuttingDown);
         }
         self.shared.begin_tenure().await?;
+        request.default_timeout = self.shared.default_timeout;
         let program = self.program(&request.workflow)?;
         let clock = &*self.shared.clock;
         let id = clock::execution_id(clock);

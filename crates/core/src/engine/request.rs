@@ -41,6 +41,7 @@ pub struct StartRequest {
     variables: Map<String, Value>,
     env: Map<String, Value>,
     timeout: Option<Duration>,
+    pub(super) default_timeout: Option<Duration>,
     idempotency: Option<NamedRequest>,
     origin: Option<(ForkedFrom, Arc<BTreeMap<StepPath, Retained>>)>,
 }
@@ -92,6 +93,7 @@ impl StartRequest {
             variables: Map::new(),
             env: Map::new(),
             timeout: None,
+            default_timeout: None,
             idempotency: None,
             origin: None,
         }
@@ -167,7 +169,7 @@ impl StartRequest {
             Arc::new(Value::Object(env)),
         );
         queued.hooks = Arc::clone(&hooks.records);
-        queued.timeout = self.timeout;
+        (queued.timeout, queued.default_timeout) = (self.timeout, self.default_timeout);
         if let Some((from, retained)) = self.origin {
             (queued.forked_from, queued.retained) = (Some(from), Some(retained));
         }

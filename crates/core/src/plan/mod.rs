@@ -83,8 +83,10 @@ pub struct PlanScope {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// The longest that an execution may take; absent if nothing limits it.
+    /// The longest that an execution may take, as the workflow says; absent if it does not say.
     pub timeout: Option<Duration>,
+    /// Whether a wait or an approval may take longer than any limit that nobody has set.
+    pub waits: bool,
     /// Attempts in progress at most; absent leaves it to the engine.
     pub max_concurrent_steps: Option<u32>,
     /// How long running attempts may take to end.
@@ -401,7 +403,7 @@ impl From<&Budget> for BudgetLimits {
 
 impl Limits {
     fn new(units: &[Unit]) -> Self {
-        use orchestr8_schema::policy::{CancellationPolicy, CompensationPolicy, WorkflowTimeout};
+        use orchestr8_schema::policy::{CancellationPolicy, CompensationPolicy};
 
         let policies = &units[0].workflow.workflow().policies;
         let cancellation = policies.cancellation.clone().unwrap_or_default();
@@ -411,9 +413,9 @@ impl Limits {
             .iter()
             .flat_map(|unit| unit.workflow.steps())
             .any(|step| matches!(step.kind, ValidKind::Wait(_) | ValidKind::Approval(_)));
-        let default = (!waits).then_some(WorkflowTimeout::DEFAULT_GLOBAL);
         Self {
-            timeout: asked.or(default).map(orchestr8_schema::Millis::as_duration),
+            timeout: asked.map(orchestr8_schema::Millis::as_duration),
+            waits,
             max_concurrent_steps: policies
                 .concurrency
                 .as_ref()

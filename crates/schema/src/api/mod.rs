@@ -12,6 +12,7 @@ mod problem;
 mod request;
 mod stats;
 mod why;
+mod workflow;
 
 pub use self::{
     control::{
@@ -31,4 +32,5 @@ pub use self::{
         AgentStats, CircuitStats, ErrorStats, EventStats, ExecutionStats, Percentiles, RecentError, Stats, SystemStats,
     },
     why::{Cause, Why},
+    workflow::{UnusableFile, WorkflowDetail, WorkflowEntry, WorkflowList},
 };

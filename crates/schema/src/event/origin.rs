@@ -41,6 +41,10 @@ pub struct Queued<W = ValidWorkflow> {
     /// Results that a fork may take over, by step path.
     #[serde(default)]
     pub retained: Option<Arc<BTreeMap<StepPath, Retained>>>,
+    /// The limit where the workflow says none and waits for nobody; absent for
+    /// [`WorkflowTimeout::DEFAULT_GLOBAL`](crate::policy::WorkflowTimeout::DEFAULT_GLOBAL).
+    #[serde(default)]
+    pub default_timeout: Option<Duration>,
 }
 
 /// The checkpoint that a fork begins at.
@@ -126,6 +130,7 @@ impl Queued {
             hooks: Arc::default(),
             forked_from: None,
             retained: None,
+            default_timeout: None,
         }
     }
 }
@@ -147,6 +152,7 @@ impl<W> Queued<W> {
             hooks: self.hooks,
             forked_from: self.forked_from,
             retained: self.retained,
+            default_timeout: self.default_timeout,
         }
     }
 }

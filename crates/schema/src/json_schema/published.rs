@@ -101,6 +101,8 @@ enum ApiBodies {
     Problem(api::Problem),
     Health(api::Health),
     Stats(api::Stats),
+    WorkflowList(api::WorkflowList),
+    WorkflowDetail(api::WorkflowDetail),
 }
 
 /// Returns the JSON Schema of the workflow format, for editors and other programs.

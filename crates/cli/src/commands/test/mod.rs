@@ -16,6 +16,7 @@ use orchestr8_schema::{source::Options, test_file::TestFile};
 use orchestr8_testing::workflow_test::{Failure, FileReport, TestReport, TestRunner, TestStatus};
 use serde::Serialize;
 
+pub(crate) use self::find::is_test_file;
 use crate::{
     Error, ErrorKind, Exit,
     agents::{Agents, built_in},

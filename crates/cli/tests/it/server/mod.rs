@@ -7,3 +7,4 @@ mod dashboard;
 mod limits;
 mod raw;
 mod security;
+mod workflows;

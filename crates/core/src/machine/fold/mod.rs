@@ -13,6 +13,7 @@ use std::{sync::Arc, time::Duration};
 use orchestr8_schema::{
     ErrorKind, Failure, Millis, Timestamp,
     event::{Activation, BudgetKind, CallId, Event, EventBody, Timer},
+    policy::WorkflowTimeout,
     validate::ValidKind,
 };
 
@@ -63,12 +64,16 @@ pub(super) fn timer_due(plan: &Plan, state: &State, timer: Timer) -> Option<Time
     }
 }
 
-/// Tells how long the execution may take: as the workflow says, or less if its caller asked for less.
+/// Tells how long the execution may take: as the workflow says, else as its engine says; or less if its caller asked for less.
 pub(crate) fn time_limit(plan: &Plan, state: &State) -> Option<Duration> {
-    let asked = state.queued.as_ref().and_then(|queued| queued.timeout);
+    let queued = state.queued.as_ref();
+    let asked = queued.and_then(|queued| queued.timeout);
     let limits = plan.limits();
+    let default = queued.and_then(|queued| queued.default_timeout);
+    let default = default.unwrap_or(WorkflowTimeout::DEFAULT_GLOBAL.as_duration());
+    let own = limits.timeout.or((!limits.waits).then_some(default));
     let budget = state.budget_limits(plan).and_then(|budget| budget.duration);
-    asked.into_iter().chain(limits.timeout).chain(budget).min()
+    asked.into_iter().chain(own).chain(budget).min()
 }
 
 /// Describes the call that a step waits for; absent if it waits for none.
