@@ -216,6 +216,9 @@ impl Engine {
         if let Some(timeout) = queued.timeout {
             start = start.timeout(timeout);
         }
+        if let Some(count) = queued.max_concurrent_steps {
+            start = start.max_concurrent_steps(count);
+        }
         if let Some(id) = request.correlation_id {
             start = start.correlation_id(id);
         }

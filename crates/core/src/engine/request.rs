@@ -42,6 +42,7 @@ pub struct StartRequest {
     env: Map<String, Value>,
     timeout: Option<Duration>,
     pub(super) default_timeout: Option<Duration>,
+    max_concurrent_steps: Option<u32>,
     idempotency: Option<NamedRequest>,
     origin: Option<(ForkedFrom, Arc<BTreeMap<StepPath, Retained>>)>,
 }
@@ -94,6 +95,7 @@ impl StartRequest {
             env: Map::new(),
             timeout: None,
             default_timeout: None,
+            max_concurrent_steps: None,
             idempotency: None,
             origin: None,
         }
@@ -121,6 +123,12 @@ impl StartRequest {
     /// Limits the whole execution; it may only be tighter than what the workflow says.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
+        self
+    }
+
+    /// Limits how many of its steps run at the same time; it may only be tighter than what workflow and engine say, and is at least 1.
+    pub fn max_concurrent_steps(mut self, count: u32) -> Self {
+        self.max_concurrent_steps = Some(count.max(1));
         self
     }
 
@@ -170,6 +178,7 @@ impl StartRequest {
         );
         queued.hooks = Arc::clone(&hooks.records);
         (queued.timeout, queued.default_timeout) = (self.timeout, self.default_timeout);
+        queued.max_concurrent_steps = self.max_concurrent_steps;
         if let Some((from, retained)) = self.origin {
             (queued.forked_from, queued.retained) = (Some(from), Some(retained));
         }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use orchestr8_agent_base::{Agent, AgentManifest, agent_fn};
-use orchestr8_core::Engine;
+use orchestr8_core::{Engine, StartRequest};
 use orchestr8_schema::{ExecutionId, ValidWorkflow};
 use orchestr8_testing::Harness;
 use proptest::prelude::*;
@@ -68,6 +68,20 @@ async fn a_short_execution_starts_at_once_if_a_long_one_keeps_to_its_share() {
     let short = engine.start(&steps_at_once(1), json!({})).await.expect("started");
     assert_eq!(short.outcome().await.expect("it ends").to_body().duration, Some(1000));
     drop(long);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_may_ask_for_fewer_steps_at_once_than_the_workflow_allows_and_not_for_more() {
+    for (asked, seconds) in [(1, 6), (2, 3), (100, 2)] {
+        let (engine, _) = engine(10);
+        let mut document = workflow((0..6).map(|index| step(&format!("s{index}"), "noted", &[])).collect());
+        document["policies"] = json!({ "concurrency": { "maxConcurrentSteps": 3 } });
+        let document = ValidWorkflow::from_value(&document).expect("valid");
+        let request = StartRequest::new(&document, json!({})).max_concurrent_steps(asked);
+        let execution = engine.submit(request).await.expect("started").handle;
+        let body = execution.outcome().await.expect("it ends").to_body();
+        assert_eq!(body.duration, Some(seconds * 1000), "{asked} at once");
+    }
 }
 
 proptest! {

@@ -45,6 +45,9 @@ pub struct Queued<W = ValidWorkflow> {
     /// [`WorkflowTimeout::DEFAULT_GLOBAL`](crate::policy::WorkflowTimeout::DEFAULT_GLOBAL).
     #[serde(default)]
     pub default_timeout: Option<Duration>,
+    /// A limit on the steps that run at the same time that is tighter than the workflow's.
+    #[serde(default)]
+    pub max_concurrent_steps: Option<u32>,
 }
 
 /// The checkpoint that a fork begins at.
@@ -106,7 +109,7 @@ impl Reuse {
 }
 
 impl Queued {
-    /// Puts the first event together; there is neither an idempotency key nor a tighter limit.
+    /// Puts the first event together; there is neither an idempotency key nor a tighter limit of any kind.
     #[must_use]
     pub fn new(
         execution_id: ExecutionId,
@@ -131,6 +134,7 @@ impl Queued {
             forked_from: None,
             retained: None,
             default_timeout: None,
+            max_concurrent_steps: None,
         }
     }
 }
@@ -153,6 +157,7 @@ impl<W> Queued<W> {
             forked_from: self.forked_from,
             retained: self.retained,
             default_timeout: self.default_timeout,
+            max_concurrent_steps: self.max_concurrent_steps,
         }
     }
 }

@@ -99,7 +99,9 @@ impl Driver {
         if self.state.status() == Status::Paused {
             return 0;
         }
-        self.program.plan.limits().max_concurrent_steps.unwrap_or(u32::MAX)
+        let asked = self.state.queued().and_then(|queued| queued.max_concurrent_steps);
+        let limits = [asked, self.program.plan.limits().max_concurrent_steps];
+        limits.into_iter().flatten().min().unwrap_or(u32::MAX)
     }
 
     /// Takes a slot, within the limits of engine and workflow.
