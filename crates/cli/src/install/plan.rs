@@ -91,24 +91,8 @@ pub(crate) fn install(target: &Target, options: &InstallOptions, world: &World<'
     }
     let mut transaction = Transaction::new(target, world);
     let mut lock = None;
-    match carry_out(target, options, world, &mut transaction, &mut lock) {
-        Ok(done) => {
-            if let Some(lock) = lock {
-                lock.release();
-            }
-            Ok(done)
-        }
-        Err(error) => {
-            #[cfg(test)]
-            if world.dies {
-                return Err(error);
-            }
-            match transaction.roll_back(lock) {
-                Ok(()) => Err(error),
-                Err(worse) => Err(worse.with_source(error)),
-            }
-        }
-    }
+    let done = carry_out(target, options, world, &mut transaction, &mut lock);
+    transaction.end(done, lock)
 }
 
 fn carry_out(

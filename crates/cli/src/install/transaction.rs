@@ -104,12 +104,37 @@ impl<'t> Transaction<'t> {
         Ok(())
     }
 
+    /// Ends it: if all went well the changes stay and the lock is given back; otherwise everything is taken back.
+    ///
+    /// # Errors
+    ///
+    /// What went wrong; if not everything could be taken back, the files to look at, with that as the source.
+    pub(super) fn end<T>(self, done: Result<T, Error>, lock: Option<Lock>) -> Result<T, Error> {
+        let error = match done {
+            Ok(done) => {
+                if let Some(lock) = lock {
+                    lock.release();
+                }
+                return Ok(done);
+            }
+            Err(error) => error,
+        };
+        #[cfg(test)]
+        if self.world.dies {
+            return Err(error);
+        }
+        match self.roll_back(lock) {
+            Ok(()) => Err(error),
+            Err(worse) => Err(worse.with_source(error)),
+        }
+    }
+
     /// Takes everything back, the latest first, and gives back the lock before the folder that it is in goes.
     ///
     /// # Errors
     ///
     /// Names the files that could not be put back.
-    pub(super) fn roll_back(self, lock: Option<Lock>) -> Result<(), Error> {
+    fn roll_back(self, lock: Option<Lock>) -> Result<(), Error> {
         let (mut left, mut folders) = (Vec::new(), Vec::new());
         for undo in self.undo.into_iter().rev() {
             let (path, undone) = match undo {

@@ -59,28 +59,13 @@ pub(crate) fn uninstall(target: &Target, options: UninstallOptions, world: &Worl
     }
     let mut transaction = Transaction::new(target, world);
     let mut lock = None;
-    match carry_out(target, options, world, &mut transaction, &mut lock) {
-        Ok((report, known)) => {
-            if let Some(lock) = lock {
-                lock.release();
-            }
-            for folder in known.created_folders.iter().rev() {
-                // What somebody has put something into stays.
-                let _ = target.at(folder).map(fs::remove_dir);
-            }
-            Ok(report)
-        }
-        Err(error) => {
-            #[cfg(test)]
-            if world.dies {
-                return Err(error);
-            }
-            match transaction.roll_back(lock) {
-                Ok(()) => Err(error),
-                Err(worse) => Err(worse.with_source(error)),
-            }
-        }
+    let done = carry_out(target, options, world, &mut transaction, &mut lock);
+    let (report, known) = transaction.end(done, lock)?;
+    for folder in known.created_folders.iter().rev() {
+        // What somebody has put something into stays.
+        let _ = target.at(folder).map(fs::remove_dir);
     }
+    Ok(report)
 }
 
 /// What is installed, or what a killed install had begun.
