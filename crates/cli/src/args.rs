@@ -8,7 +8,7 @@ use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand};
 use orchestr8_schema::config::{OutputConfig, OutputFormat};
 
 #[cfg(feature = "server")]
-use crate::commands::{restart::RestartArgs, server::ServerArgs, start::StartArgs};
+use crate::commands::{mcp::McpArgs, restart::RestartArgs, server::ServerArgs, start::StartArgs};
 use crate::{
     commands::{
         agents::AgentsArgs, approve::ApproveArgs, cancel::CancelArgs, completions::CompletionsArgs, config::ConfigArgs,
@@ -150,6 +150,8 @@ pub(crate) enum Command {
     Restart(RestartArgs),
     #[cfg(feature = "server")]
     Server(ServerArgs),
+    #[cfg(feature = "server")]
+    Mcp(McpArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
     Version(VersionArgs),

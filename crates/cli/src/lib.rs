@@ -9,7 +9,7 @@
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
-//! | `server` | yes | the command `server`, and the module [`server`] |
+//! | `server` | yes | the commands `server` and `mcp serve`, and the module [`server`] |
 //! | `otel` | yes | export of traces over OTLP/HTTP when `OTEL_EXPORTER_OTLP_ENDPOINT` is set, and `traceparent` of requests |
 
 pub mod agents;
@@ -30,6 +30,8 @@ pub mod graph;
 mod install;
 pub mod interrupt;
 pub mod lsp;
+#[cfg(feature = "server")]
+mod mcp;
 mod placeholder;
 mod private_file;
 mod program;

@@ -165,6 +165,8 @@ impl Command {
             Self::Restart(args) => commands::restart::restart(cx, &args),
             #[cfg(feature = "server")]
             Self::Server(args) => commands::server::server(cx, &args),
+            #[cfg(feature = "server")]
+            Self::Mcp(args) => commands::mcp::mcp(cx, &args),
             Self::Completions(args) => commands::completions::completions(ui, &args),
             Self::Man(args) => commands::man::man(ui, &args),
             Self::Version(args) => commands::version::version(cx, &args),

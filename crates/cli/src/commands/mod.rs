@@ -15,6 +15,8 @@ pub mod list;
 pub mod logs;
 pub mod lsp;
 pub mod man;
+#[cfg(feature = "server")]
+pub mod mcp;
 pub mod pause;
 #[cfg(feature = "server")]
 pub mod restart;

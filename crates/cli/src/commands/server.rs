@@ -134,6 +134,7 @@ pub(crate) fn server(cx: &Context<'_>, args: &ServerArgs) -> Result<Exit, Error>
     let exit = runtime.block_on(async {
         let keeper = (!args.no_recover).then(|| Keeper { engine: engine.clone(), store, data: data.clone() });
         let service = Service::new(engine, access).theme(config.dashboard.theme).workflows(catalogue);
+        let service = if config.mcp.enabled { service.mcp(config.mcp.expose_workflows) } else { service };
         listen(ui, args.silent, &data, address, service, keeper, grace).await
     });
     // After a second Ctrl-C somebody may still be busy, and nobody waits for it.

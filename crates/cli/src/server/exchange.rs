@@ -18,6 +18,7 @@ use tracing::{Instrument as _, Span, field::Empty};
 
 use super::{
     Service,
+    mcp::Spoken,
     problem::{Pending, ProblemCode, Rejection},
 };
 use crate::telemetry;
@@ -110,7 +111,7 @@ fn finish(service: &Service, response: Response, path: &str, correlation_id: &Co
 fn with_problem(service: &Service, response: Response, path: &str, correlation_id: &CorrelationId) -> Response {
     let is_wrong = response.status().is_client_error() || response.status().is_server_error();
     let response = match response.extensions().get::<Pending>() {
-        None if is_wrong => by_the_router(&response),
+        None if is_wrong && response.extensions().get::<Spoken>().is_none() => by_the_router(&response),
         _ => response,
     };
     let Some(Pending(problem)) = response.extensions().get::<Pending>().cloned() else { return response };

@@ -35,8 +35,9 @@
 //! | `GET /v1/stats` | what was counted, for people |
 //! | `GET /health`, `GET /ready` | whether the process lives, whether it takes executions |
 //! | `GET /metrics` | what was counted, for Prometheus; of executions and steps if the engine [counts](orchestr8_core::EngineBuilder::metrics) |
+//! | `POST /mcp` | the workflows as tools of the Model Context Protocol, if they are [offered](Service::mcp) |
 //!
-//! All routes but the last two rows are served without `/v1` too. Handlers are thin: extract, call the engine, map to a body of
+//! All routes but the last three rows are served without `/v1` too. Handlers are thin: extract, call the engine, map to a body of
 //! [`orchestr8_schema::api`]. Every status of 400 or more is a problem of RFC 9457, made in one place.
 
 mod access;
@@ -59,6 +60,7 @@ mod graph;
 mod health;
 mod journal;
 mod list;
+mod mcp;
 mod metrics;
 mod prefer;
 mod problem;
@@ -116,6 +118,8 @@ struct Inner {
     feed: Mutex<Weak<Feed>>,
     theme: Theme,
     catalogue: Catalogue,
+    /// Absent if nothing is offered to other programs.
+    mcp: Option<mcp::Endpoint>,
 }
 
 impl Service {
@@ -126,7 +130,18 @@ impl Service {
         let draining = CancellationToken::new();
         let (traffic, streams) = (Traffic::default(), AtomicUsize::new(0));
         let (feed, theme, catalogue) = (Mutex::default(), Theme::Auto, Catalogue::default());
-        Self(Arc::new(Inner { engine, access, started_at, draining, traffic, streams, feed, theme, catalogue }))
+        Self(Arc::new(Inner {
+            engine,
+            access,
+            started_at,
+            draining,
+            traffic,
+            streams,
+            feed,
+            theme,
+            catalogue,
+            mcp: None,
+        }))
     }
 
     /// Has the dashboard begin in these colours, which its reader may change; by default in those of the reader's system.
@@ -143,6 +158,17 @@ impl Service {
     pub fn workflows(mut self, catalogue: Catalogue) -> Self {
         if let Some(inner) = Arc::get_mut(&mut self.0) {
             inner.catalogue = catalogue;
+        }
+        self
+    }
+
+    /// Offers the workflows to other programs at `POST /mcp`, each as a tool of its own, too, if that is wanted; by default it does not. To be
+    /// said after [`workflows`](Self::workflows).
+    #[must_use]
+    pub fn mcp(mut self, exposes_workflows: bool) -> Self {
+        let endpoint = self.mcp_endpoint(exposes_workflows);
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            inner.mcp = Some(endpoint);
         }
         self
     }
@@ -183,6 +209,7 @@ impl Service {
             .route("/health", get(health::health))
             .route("/ready", get(health::ready))
             .route("/metrics", get(metrics::read))
+            .route("/mcp", post(mcp::answer))
             .route("/", get(dashboard::page))
             .route("/assets/{version}/{name}", get(dashboard::asset))
             .fallback(problem::no_such_route)

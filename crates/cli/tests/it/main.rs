@@ -17,6 +17,8 @@ mod install;
 #[cfg(unix)]
 mod interrupt;
 mod lsp;
+#[cfg(feature = "server")]
+mod mcp;
 mod mistakes;
 mod plans;
 #[cfg(feature = "server")]

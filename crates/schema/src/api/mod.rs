@@ -4,6 +4,7 @@
 //! left out.
 
 mod control;
+mod envelope;
 mod execution;
 mod fork;
 mod journal;
@@ -18,6 +19,10 @@ pub use self::{
     control::{
         ApprovalRequest, ApprovalResult, Decision, PauseAnswer, PauseRequest, Rerun, ResumeAnswer, ResumeRequest,
         SignalAnswer, SignalRequest,
+    },
+    envelope::{
+        Envelope, EnvelopeCode, EnvelopeCost, EnvelopeData, EnvelopeError, EnvelopeMeta, EnvelopeRateLimit,
+        EnvelopeStatus,
     },
     execution::{
         BudgetState, Compensation, Execution, ExecutionStatus, Progress, StepCompensation, StepResult, StepStatus,
