@@ -7,7 +7,7 @@ use std::sync::{
 
 use rmcp::{
     ClientHandler, RoleClient,
-    model::{ClientCapabilities, Implementation, InitializeRequestParams, ProtocolVersion},
+    model::{ClientCapabilities, Implementation, InitializeRequestParams, ProtocolVersion, SubscriptionFilter},
     service::{ClientLifecycleMode, ClientServiceExt, NotificationContext, Peer, RunningService},
 };
 use tokio::{
@@ -35,6 +35,7 @@ pub(super) struct Connection {
     tools: Mutex<Option<Arc<Tools>>>,
     _group: Option<Group>,
     _log: Option<AbortOnDrop>,
+    _listening: Option<AbortOnDrop>,
 }
 
 impl Connection {
@@ -59,7 +60,9 @@ impl Connection {
                 (service.map_err(|error| unreachable().with_source(error))?, Some(group), Some(log))
             }
         };
-        Ok(Self { service, changed, tools: Mutex::default(), _group: group, _log: log })
+        let listening = tells_who_listens(&service)
+            .then(|| AbortOnDrop(tokio::spawn(listen(service.peer().clone(), Arc::clone(&changed)))));
+        Ok(Self { service, changed, tools: Mutex::default(), _group: group, _log: log, _listening: listening })
     }
 
     pub(super) fn peer(&self) -> &Peer<RoleClient> {
@@ -82,6 +85,23 @@ impl Connection {
         let tools = Arc::new(tools::list(server, self.peer()).await?);
         *known = Some(Arc::clone(&tools));
         Ok(tools)
+    }
+}
+
+/// Whether a server tells of changes of its list, and only to who has asked for that.
+fn tells_who_listens(service: &RunningService<RoleClient, Listener>) -> bool {
+    service.peer().peer_info().is_some_and(|server| {
+        let tools = server.capabilities.tools.as_ref();
+        server.protocol_version >= ProtocolVersion::V_2026_07_28
+            && tools.is_some_and(|tools| tools.list_changed == Some(true))
+    })
+}
+
+/// Notes changes of the list as long as the server tells of them.
+async fn listen(peer: Peer<RoleClient>, changed: Arc<AtomicBool>) {
+    let Ok(mut told) = peer.listen(SubscriptionFilter::builder().tools_list_changed().build()).await else { return };
+    while let Ok(Some(_)) = told.next().await {
+        changed.store(true, Ordering::Release);
     }
 }
 
