@@ -19,7 +19,7 @@ use orchestr8_agent_base::{
 };
 use orchestr8_schema::{
     ErrorKind,
-    config::{Config, ConfigLayer, ProcessPolicy},
+    config::{Config, ConfigLayer, Confine, ProcessPolicy},
     source::Options,
 };
 use serde_json::{Map, Value, json};
@@ -301,4 +301,56 @@ async fn a_program_can_be_an_agent() {
     }
     let forbidden = ProgramAgent::new(Programs::new(ProcessPolicy::default()), call, manifest);
     assert_eq!(run(&forbidden, Value::Null).await.expect_err("not allowed").kind(), ErrorKind::Denied);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_program_is_held_to_the_limits_of_the_policy_and_the_result_tells_which() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut policy = policy(&[], true, &[folder.path()]);
+    let free = call(policy.clone(), "shell.run", json!({ "command": "true" })).await.expect("it runs");
+    assert!(free.get("enforced").is_none(), "{free}");
+    policy.limits.file_bytes = Some(4096);
+    policy.limits.open_files = Some(32);
+    policy.limits.cpu_seconds = Some(1);
+    let told =
+        call(policy.clone(), "shell.run", json!({ "command": "sleep 0.05; ulimit -n; sh -c 'ulimit -n'" })).await;
+    let told = told.expect("it runs");
+    assert_eq!(told["stdout"], "32\n32\n", "what it starts is held to them, too");
+    assert_eq!(told["enforced"], json!({ "limits": ["cpuSeconds", "fileBytes", "openFiles"], "writes": "anywhere" }));
+    let large =
+        call(policy.clone(), "shell.run", json!({ "command": "sleep 0.05; exec head -c 100000 /dev/zero > large" }))
+            .await;
+    let large = large.expect_err("the file becomes too large");
+    assert_eq!(large.kind(), ErrorKind::Internal, "{large}");
+    assert!(folder.path().join("large").metadata().expect("it was begun").len() <= 4096);
+    let busy = call(policy, "shell.run", json!({ "command": "while :; do :; done" })).await.expect_err("it is killed");
+    assert_eq!(busy.kind(), ErrorKind::Internal, "{busy}");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_confined_program_writes_below_its_roots_only_or_says_that_it_could_not_be_confined() {
+    // Not below the folder for temporary files, where it may write.
+    let (root, elsewhere) = (tempfile::tempdir(), tempfile::tempdir_in("/var/tmp"));
+    let (root, elsewhere) = (root.expect("a folder"), elsewhere.expect("a folder"));
+    let mut policy = policy(&[], true, &[root.path()]);
+    policy.confine = Confine::Try;
+    let outside = elsewhere.path().join("outside");
+    let command =
+        format!("echo in > inside; echo out > {} ; cat /etc/passwd > /dev/null && echo read", outside.display());
+    let told = call(policy.clone(), "shell.run", json!({ "command": command })).await.expect("it runs");
+    assert_eq!(told["stdout"], "read\n", "reading is not confined");
+    assert!(root.path().join("inside").exists());
+    let could = told["enforced"]["writes"].as_str().expect("it says so").to_owned();
+    assert_eq!(outside.exists(), could == "anywhere", "{told}");
+    // This process goes on as before.
+    std::fs::write(&outside, "out").expect("we may write");
+
+    policy.confine = Confine::Require;
+    let required = call(policy, "shell.run", json!({ "command": "echo fine" })).await;
+    match could.as_str() {
+        "folders" => assert_eq!(required.expect("it runs")["stdout"], "fine\n"),
+        _ => assert_eq!(required.expect_err("it cannot").kind(), ErrorKind::Denied),
+    }
 }

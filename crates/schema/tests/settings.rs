@@ -34,7 +34,8 @@ const CONFIG: &str = r#"{
     "models": { "default": "smart" },
     "policy": {
         "tools": { "allow": ["github:*"], "deny": ["shell.run"] },
-        "process": { "allow": ["git"], "shell": true, "roots": ["/src"], "claudeTools": ["Read"] },
+        "process": { "allow": ["git"], "shell": true, "roots": ["/src"], "claudeTools": ["Read"], "confine": "require",
+            "limits": { "cpuSeconds": 10, "memoryBytes": 1000000, "fileBytes": 1000, "openFiles": 64, "processes": 100 } },
         "http": { "allow": ["localhost"], "deny": ["example.org"] }, "secrets": { "allow": ["p/*"] }, "env": { "allow": [] }
     },
     "mcp": {

@@ -193,7 +193,15 @@ fn output_schema() -> Value {
             "signal": { "description": "The number of the signal that ended it.", "type": ["integer", "null"] },
             "stdout": { "type": "string" },
             "stderr": { "type": "string" },
-            "truncated": { "description": "Whether it said more than is kept.", "type": "boolean" }
+            "truncated": { "description": "Whether it said more than is kept.", "type": "boolean" },
+            "enforced": {
+                "description": "What it was held to; absent if the policy holds programs to nothing.",
+                "type": "object",
+                "properties": {
+                    "limits": { "description": "The limits that held.", "type": "array", "items": { "type": "string" } },
+                    "writes": { "description": "Where it could write.", "enum": ["anywhere", "partly", "folders"] }
+                }
+            }
         },
         "required": ["exitCode", "signal", "stdout", "stderr", "truncated"]
     })

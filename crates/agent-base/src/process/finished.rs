@@ -5,7 +5,7 @@ use std::process::ExitStatus;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::capture::Capture;
+use super::{capture::Capture, confinement::Enforced};
 use crate::AgentError;
 
 /// How a program ended, and what it said.
@@ -23,6 +23,9 @@ pub struct Finished {
     pub stderr: String,
     /// Whether it said more than is kept.
     pub truncated: bool,
+    /// What it was held to, if the policy holds programs to anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enforced: Option<Enforced>,
 }
 
 impl Finished {
@@ -31,9 +34,10 @@ impl Finished {
     /// How much of standard error goes into a failure, in bytes.
     const TOLD: usize = 2048;
 
-    pub(super) fn new(status: ExitStatus, stdout: Capture, stderr: Capture) -> Self {
+    pub(super) fn new(status: ExitStatus, stdout: Capture, stderr: Capture, enforced: Option<Enforced>) -> Self {
         let ((stdout, more), (stderr, even_more)) = (stdout.into_text(), stderr.into_text());
-        Self { exit_code: status.code(), signal: signal(status), stdout, stderr, truncated: more || even_more }
+        let (exit_code, signal) = (status.code(), signal(status));
+        Self { exit_code, signal, stdout, stderr, truncated: more || even_more, enforced }
     }
 
     /// Makes a failure of an end that is none of those: 0, and what `allowed` lists. Exit code 75 is RETRYABLE, everything else
@@ -54,7 +58,10 @@ impl Finished {
             }
         };
         let from = self.stderr.ceil_char_boundary(self.stderr.len().saturating_sub(Self::TOLD));
-        let context = json!({ "exitCode": self.exit_code, "signal": self.signal, "stderr": self.stderr[from..] });
+        let mut context = json!({ "exitCode": self.exit_code, "signal": self.signal, "stderr": self.stderr[from..] });
+        if let Some(enforced) = &self.enforced {
+            context["enforced"] = json!(enforced);
+        }
         Err(error.with_context(context))
     }
 

@@ -32,6 +32,12 @@ impl Group {
         })
     }
 
+    /// Returns the id of the leader; absent if it has ended.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn id(&self) -> Option<rustix::process::Pid> {
+        self.id
+    }
+
     /// Takes the ends of the pipes, which are there once.
     pub(crate) fn take_pipes(&mut self) -> (Option<ChildStdin>, Option<ChildStdout>, Option<ChildStderr>) {
         (self.leader.stdin.take(), self.leader.stdout.take(), self.leader.stderr.take())

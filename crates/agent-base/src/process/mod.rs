@@ -13,7 +13,9 @@
 //! - sees of the environment `PATH`, `LANG` and what the call gives it;
 //! - leads a process group of its own, and when it has ended, for whatever reason, the group is killed: what it started does not
 //!   survive it. A program that makes a session of its own (`setsid`) leaves the group and is not found;
-//! - may say as much as it likes, of which [`Programs::MAX_STREAM`] bytes of each stream are kept.
+//! - may say as much as it likes, of which [`Programs::MAX_STREAM`] bytes of each stream are kept;
+//! - is held to the limits of the policy, and writes only below its roots if the policy confines it, as far as the kernel can do that; what
+//!   held is told with the result ([`Enforced`]).
 //!
 //! ```
 //! use orchestr8_agent_base::{AgentRegistry, process::{self, Programs}};
@@ -29,11 +31,12 @@
 //!
 //! # What the policy does not do
 //!
-//! It names programs, not what they do: who may run `sh`, `env`, `git` or `python` can run everything. Files are guarded by the
-//! rights of the user whom orchestr8 runs as.
+//! It names programs, not what they do: who may run `sh`, `env`, `git` or `python` can run everything. Unless it confines
+//! them, files are guarded by the rights of the user whom orchestr8 runs as only, and reading them always.
 
 mod agents;
 mod capture;
+mod confinement;
 mod finished;
 mod group;
 mod policy;
@@ -45,6 +48,7 @@ mod shell_tool;
 pub(crate) use self::group::Group;
 pub use self::{
     agents::{Process, Shell, register},
+    confinement::{Enforced, Writes},
     finished::Finished,
     program_agent::ProgramAgent,
     programs::{ProgramCall, Programs},

@@ -52,13 +52,7 @@ fn is_executable(file: &Path) -> bool {
 /// Finds the folder to run in: the one asked for, if it lies in a root, links resolved. Without roots, the working directory is the
 /// only one.
 pub(super) fn folder(policy: &ProcessPolicy, asked: Option<&Path>) -> Result<PathBuf, AgentError> {
-    let here = env::current_dir().and_then(|folder| folder.canonicalize());
-    let here = here.map_err(|error| AgentError::internal("finding the working directory").with_source(error))?;
-    let mut roots: Vec<_> =
-        policy.roots.iter().filter_map(|root| here.join(at_home(root)).canonicalize().ok()).collect();
-    if policy.roots.is_empty() {
-        roots.push(here.clone());
-    }
+    let (here, roots) = (here()?, roots(policy)?);
     let is_allowed = |folder: &Path| roots.iter().any(|root| folder.starts_with(root));
     let refused = |folder: &Path| {
         denied(&format!("programs may not be run in the folder `{}`", folder.display()), "policy.process.roots")
@@ -70,6 +64,20 @@ pub(super) fn folder(policy: &ProcessPolicy, asked: Option<&Path>) -> Result<Pat
     // Whether a folder exists is not told to who may not use it.
     let folder = here.join(asked).canonicalize().map_err(|_| refused(asked))?;
     if is_allowed(&folder) { Ok(folder) } else { Err(refused(asked)) }
+}
+
+/// Finds the folders that programs may be run in.
+pub(super) fn roots(policy: &ProcessPolicy) -> Result<Vec<PathBuf>, AgentError> {
+    let here = here()?;
+    if policy.roots.is_empty() {
+        return Ok(vec![here]);
+    }
+    Ok(policy.roots.iter().filter_map(|root| here.join(at_home(root)).canonicalize().ok()).collect())
+}
+
+fn here() -> Result<PathBuf, AgentError> {
+    let here = env::current_dir().and_then(|folder| folder.canonicalize());
+    here.map_err(|error| AgentError::internal("finding the working directory").with_source(error))
 }
 
 /// Puts the home directory in the place of `~`.

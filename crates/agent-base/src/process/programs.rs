@@ -8,11 +8,12 @@ use std::{
     time::Duration,
 };
 
-use orchestr8_schema::config::ProcessPolicy;
+use orchestr8_schema::config::{Confine, ProcessPolicy};
+use serde_json::json;
 use tokio::{io::AsyncWriteExt as _, process::Command, time};
 use tokio_util::sync::CancellationToken;
 
-use super::{Finished, capture::Capture, group::Group, policy};
+use super::{Finished, capture::Capture, confinement::Confinement, policy};
 use crate::AgentError;
 
 /// Runs programs under a policy. Cheap to clone.
@@ -74,7 +75,7 @@ impl Programs {
         let program = policy::program(&self.policy, &call.program)?;
         let mut command = self.command(&program, &call.env, call.cwd.as_deref())?;
         command.args(&call.args);
-        run(command, &call.program, &call.stdin, cancel).await
+        run(command, &self.confinement()?, &call.program, &call.stdin, cancel).await
     }
 
     /// Runs a command of `sh` to its end; all else is as of [`run`](Self::run), the program of the call being the command.
@@ -85,7 +86,13 @@ impl Programs {
     pub async fn shell(&self, call: &ProgramCall, cancel: &CancellationToken) -> Result<Finished, AgentError> {
         let mut command = self.command(&policy::shell(&self.policy)?, &call.env, call.cwd.as_deref())?;
         command.arg("-c").arg(&call.program).arg("sh").args(&call.args);
-        run(command, "sh", &call.stdin, cancel).await
+        run(command, &self.confinement()?, "sh", &call.stdin, cancel).await
+    }
+
+    fn confinement(&self) -> Result<Confinement, AgentError> {
+        let ProcessPolicy { limits, confine, .. } = &*self.policy;
+        let folders = if *confine == Confine::Off { Vec::new() } else { policy::roots(&self.policy)? };
+        Ok(Confinement { limits: *limits, confine: *confine, folders })
     }
 
     fn command(
@@ -109,6 +116,7 @@ impl Programs {
 
 async fn run(
     mut command: Command,
+    confinement: &Confinement,
     name: &str,
     stdin: &str,
     cancel: &CancellationToken,
@@ -116,7 +124,7 @@ async fn run(
     if cancel.is_cancelled() {
         return Err(AgentError::cancelled("cancelled before the program was started"));
     }
-    let mut group = Group::start(&mut command).map_err(|error| not_started(name, error))?;
+    let (mut group, enforced) = confinement.start(&mut command).map_err(|error| not_started(name, error))?;
     let (input, output, errors) = group.take_pipes();
     let (mut stdout, mut stderr) = (Capture::default(), Capture::default());
     let (status, was_cancelled) = {
@@ -171,7 +179,7 @@ async fn run(
         return Err(AgentError::cancelled(format!("`{name}` was ended because the step is cancelled")));
     }
     let status = status.map_err(|error| AgentError::internal(format!("waiting for `{name}`")).with_source(error))?;
-    Ok(Finished::new(status, stdout, stderr))
+    Ok(Finished::new(status, stdout, stderr, enforced))
 }
 
 fn not_started(name: &str, error: io::Error) -> AgentError {
@@ -179,6 +187,12 @@ fn not_started(name: &str, error: io::Error) -> AgentError {
     match error.kind() {
         io::ErrorKind::NotFound => AgentError::not_found(message),
         io::ErrorKind::PermissionDenied => AgentError::denied(message),
+        io::ErrorKind::Unsupported => {
+            let setting = "policy.process.confine";
+            let message =
+                format!("`{name}` is not started: this system cannot hold it to its folders as {setting} wants it");
+            return AgentError::denied(message).with_context(json!({ "setting": setting }));
+        }
         io::ErrorKind::ArgumentListTooLong | io::ErrorKind::InvalidInput => AgentError::validation(message),
         io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory => AgentError::retryable(message),
         _ => AgentError::internal(message),

@@ -26,7 +26,7 @@ use serde_json::{Map, Value};
 
 pub use self::{
     agents::{ExternalAgent, McpConfig, McpServer, ShellTool},
-    policy::{AccessPolicy, HttpPolicy, PolicyConfig, ProcessPolicy, ToolPolicy},
+    policy::{AccessPolicy, Confine, HttpPolicy, PolicyConfig, ProcessLimits, ProcessPolicy, ToolPolicy},
     providers::{MaxTokensField, Price, Provider, ProviderKind, Providers},
 };
 use crate::{

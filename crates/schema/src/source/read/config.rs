@@ -7,13 +7,15 @@ use super::{Field, Object, Reader};
 use crate::{
     Code,
     config::{
-        AccessPolicy, Config, ConfigLayer, DashboardConfig, ExecutionConfig, ExternalAgent, HttpPolicy, JournalConfig,
-        JournalDurability, LogLevel, MaxTokensField, McpConfig, McpServer, ModelsConfig, OutputConfig, OutputFormat,
-        PolicyConfig, Price, ProcessPolicy, Provider, ProviderKind, Providers, RetentionTime, SearchConfig,
-        ServerConfig, ShellTool, TelemetryConfig, TelemetryMode, Theme, ToolPolicy,
+        AccessPolicy, Config, ConfigLayer, Confine, DashboardConfig, ExecutionConfig, ExternalAgent, HttpPolicy,
+        JournalConfig, JournalDurability, LogLevel, MaxTokensField, McpConfig, McpServer, ModelsConfig, OutputConfig,
+        OutputFormat, PolicyConfig, Price, ProcessLimits, ProcessPolicy, Provider, ProviderKind, Providers,
+        RetentionTime, SearchConfig, ServerConfig, ShellTool, TelemetryConfig, TelemetryMode, Theme, ToolPolicy,
     },
     problem::{Problems, quote},
 };
+
+const CONFINE: [(&str, Confine); 3] = [("off", Confine::Off), ("try", Confine::Try), ("require", Confine::Require)];
 
 /// Reads a file of settings; `None` if it is no object.
 pub(crate) fn config_layer(document: &Value, problems: &mut Problems) -> Option<ConfigLayer> {
@@ -192,8 +194,10 @@ impl Reader<'_> {
                 shell: self.boolean(process.get("shell")).unwrap_or_default(),
                 roots: self.texts(process.get("roots")),
                 claude_tools: self.texts(process.get("claudeTools")),
+                limits: self.process_limits(process.get("limits")),
+                confine: self.choice(process.get("confine"), &CONFINE).unwrap_or_default(),
             };
-            self.unknown_keys(&process, &["allow", "shell", "roots", "claudeTools"]);
+            self.unknown_keys(&process, &["allow", "shell", "roots", "claudeTools", "limits", "confine"]);
         }
         if let Some(http) = self.object(object.get("http")) {
             policy.http = HttpPolicy { allow: self.some_texts(&http, "allow"), deny: self.texts(http.get("deny")) };
@@ -207,6 +211,18 @@ impl Reader<'_> {
         }
         self.unknown_keys(&object, &["tools", "process", "http", "secrets", "env"]);
         policy
+    }
+
+    fn process_limits(&mut self, field: Option<Field<'_>>) -> ProcessLimits {
+        let mut limits = ProcessLimits::default();
+        let Some(object) = self.object(field) else { return limits };
+        limits.cpu_seconds = self.integer(object.get("cpuSeconds"));
+        limits.memory_bytes = self.integer(object.get("memoryBytes"));
+        limits.file_bytes = self.integer(object.get("fileBytes"));
+        limits.open_files = self.integer(object.get("openFiles"));
+        limits.processes = self.integer(object.get("processes"));
+        self.unknown_keys(&object, &["cpuSeconds", "memoryBytes", "fileBytes", "openFiles", "processes"]);
+        limits
     }
 
     fn providers(&mut self, field: Option<Field<'_>>) -> Providers {
