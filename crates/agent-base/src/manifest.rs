@@ -11,13 +11,14 @@ use serde_json::Value;
 /// What an agent says about itself: who it is, what it takes and gives, and how it may be called.
 ///
 /// In JSON the keys are camelCase and absent fields are left out.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct AgentManifest {
     /// `@scope/name`.
     pub id: AgentId,
     /// Exact version, `x.y.z`.
+    #[schemars(with = "String")]
     pub version: Version,
     /// What the agent does, at most 1000 characters.
     pub description: String,

@@ -18,6 +18,6 @@ pub mod svg;
 
 pub use self::{
     drawing::{Drawing, NodeDrawing, ScopeDrawing},
-    model::{Edge, EdgeKind, Graph, Node, Scope},
+    model::{Edge, EdgeKind, Graph, GraphBody, Node, Scope},
     status::Tally,
 };

@@ -1,5 +1,6 @@
 //! What is drawn, without any notion of how.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use orchestr8_schema::api::StepStatus;
@@ -59,7 +60,7 @@ pub struct Edge {
 }
 
 /// What a step waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EdgeKind {
     /// For what a dependency gives.
@@ -200,13 +201,13 @@ impl Graph {
 }
 
 /// A graph as JSON.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct GraphBody<'a> {
     nodes: Vec<NodeBody<'a>>,
     edges: Vec<EdgeBody<'a>>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 struct NodeBody<'a> {
     id: &'a str,
     path: &'a str,
@@ -222,7 +223,7 @@ struct NodeBody<'a> {
     status: Option<StepStatus>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 struct EdgeBody<'a> {
     from: &'a str,
     to: &'a str,

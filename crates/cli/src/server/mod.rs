@@ -31,7 +31,7 @@
 //! | `POST /v1/executions/{id}/signals/{name}` | tells it something |
 //! | `GET /v1/approvals`, `POST /v1/executions/{id}/approvals/{stepPath}` | what waits for people; their answers |
 //! | `GET /v1/agents`, `/v1/agents/{scope}/{name}` | manifests |
-//! | `GET /v1/schemas/{name}.json` | published schemas |
+//! | `GET /v1/schemas/{name}.json`, `GET /v1/openapi.json` | published schemas; all of this as an OpenAPI document |
 //! | `GET /v1/stats` | what was counted, for people |
 //! | `GET /health`, `GET /ready` | whether the process lives, whether it takes executions |
 //! | `GET /metrics` | what was counted, for Prometheus; of executions and steps if the engine [counts](orchestr8_core::EngineBuilder::metrics) |
@@ -62,10 +62,13 @@ mod journal;
 mod list;
 mod mcp;
 mod metrics;
+mod openapi;
+mod operation;
 mod prefer;
 mod problem;
 mod query;
 mod request;
+mod routes;
 mod serve;
 mod stats;
 mod steps;
@@ -78,16 +81,14 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use axum::{
-    Router, middleware,
-    routing::{get, post},
-};
+use axum::{Router, middleware, routing::post};
 use orchestr8_core::{Engine, bus::Bus};
 use orchestr8_schema::{Timestamp, config::Theme};
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
     access::{Access, InvalidToken, Token},
+    openapi::document as openapi,
     serve::{Ended, serve},
 };
 use self::{
@@ -175,43 +176,16 @@ impl Service {
 
     /// Makes the router, to be mounted at the root.
     pub fn router(&self) -> Router {
-        let api = Router::new()
-            .route("/workflows/execute", post(execute::execute))
-            .route("/workflows/validate", post(validate::validate))
-            .route("/workflows", get(workflows::list))
-            .route("/workflows/{id}", get(workflows::read))
-            .route("/executions", get(list::read))
-            .route("/executions/{id}", get(executions::read))
-            .route("/executions/{id}/steps", get(steps::list))
-            .route("/executions/{id}/steps/{stepPath}", get(steps::read))
-            .route("/executions/{id}/steps/{stepPath}/why", get(steps::why))
-            .route("/executions/{id}/events", get(events::stream_one).head(events::no_head))
-            .route("/executions/{id}/workflow", get(workflow::read))
-            .route("/executions/{id}/graph", get(graph::read))
-            .route("/executions/{id}/journal", get(journal::read))
-            .route("/executions/{id}/cancel", post(cancel::cancel))
-            .route("/executions/{id}/pause", post(control::pause))
-            .route("/executions/{id}/resume", post(control::resume))
-            .route("/executions/{id}/fork", post(fork::fork))
-            .route("/executions/{id}/signals/{name}", post(control::signal))
-            .route("/executions/{id}/approvals/{stepPath}", post(approvals::answer))
-            .route("/events", get(events::stream_all).head(events::no_head))
-            .route("/approvals", get(approvals::list))
-            .route("/agents", get(catalog::agents))
-            .route("/agents/{scope}/{name}", get(catalog::agent))
-            .route("/schemas/{name}", get(catalog::schema))
-            .route("/stats", get(stats::read));
-        Router::new()
-            .nest("/v1", api.clone())
-            .merge(api)
-            .route("/execute", post(execute::execute))
-            .route("/status/{id}", get(executions::read))
-            .route("/health", get(health::health))
-            .route("/ready", get(health::ready))
-            .route("/metrics", get(metrics::read))
+        let mut router = Router::new();
+        for operation in routes::operations() {
+            for alias in &operation.aliases {
+                router = router.route(alias, operation.handler.clone());
+            }
+            router = router.route(operation.path, operation.handler);
+        }
+        router
+            // A protocol of its own, which describes itself.
             .route("/mcp", post(mcp::answer))
-            .route("/", get(dashboard::page))
-            .route("/assets/{version}/{name}", get(dashboard::asset))
             .fallback(problem::no_such_route)
             // Outermost last: whatever is refused or fails inside is still answered in full.
             .layer(middleware::from_fn_with_state(self.clone(), access::check))

@@ -40,6 +40,16 @@ pub(super) enum ProblemCode {
 }
 
 impl ProblemCode {
+    /// Returns the code as it is written.
+    pub(super) fn name(self) -> &'static str {
+        self.row().0
+    }
+
+    /// Returns the status of its answers.
+    pub(super) fn status(self) -> StatusCode {
+        self.row().1
+    }
+
     /// Returns code, status, title, and whether asking again may help.
     fn row(self) -> (&'static str, StatusCode, &'static str, bool) {
         match self {

@@ -12,6 +12,7 @@ mod list;
 mod problem;
 mod request;
 mod stats;
+mod validation;
 mod why;
 mod workflow;
 
@@ -36,6 +37,7 @@ pub use self::{
     stats::{
         AgentStats, CircuitStats, ErrorStats, EventStats, ExecutionStats, Percentiles, RecentError, Stats, SystemStats,
     },
+    validation::{Validation, WorkflowStats},
     why::{Cause, Why},
     workflow::{UnusableFile, WorkflowDetail, WorkflowEntry, WorkflowList},
 };

@@ -101,6 +101,7 @@ enum ApiBodies {
     Problem(api::Problem),
     Health(api::Health),
     Stats(api::Stats),
+    Validation(api::Validation),
     WorkflowList(api::WorkflowList),
     WorkflowDetail(api::WorkflowDetail),
 }

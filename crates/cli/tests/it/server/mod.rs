@@ -5,6 +5,7 @@ mod contract;
 mod control;
 mod dashboard;
 mod limits;
+mod openapi;
 mod raw;
 mod security;
 mod workflows;

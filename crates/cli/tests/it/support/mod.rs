@@ -2,6 +2,8 @@
 
 #[cfg(feature = "otel")]
 pub(crate) mod collector;
+#[cfg(feature = "server")]
+pub(crate) mod described;
 pub(crate) mod own_program;
 #[cfg(feature = "server")]
 pub(crate) mod running_server;

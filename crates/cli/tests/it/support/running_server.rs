@@ -8,6 +8,8 @@ use std::{
 
 use reqwest::blocking::{Client, RequestBuilder, Response};
 
+use super::described::{self, Answered};
+
 /// A server that ends with its test.
 #[derive(Debug)]
 pub(crate) struct RunningServer {
@@ -89,10 +91,31 @@ impl Drop for RunningServer {
 
 /// Writes an answer down: status, the headers that mean something here, and the body.
 pub(crate) fn transcript(what: &str, request: RequestBuilder) -> String {
-    describe(what, request.send().expect("the server answers"))
+    let (client, request) = request.build_split();
+    let request = request.expect("a request");
+    let (method, path) = (request.method().clone(), request.url().path().to_owned());
+    let response = client.execute(request).expect("the server answers");
+    let (status, headers) = (response.status(), response.headers().clone());
+    let (text, body) = written(what, response);
+    if method != reqwest::Method::HEAD {
+        described::check(&Answered {
+            method: method.as_str(),
+            path: &path,
+            status: status.as_u16(),
+            media_type: headers.get("content-type").and_then(|kind| kind.to_str().ok()),
+            headers: headers.keys().map(reqwest::header::HeaderName::as_str).collect(),
+            body: &body,
+        });
+    }
+    text
 }
 
 pub(crate) fn describe(what: &str, response: Response) -> String {
+    written(what, response).0
+}
+
+/// Writes an answer down; behind that its body as it came.
+fn written(what: &str, response: Response) -> (String, String) {
     // What every answer has is looked at by a test of its own.
     const EVERYWHERE: [&str; 8] = [
         "content-length",
@@ -118,5 +141,5 @@ pub(crate) fn describe(what: &str, response: Response) -> String {
         Ok(body) => writeln!(text, "{body:#}\n").expect("a string takes everything"),
         Err(_) => writeln!(text, "{body}").expect("a string takes everything"),
     }
-    text
+    (text, body)
 }
