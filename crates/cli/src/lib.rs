@@ -10,7 +10,7 @@
 //! | feature | default | what it adds |
 //! |---|---|---|
 //! | `server` | yes | the commands `server` and `mcp serve`, and the module [`server`] |
-//! | `otel` | yes | export of traces over OTLP/HTTP when `OTEL_EXPORTER_OTLP_ENDPOINT` is set, and `traceparent` of requests |
+//! | `otel` | yes | export of traces over OTLP/HTTP when `telemetry.endpoint` or `OTEL_EXPORTER_OTLP_ENDPOINT` is set, and `traceparent` of requests |
 
 pub mod agents;
 pub mod args;
@@ -29,6 +29,7 @@ mod following;
 pub mod graph;
 mod install;
 pub mod interrupt;
+mod log_files;
 pub mod lsp;
 #[cfg(feature = "server")]
 mod mcp;

@@ -1,9 +1,7 @@
 //! Files that only their owner may read, in folders that only their owner may enter.
 
-#[cfg(feature = "server")]
-use std::fs::File;
 use std::{
-    fs::{self, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Write as _},
     path::Path,
 };
@@ -32,6 +30,13 @@ pub(crate) fn create(path: &Path) -> io::Result<File> {
     folder(path.parent().unwrap_or(Path::new(".")))?;
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);
+    private(options).open(path)
+}
+
+/// Opens a file for writing at its end, made if it is not there.
+pub(crate) fn append(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.append(true).create(true);
     private(options).open(path)
 }
 

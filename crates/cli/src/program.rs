@@ -11,6 +11,7 @@ use std::{
 
 use clap::{Parser as _, error::ErrorKind as ClapErrorKind};
 use orchestr8_agent_base::{Agent, AgentRegistry, registry::RegisterError, tool::Tool};
+use tracing::Span;
 
 use crate::{
     Error, Exit,
@@ -18,6 +19,8 @@ use crate::{
     args::{Args, Command},
     commands,
     context::Context,
+    data::DataDir,
+    log_files,
     settings::{Settings, Sources},
     telemetry::{self, Logs, Verbosity},
     ui::{Format, Ui},
@@ -108,8 +111,17 @@ impl Program {
         settings.warnings().iter().for_each(|warning| ui.warn(warning));
         let verbosity = args.global.verbosity().unwrap_or(args.command.usual_verbosity(&settings));
         // It lives until the end is known, so that the spans of a failure leave too.
-        let _telemetry = telemetry::start(Logs { verbosity, json: ui.is_json(), color });
         let data_dir = args.global.data_dir.as_deref();
+        let serves_silently = args.command.serves_silently();
+        let logs = Logs {
+            verbosity,
+            json: ui.is_json(),
+            color,
+            to_stderr: serves_silently != Some(true),
+            // Without a place the command fails itself.
+            folder: serves_silently.and_then(|_| Some(DataDir::place(data_dir).ok()?.join(log_files::FOLDER))),
+        };
+        let _telemetry = telemetry::start(logs, &settings.config().telemetry);
         let agents = self.agents.configured(settings.config());
         let cx = Context {
             ui,
@@ -119,7 +131,10 @@ impl Program {
             #[cfg(feature = "server")]
             global: args.global.for_a_server(),
         };
-        let result = panic::catch_unwind(AssertUnwindSafe(|| args.command.run(&cx)));
+        // The trace of what a command has others do begins with it; requests to a server begin their own.
+        let span = if args.command.is_server() { Span::none() } else { tracing::info_span!("orchestr8.command") };
+        let result = panic::catch_unwind(AssertUnwindSafe(|| span.in_scope(|| args.command.run(&cx))));
+        drop(span);
         let defect = || Err(Error::internal("this is a defect of the program; the line above says where"));
         match result.unwrap_or_else(|_| defect()) {
             Ok(exit) => exit.into(),
@@ -186,12 +201,31 @@ impl Command {
         false
     }
 
+    /// Whether its log goes to files alone, if it is a server itself.
+    #[cfg(feature = "server")]
+    fn serves_silently(&self) -> Option<bool> {
+        match self {
+            Self::Server(args) => Some(args.silent),
+            Self::Start(args) => args.foreground.then_some(false),
+            _ => None,
+        }
+    }
+
+    /// Whether its log goes to files alone, if it is a server itself.
+    #[cfg(not(feature = "server"))]
+    #[expect(clippy::unused_self, reason = "reads as where there are servers")]
+    fn serves_silently(&self) -> Option<bool> {
+        None
+    }
+
     /// How much a command logs unless told otherwise: who watches a server reads its log; who runs a file sees its steps, and
     /// would read of every failure twice.
     fn usual_verbosity(&self, settings: &Settings) -> Verbosity {
         match self {
             #[cfg(feature = "server")]
             Self::Server(_) => settings.verbosity().unwrap_or(Verbosity::Info),
+            #[cfg(feature = "server")]
+            Self::Start(args) if args.foreground => settings.verbosity().unwrap_or(Verbosity::Info),
             // What fails in a test or a simulation is meant to, or told by the command.
             Self::Test(_) | Self::Sim(_) => Verbosity::Silent,
             _ => settings.verbosity().unwrap_or(Verbosity::Errors),

@@ -33,7 +33,7 @@ use serde_json::Value;
 #[cfg(feature = "server")]
 use self::in_process::InProcess;
 use self::transport::{Answer, Http, Request, Transport};
-use crate::{Error, ErrorKind, execution_name::ExecutionName, sleep::sleep};
+use crate::{Error, ErrorKind, execution_name::ExecutionName, sleep::sleep, telemetry};
 
 /// How long whoever listens may take to say who it is.
 const PROBE: Duration = Duration::from_secs(2);
@@ -51,6 +51,7 @@ const PAGE: u32 = 1000;
 const LIST: usize = 100;
 
 const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// Asks one server, or the routes of a server in this process. Clones ask the same one.
@@ -538,6 +539,9 @@ impl Client {
 
     fn send(&self, request: Request) -> Result<Answer, Error> {
         let mut request = request.header(CORRELATION_ID, self.correlation_id.as_str());
+        if let Some(trace) = telemetry::traceparent() {
+            request = request.header(TRACEPARENT, &trace);
+        }
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, &format!("Bearer {token}"));
         }

@@ -55,7 +55,7 @@ pub struct ServerArgs {
     /// Leave executions alone whose process died
     #[arg(long)]
     no_recover: bool,
-    /// Print nothing but the log
+    /// Print nothing; the log is in the folder `logs` of the data directory
     #[arg(long)]
     pub(crate) silent: bool,
 }

@@ -22,7 +22,7 @@ pub struct StartArgs {
     listen: Listen,
     /// Stay in the foreground, as `orchestr8 server` does
     #[arg(long)]
-    foreground: bool,
+    pub(crate) foreground: bool,
 }
 
 pub(crate) fn start(cx: &Context<'_>, args: &StartArgs) -> Result<Exit, Error> {

@@ -86,7 +86,7 @@ fn spawn(data: &DataDir, launch: &Launch) -> Result<Child, Error> {
     command.spawn().map_err(failed)
 }
 
-/// What a server writes that has no log yet.
+/// What a server says that has no log yet.
 const ERRORS: &str = "logs/start.err";
 #[cfg(windows)]
 const DETACHED_PROCESS: u32 = 0x8;

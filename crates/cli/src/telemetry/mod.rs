@@ -1,7 +1,7 @@
-//! Logs to standard error, and traces to a collector.
+//! Logs to standard error and to files, and traces to a collector.
 //!
-//! Libraries only emit spans and events; here they find their subscriber. Logs are lines for people, or JSON with `--format json`;
-//! `RUST_LOG` overrides what is logged. Traces leave over OTLP/HTTP when `OTEL_EXPORTER_OTLP_ENDPOINT` is set and the feature
+//! Libraries only emit spans and events; here they find their subscriber. Logs are lines for people, or JSON with `--format json`; those of
+//! a server are also JSON in the folder `logs` of its data directory. `RUST_LOG` overrides what is logged. Traces leave over OTLP/HTTP when `OTEL_EXPORTER_OTLP_ENDPOINT` or `telemetry.endpoint` is set and the feature
 //! `otel` is on.
 
 #[cfg_attr(feature = "otel", path = "export.rs")]
@@ -15,14 +15,15 @@ mod remote_parent;
 #[cfg_attr(not(feature = "otel"), path = "no_trace_context.rs")]
 mod trace_context;
 
-use std::{io::IsTerminal as _, panic};
+use std::{io::IsTerminal as _, panic, path::PathBuf, sync::Arc};
 
-use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use orchestr8_schema::config::TelemetryConfig;
+use tracing_subscriber::{EnvFilter, Layer, Registry, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 #[cfg(feature = "server")]
 pub(crate) use self::remote_parent::continue_trace;
 pub(crate) use self::trace_context::traceparent;
-use crate::ui::Color;
+use crate::{log_files::LogFiles, ui::Color};
 
 /// How much is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +56,7 @@ impl Verbosity {
 }
 
 /// How logs are written.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Logs {
     /// How much.
     pub verbosity: Verbosity,
@@ -63,6 +64,10 @@ pub struct Logs {
     pub json: bool,
     /// In colour.
     pub color: Color,
+    /// Whether they are written to standard error.
+    pub to_stderr: bool,
+    /// The folder of files that they are written to, too.
+    pub folder: Option<PathBuf>,
 }
 
 /// What is open as long as the program runs; dropping it sends the spans that have not left yet.
@@ -73,8 +78,8 @@ pub struct Telemetry {
 }
 
 /// Installs the subscriber of the program. Should there be one already, as in tests, it stays.
-pub fn start(logs: Logs) -> Telemetry {
-    let filter = match std::env::var("RUST_LOG") {
+pub fn start(logs: Logs, config: &TelemetryConfig) -> Telemetry {
+    let filter = || match std::env::var("RUST_LOG") {
         Ok(directives) if !directives.is_empty() => EnvFilter::new(directives),
         _ => EnvFilter::new(logs.verbosity.directives()),
     };
@@ -91,13 +96,23 @@ pub fn start(logs: Logs) -> Telemetry {
     } else {
         format.boxed()
     };
-    let (export, layer) = export::Export::start();
-    let mut layers = vec![format.with_filter(filter).boxed()];
+    let (export, layer) = export::Export::start(config);
+    let mut layers = Vec::new();
+    if logs.to_stderr {
+        layers.push(format.with_filter(filter()).boxed());
+    }
+    layers.extend(logs.folder.map(|folder| to_files(folder).with_filter(filter()).boxed()));
     layers.extend(layer);
     // In a process that has a subscriber already, that one is meant.
     let _ = tracing_subscriber::registry().with(layers).try_init();
     log_panics();
     Telemetry { _export: export }
+}
+
+/// Writes each event as one line of JSON, with the span that it happened in.
+fn to_files(folder: PathBuf) -> Box<dyn Layer<Registry> + Send + Sync> {
+    let layer = tracing_subscriber::fmt::layer().with_writer(Arc::new(LogFiles::new(folder)));
+    layer.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed()
 }
 
 /// Makes a panic, wherever it is caught, a line in the log like any other error, without a backtrace.

@@ -29,6 +29,8 @@ mod run;
 mod server;
 #[cfg(all(unix, feature = "server"))]
 mod server_life;
+#[cfg(all(unix, feature = "server"))]
+mod server_log;
 mod sim;
 mod support;
 mod surroundings;
