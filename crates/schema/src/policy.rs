@@ -83,16 +83,16 @@ pub struct StepPolicies {
 pub struct ResiliencePolicy {
     /// Trying again.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub retry: Option<RetryPolicy>,
+    pub retry: Option<Box<RetryPolicy>>,
     /// Not calling what keeps failing.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub circuit_breaker: Option<CircuitBreakerPolicy>,
+    pub circuit_breaker: Option<Box<CircuitBreakerPolicy>>,
     /// Calling less often; off by default.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub rate_limit: Option<RateLimitPolicy>,
+    pub rate_limit: Option<Box<RateLimitPolicy>>,
     /// Calling less at once; off by default.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub bulkhead: Option<BulkheadPolicy>,
+    pub bulkhead: Option<Box<BulkheadPolicy>>,
 }
 
 impl ResiliencePolicy {

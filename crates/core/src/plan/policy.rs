@@ -102,7 +102,7 @@ impl<'a> Asked<'a> {
         let outer = &workflow.workflow().policies.resilience.retry;
         let retry = match (&step.policies.resilience.retry, outer) {
             (Some(own), Some(outer)) => Some(own.or(outer)),
-            (one, other) => one.clone().or_else(|| other.clone()),
+            (one, other) => one.as_deref().or(other.as_deref()).cloned(),
         };
         Self { step: &step.id, own: &step.policies, retry, on_error: step.on_error }
     }
@@ -110,7 +110,7 @@ impl<'a> Asked<'a> {
     /// A compensation is tried again by its own policy or the default one, whatever holds for steps.
     pub(super) fn of_compensation(step: &'a Step, compensation: &'a ValidCompensation) -> Self {
         let own = &compensation.policies;
-        Self { step: &step.id, own, retry: own.resilience.retry.clone(), on_error: OnError::Fail }
+        Self { step: &step.id, own, retry: own.resilience.retry.as_deref().cloned(), on_error: OnError::Fail }
     }
 }
 
@@ -139,7 +139,7 @@ impl LeafPolicy {
         }
         let breaker = match (&own.resilience.circuit_breaker, &outer.circuit_breaker) {
             (Some(own), Some(outer)) => own.or(outer),
-            (one, other) => one.as_ref().or(other.as_ref()).cloned().unwrap_or_default(),
+            (one, other) => one.as_deref().or(other.as_deref()).cloned().unwrap_or_default(),
         };
         let key = SharedKey::resolve(&breaker, callee);
         let rate_limit = own.resilience.rate_limit.as_ref().or(outer.rate_limit.as_ref());
@@ -168,7 +168,7 @@ impl LeafPolicy {
 impl LeafPolicy {
     /// A hook is tried once, and keeps to the circuit of what it calls.
     pub(super) fn of_hook(timeout: Duration, workflow: &ValidWorkflow, callee: &Callee) -> Self {
-        let breaker = workflow.workflow().policies.resilience.circuit_breaker.clone().unwrap_or_default();
+        let breaker = workflow.workflow().policies.resilience.circuit_breaker.as_deref().cloned().unwrap_or_default();
         let key = SharedKey::resolve(&breaker, callee);
         Self { circuit_breaker: CircuitPolicy::resolve(&breaker), key, ..Self::once(callee.name(), timeout) }
     }

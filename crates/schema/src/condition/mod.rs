@@ -22,7 +22,11 @@ pub struct Condition(pub(crate) Kind);
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Kind {
-    Predicates { if_: Option<Test>, unless: Option<Test> },
+    /// Few have an `unless`.
+    Predicates {
+        if_: Option<Test>,
+        unless: Option<Box<Test>>,
+    },
     Comparison(Box<Comparison>),
 }
 
@@ -80,7 +84,7 @@ impl Condition {
         match &self.0 {
             Kind::Predicates { if_, unless } => {
                 let if_ = if_.as_ref().map_or(Some(true), Test::constant);
-                let unless = unless.as_ref().map_or(Some(false), Test::constant);
+                let unless = unless.as_ref().map_or(Some(false), |test| test.constant());
                 match (if_, unless) {
                     (Some(false), _) | (_, Some(true)) => Some(false),
                     (Some(true), Some(false)) => Some(true),
@@ -95,7 +99,7 @@ impl Condition {
     pub(crate) fn visit<'a>(&'a self, mut visit: impl FnMut(&'a Operand)) {
         match &self.0 {
             Kind::Predicates { if_, unless } => {
-                if_.iter().chain(unless).for_each(|test| test.visit(&mut visit));
+                if_.iter().chain(unless.as_deref()).for_each(|test| test.visit(&mut visit));
             }
             Kind::Comparison(comparison) => comparison.test.visit(&mut visit),
         }

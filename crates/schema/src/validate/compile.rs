@@ -124,9 +124,9 @@ impl<'a> Compiler<'a> {
             input,
             kind: kind?,
             output_schema,
-            output_value,
+            output_value: output_value.map(Box::new),
             captures: self.captures(index),
-            idempotency_key,
+            idempotency_key: idempotency_key.map(Box::new),
             hooks,
             compensate: compensate.map(Box::new),
         })

@@ -34,7 +34,7 @@ impl Compiler<'_> {
                 if matches!(if_, Some(None)) || matches!(unless, Some(None)) {
                     return None;
                 }
-                Kind::Predicates { if_: if_.flatten(), unless: unless.flatten() }
+                Kind::Predicates { if_: if_.flatten(), unless: unless.flatten().map(Box::new) }
             }
             workflow::Condition::Comparison(comparison) => Kind::Comparison(Box::new(Comparison {
                 test: self.test(&comparison.expression, &at.key("expression"))?,

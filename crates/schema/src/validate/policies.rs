@@ -120,7 +120,7 @@ fn workflow_policies(policies: &WorkflowPolicies, at: &At<'_>, problems: &mut Pr
 fn step_policies(policies: &StepPolicies, workflow: &WorkflowPolicies, at: &At<'_>, problems: &mut Problems) {
     attempt_timeout(policies.timeout, &at.key("timeout"), problems);
     duration(policies.deadline, 1, 30 * DAY, &at.key("deadline"), problems);
-    resilience(&policies.resilience, workflow.resilience.retry.as_ref(), at, problems);
+    resilience(&policies.resilience, workflow.resilience.retry.as_deref(), at, problems);
     if let Some(key) = &policies.idempotency_key
         && (key.is_empty() || (!key.contains("${") && key.chars().count() > 255))
     {

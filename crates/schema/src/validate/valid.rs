@@ -239,12 +239,12 @@ pub struct ValidStep {
     /// The schema of its output.
     pub output_schema: Option<JsonValidator>,
     /// What replaces the output of a composite; for parallel and branch it sees the steps inside, for others `self.output`.
-    pub output_value: Option<Template>,
+    pub output_value: Option<Box<Template>>,
     /// The variables that are set from its output, and the paths to read there. Readers need no such step: what they read is
     /// already compiled to the path.
     pub captures: Vec<(String, Path)>,
     /// The template of its idempotency key.
-    pub idempotency_key: Option<Template>,
+    pub idempotency_key: Option<Box<Template>>,
     /// Its hooks, point after point.
     pub hooks: Vec<ValidHook>,
     /// How its effect is undone.

@@ -20,7 +20,7 @@ pub enum Condition {
         unless: Option<String>,
     },
     /// Runs when a comparison holds.
-    Comparison(Comparison),
+    Comparison(Box<Comparison>),
 }
 
 /// A comparison of what a condition's expression gives with a fixed value.

@@ -130,10 +130,10 @@ impl Reader<'_> {
 
     fn layers(&mut self, object: &Object<'_>) -> ResiliencePolicy {
         ResiliencePolicy {
-            retry: self.retry(object.get("retry")),
-            circuit_breaker: self.circuit_breaker(object.get("circuitBreaker")),
-            rate_limit: self.rate_limit(object.get("rateLimit")),
-            bulkhead: self.bulkhead(object.get("bulkhead")),
+            retry: self.retry(object.get("retry")).map(Box::new),
+            circuit_breaker: self.circuit_breaker(object.get("circuitBreaker")).map(Box::new),
+            rate_limit: self.rate_limit(object.get("rateLimit")).map(Box::new),
+            bulkhead: self.bulkhead(object.get("bulkhead")).map(Box::new),
         }
     }
 

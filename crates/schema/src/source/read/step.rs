@@ -189,7 +189,7 @@ impl Reader<'_> {
         let operator = operator.and_then(|field| self.operator(field));
         let value = object.map.get("value").cloned().unwrap_or(Value::Null);
         self.unknown_keys(&object, &sugar);
-        Some(Condition::Comparison(Comparison { expression: expression?, operator: operator?, value }))
+        Some(Condition::Comparison(Box::new(Comparison { expression: expression?, operator: operator?, value })))
     }
 
     fn operator(&mut self, field: Field<'_>) -> Option<Operator> {
