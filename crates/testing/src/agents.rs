@@ -1,6 +1,8 @@
 //! Agents that do as they are told.
 
 use std::{
+    collections::VecDeque,
+    fmt,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -34,7 +36,7 @@ pub fn scripted(name: &str) -> Scripted {
 }
 
 /// An agent that does as it is told; made by [`scripted`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use]
 pub struct Scripted {
     manifest: AgentManifest,
@@ -47,18 +49,35 @@ pub struct Scripted {
     records: Records,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 enum End {
     Echo,
     Returns(Value),
+    Sequence(Arc<Mutex<VecDeque<Value>>>),
+    By(Answer),
     Never,
     Panic,
 }
+
+/// What a test answers to an input.
+type Answer = Arc<dyn Fn(&Value) -> Option<Value> + Send + Sync>;
 
 impl Scripted {
     /// Answers this.
     pub fn returns(mut self, value: Value) -> Self {
         self.end = End::Returns(value);
+        self
+    }
+
+    /// Gives these answers, one to each call, whoever calls. A call too many fails (INTERNAL), and says with which input.
+    pub fn sequence(mut self, answers: impl IntoIterator<Item = Value>) -> Self {
+        self.end = End::Sequence(Arc::new(Mutex::new(answers.into_iter().collect())));
+        self
+    }
+
+    /// Answers by a function of the input. An input to which it has no answer fails (INTERNAL), and is shown.
+    pub fn by(mut self, answer: impl Fn(&Value) -> Option<Value> + Send + Sync + 'static) -> Self {
+        self.end = End::By(Arc::new(answer));
         self
     }
 
@@ -115,6 +134,10 @@ impl Scripted {
         self.records.clone()
     }
 
+    fn unexpected(&self, input: &Value) -> AgentError {
+        AgentError::internal(format!("unexpected call {} of {}, with {input}", self.records.len(), self.manifest.id))
+    }
+
     async fn act(&self, input: &Value, cx: &AgentContext) -> Result<Value, AgentError> {
         if !self.delay.is_zero() {
             tokio::time::sleep(self.delay).await;
@@ -130,9 +153,23 @@ impl Scripted {
         match &self.end {
             End::Echo => Ok(input.clone()),
             End::Returns(value) => Ok(value.clone()),
+            End::Sequence(answers) => {
+                let next = answers.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+                next.ok_or_else(|| self.unexpected(input))
+            }
+            End::By(answer) => answer(input).ok_or_else(|| self.unexpected(input)),
             End::Never => std::future::pending().await,
             End::Panic => panic!("told to panic"),
         }
+    }
+}
+
+impl fmt::Debug for Scripted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scripted")
+            .field("id", &self.manifest.id)
+            .field("records", &self.records)
+            .finish_non_exhaustive()
     }
 }
 

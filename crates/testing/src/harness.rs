@@ -1,28 +1,47 @@
 //! A real engine on a paused clock.
 
-use std::{path::Path, sync::Arc};
+use std::{fmt, path::Path, sync::Arc, time::Duration};
 
-use orchestr8_agent_base::{Agent, AgentRegistry, Tool};
-use orchestr8_core::{Engine, EngineBuilder, ExecutionHandle, Outcome, Snapshot, Store};
+use orchestr8_agent_base::{
+    Agent, AgentRegistry, Secrets, Tool,
+    model::{Models, Provider},
+};
+use orchestr8_core::{
+    Engine, EngineBuilder, ExecutionHandle, MemoryStore, Outcome, Snapshot, StartRequest, Store, clock::mix,
+};
 use orchestr8_schema::{
     ValidWorkflow,
     api::{Entry, ExecutionStatus},
+    config::ToolPolicy,
+    test_file::Given,
 };
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::TestClock;
+use crate::{FaultStore, Interference, Started, TestClock, lasting_store::LastingStore};
 
 /// A real engine with a memory store, on a clock and with ids that a seed decides. The test pauses the runtime's clock:
 /// `#[tokio::test(start_paused = true)]`.
 ///
 /// Whatever goes wrong here panics with the reason, as suits a test.
-#[derive(Debug)]
+#[derive(Clone)]
 #[must_use]
 pub struct Harness {
-    builder: EngineBuilder,
     agents: AgentRegistry,
+    models: Models,
+    secrets: Secrets,
+    tool_policy: ToolPolicy,
+    store: Arc<dyn Store>,
+    faults: Option<Arc<dyn Interference>>,
+    changes: Vec<Change>,
+    variables: Map<String, Value>,
+    env: Vec<(String, String)>,
     seed: u64,
+    /// How many processes there were before.
+    lives: u64,
 }
+
+/// A change of the engine.
+type Change = Arc<dyn Fn(EngineBuilder) -> EngineBuilder + Send + Sync>;
 
 impl Default for Harness {
     fn default() -> Self {
@@ -33,7 +52,19 @@ impl Default for Harness {
 impl Harness {
     /// Makes a harness without agents.
     pub fn new() -> Self {
-        Self { builder: Engine::builder(), agents: AgentRegistry::new(), seed: TestClock::SEED }
+        Self {
+            agents: AgentRegistry::new(),
+            models: Models::new(),
+            secrets: Secrets::none(),
+            tool_policy: ToolPolicy::default(),
+            store: Arc::new(MemoryStore::new()),
+            faults: None,
+            changes: Vec::new(),
+            variables: Map::new(),
+            env: Vec::new(),
+            seed: TestClock::SEED,
+            lives: 0,
+        }
     }
 
     /// Adds an agent.
@@ -62,21 +93,68 @@ impl Harness {
         self
     }
 
+    /// Sets what the policy of tools is; default all may be called.
+    pub fn tool_policy(mut self, policy: ToolPolicy) -> Self {
+        self.tool_policy = policy;
+        self
+    }
+
+    /// Has a model answer whatever model is asked for by default: `Fake` answers from a script.
+    pub fn model(self, model: impl Provider) -> Self {
+        self.models(Models::new().provider("test", "fake", model).default_model("scripted"))
+    }
+
+    /// Sets the models that agents may ask; default none.
+    pub fn models(mut self, models: Models) -> Self {
+        self.models = models;
+        self
+    }
+
+    /// Adds a secret: the text of `secret://<path>`.
+    pub fn secret(mut self, path: impl Into<String>, text: impl Into<String>) -> Self {
+        self.secrets = self.secrets.with(path, text);
+        self
+    }
+
+    /// Sets where secrets come from; default nowhere.
+    pub fn secrets(mut self, secrets: Secrets) -> Self {
+        self.secrets = secrets;
+        self
+    }
+
+    /// Sets a variable of the environment, as workflows see it that are allowed to.
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// Sets a variable of the execution, above what the workflow declares.
+    pub fn variable(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.variables.insert(name.into(), value.into());
+        self
+    }
+
     /// Sets the seed of all ids and jitter.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
     }
 
-    /// Sets where journals are kept.
+    /// Sets where journals are kept; default in memory. It outlives a crash.
     pub fn store(mut self, store: impl Store) -> Self {
-        self.builder = self.builder.store(store);
+        self.store = Arc::new(store);
         self
     }
 
-    /// Changes the engine before it is built.
-    pub fn engine_with(mut self, change: impl FnOnce(EngineBuilder) -> EngineBuilder) -> Self {
-        self.builder = change(self.builder);
+    /// Has the store fail as somebody says, in every life of the process.
+    pub fn faults(mut self, faults: Arc<dyn Interference>) -> Self {
+        self.faults = Some(faults);
+        self
+    }
+
+    /// Changes each engine before it is built.
+    pub fn engine_with(mut self, change: impl Fn(EngineBuilder) -> EngineBuilder + Send + Sync + 'static) -> Self {
+        self.changes.push(Arc::new(change));
         self
     }
 
@@ -87,11 +165,38 @@ impl Harness {
     /// If it cannot be built.
     #[must_use]
     pub fn engine(self) -> Engine {
-        self.builder
-            .registry(self.agents)
-            .clock(Arc::new(TestClock::new(self.seed)))
-            .build()
-            .unwrap_or_else(|error| panic!("{error}"))
+        self.life(Duration::ZERO).0
+    }
+
+    /// Makes the engine of a process, which begins this long after the first one, and what ends it.
+    fn life(&self, since: Duration) -> (Engine, LastingStore) {
+        // Another process draws other numbers.
+        let seed = if self.lives == 0 { self.seed } else { mix(self.seed ^ mix(self.lives)) };
+        let store = LastingStore::new(Arc::clone(&self.store));
+        let mut builder = Engine::builder()
+            .registry(self.agents.clone())
+            .models(self.models.clone())
+            .secrets(self.secrets.clone())
+            .tool_policy(self.tool_policy.clone())
+            .clock(Arc::new(TestClock::starting_at(Given::DEFAULT_NOW.plus(since), seed)));
+        builder = match &self.faults {
+            Some(faults) => builder.store(FaultStore::new(store.clone(), Arc::clone(faults))),
+            None => builder.store(store.clone()),
+        };
+        let builder = self.changes.iter().fold(builder, |builder, change| change(builder));
+        (builder.build().unwrap_or_else(|error| panic!("{error}")), store)
+    }
+
+    /// Draws other numbers than the others that were cloned from the same.
+    pub(crate) fn life_of_its_own(mut self, number: u64) -> Self {
+        self.seed ^= mix(number);
+        self
+    }
+
+    /// Makes the engine of the next process.
+    pub(crate) fn another_life(&mut self, since: Duration) -> (Engine, LastingStore) {
+        self.lives += 1;
+        self.life(since)
     }
 
     /// Runs a workflow to its end on an engine of its own.
@@ -100,8 +205,7 @@ impl Harness {
     ///
     /// If the workflow is not valid, or the execution cannot be started.
     pub async fn run(self, workflow: impl IntoWorkflow, input: Value) -> Run {
-        let handle = self.start(workflow, input).await;
-        Run::of(&handle).await
+        self.start(workflow, input).await.finish().await
     }
 
     /// Starts a workflow on an engine of its own.
@@ -109,9 +213,19 @@ impl Harness {
     /// # Panics
     ///
     /// As [`run`](Self::run).
-    pub async fn start(self, workflow: impl IntoWorkflow, input: Value) -> ExecutionHandle {
+    pub async fn start(self, workflow: impl IntoWorkflow, input: Value) -> Started {
         let workflow = workflow.into_workflow();
-        self.engine().start(&workflow, input).await.unwrap_or_else(|error| panic!("{error}"))
+        let (engine, store) = self.life(Duration::ZERO);
+        let env = self.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let request = StartRequest::new(&workflow, input).variables(self.variables.clone()).env(env);
+        let submission = engine.submit(request).await.unwrap_or_else(|error| panic!("{error}"));
+        Started::new(self, engine, store, submission.handle)
+    }
+}
+
+impl fmt::Debug for Harness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Harness").field("agents", &self.agents).field("seed", &self.seed).finish_non_exhaustive()
     }
 }
 
@@ -147,6 +261,12 @@ impl Run {
     #[must_use]
     pub fn status(&self) -> ExecutionStatus {
         self.outcome.status()
+    }
+
+    /// Returns how much virtual time passed between its first event and its last one.
+    #[must_use]
+    pub fn took(&self) -> Duration {
+        Duration::from_millis(self.entries.last().map_or(0, |entry| entry.elapsed_ms))
     }
 
     /// Returns the output of a step that completed.

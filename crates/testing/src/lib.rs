@@ -29,15 +29,18 @@
 //!
 //! | what | where |
 //! |---|---|
-//! | an engine on a paused clock | [`Harness`] |
+//! | an engine on a paused clock | [`Harness`]; [`Started`] while it runs, [`Run`] when it has ended |
 //! | one agent alone, and what every agent promises | [`AgentHarness`] |
-//! | agents that do as they are told | [`scripted`] |
+//! | agents that do as they are told | [`scripted`]; models: [`ScriptedModel`] |
+//! | workflows to try things on | [`fixtures`] |
+//! | a scenario that is cancelled everywhere | [`cancel_at_every_event`] |
+//! | what was logged and traced | [`capture()`] |
 //! | wall time and chance under control | [`TestClock`] |
 //! | what every store promises | [`store_conformance!`] |
 //! | test files of workflows, executed | [`workflow_test`] |
 //! | many executions under chance and faults | [`simulate`] |
 //! | a store that fails when told to | [`FaultStore`] |
-//! | what to say about an execution | [`assert_completed!`], [`assert_failed!`], [`assert_events!`], [`assert_attempts!`] |
+//! | what to say about an execution | [`assert_completed!`], [`assert_failed!`], [`assert_events!`], [`assert_order!`], [`assert_attempts!`], [`assert_within!`], [`assert_circuit!`], [`assert_json!`], [`assert_no_secret!`] |
 
 #![expect(clippy::panic, reason = "a test that goes wrong says so by a panic")]
 
@@ -45,11 +48,16 @@ mod agent_harness;
 mod agent_host;
 mod agents;
 mod assert;
+mod cancelling;
+mod capture;
 mod clock;
 mod fault_store;
+pub mod fixtures;
 mod harness;
+mod lasting_store;
 mod mocks;
 pub mod simulate;
+mod started;
 pub mod store_suite;
 pub mod workflow_test;
 
@@ -57,8 +65,13 @@ pub use self::{
     agent_harness::{AgentHarness, AgentRun, Breach},
     agent_host::Told,
     agents::{Record, Records, Scripted, scripted},
-    assert::find_gap,
+    assert::{find_gap, find_text, first_starts, json_difference, last_circuit_state},
+    cancelling::cancel_at_every_event,
+    capture::{Captured, capture},
     clock::TestClock,
     fault_store::{FaultStore, Interference, StoreFault},
     harness::{Harness, IntoWorkflow, Run},
+    started::Started,
 };
+/// A model that answers from a script, in order or by what it is asked; one question too many fails (INTERNAL), and is shown.
+pub use orchestr8_agent_base::model::Fake as ScriptedModel;

@@ -53,7 +53,7 @@ fn spender(id: &str, input: Value) -> Value {
 async fn run(steps: Value, budget: Value, slots: u32) -> Run {
     let document = workflow_with(steps, json!({ "budget": budget }));
     let harness = Harness::new().agent(Spender).agent(scripted("echo"));
-    harness.engine_with(|engine| engine.max_concurrent_steps(slots)).run(document, json!({})).await
+    harness.engine_with(move |engine| engine.max_concurrent_steps(slots)).run(document, json!({})).await
 }
 
 #[tokio::test(start_paused = true)]

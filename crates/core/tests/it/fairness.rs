@@ -35,7 +35,7 @@ fn noted() -> (impl Agent, Starts) {
 
 fn engine(slots: u32) -> (Engine, Starts) {
     let (agent, starts) = noted();
-    (Harness::new().agent(agent).engine_with(|engine| engine.max_concurrent_steps(slots)).engine(), starts)
+    (Harness::new().agent(agent).engine_with(move |engine| engine.max_concurrent_steps(slots)).engine(), starts)
 }
 
 fn steps_at_once(count: usize) -> ValidWorkflow {

@@ -62,10 +62,11 @@ async fn hooks_of_engine_workflow_and_step_surround_each_other() {
     );
     document["steps"][0]["hooks"] = json!({ "before": [hook("echo")], "after": [hook("echo"), hook("echo")] });
     let heard = Arc::default();
+    let told = Arc::clone(&heard);
     let points = [HookPoint::BeforeExecution, HookPoint::AfterExecution, HookPoint::BeforeStep, HookPoint::AfterStep];
     let run = Harness::new()
         .agent(scripted("echo"))
-        .engine_with(|engine| engine.hook(observer("audit", &points, &heard)))
+        .engine_with(move |engine| engine.hook(observer("audit", &points, &told)))
         .run(document, json!({ "n": 1 }))
         .await;
     assert_completed!(run);
@@ -201,11 +202,12 @@ async fn failures_are_told_to_step_workflow_and_engine_before_they_are_fatal() {
         "onError": [{ "agent": { "id": "@test/echo" }, "input": { "code": "${self.error.code}", "of": "${self.stepPath}" } }]
     });
     let heard = Arc::default();
+    let told = Arc::clone(&heard);
     let points = [HookPoint::OnStepError, HookPoint::OnError, HookPoint::AfterExecution];
     let run = Harness::new()
         .agent(scripted("echo"))
         .agent(scripted("fails").fails(ErrorKind::Validation))
-        .engine_with(|engine| engine.hook(observer("audit", &points, &heard)))
+        .engine_with(move |engine| engine.hook(observer("audit", &points, &told)))
         .run(document, json!({}))
         .await;
     assert_failed!(run, ErrorKind::Validation);

@@ -62,7 +62,7 @@ fn document(mut config: Value) -> Value {
 async fn run(fake: &Fake, document: Value) -> Run {
     let models = Models::new().provider("house", "fake", fake.clone()).default_model("priced");
     let harness = Harness::new().registry(agents());
-    harness.engine_with(|engine| engine.models(models)).run(document, json!({})).await
+    harness.models(models).run(document, json!({})).await
 }
 
 /// What the model was told of its tools in the last turn.
@@ -227,7 +227,7 @@ async fn the_policy_of_tools_wins_over_what_an_agent_lists() {
     let models = Models::new().provider("house", "fake", fake.clone()).default_model("m");
     let mut policy = ToolPolicy::default();
     policy.deny = vec!["shell.*".to_owned()];
-    let harness = Harness::new().registry(agents()).engine_with(|engine| engine.models(models).tool_policy(policy));
+    let harness = Harness::new().registry(agents()).models(models).tool_policy(policy);
     let run = harness.run(document(json!({ "tools": ["shell.run", "math.double"] })), json!({})).await;
     assert_completed!(run);
     assert_eq!(fake.asked()[0].tools.len(), 1);

@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use orchestr8_core::{ExecutionHandle, RequestError};
+use orchestr8_core::RequestError;
 use orchestr8_schema::{
     ErrorKind,
     api::ExecutionStatus,
     event::{ApprovalAnswer, ApprovalDecision, Signal},
 };
-use orchestr8_testing::{Harness, Run, assert_completed, assert_events, assert_failed, scripted};
+use orchestr8_testing::{Harness, Run, Started, assert_completed, assert_events, assert_failed, scripted};
 use serde_json::{Value, json};
 
 use crate::{step, workflow};
 
-async fn start(steps: Value) -> ExecutionHandle {
+async fn start(steps: Value) -> Started {
     Harness::new().agent(scripted("echo")).start(workflow(steps), json!({})).await
 }
 
@@ -29,7 +29,7 @@ fn answer(decision: ApprovalDecision, answer: Value) -> ApprovalAnswer {
 async fn a_wait_takes_its_time_and_no_slot() {
     let waits: Vec<_> =
         (0..50).map(|index| json!({ "id": format!("w{index}"), "wait": { "duration": "1h" } })).collect();
-    let run = Run::of(&start(json!(waits)).await).await;
+    let run = start(json!(waits)).await.finish().await;
     assert_completed!(run);
     assert_eq!(run.outcome().to_body().duration, Some(3_600_000), "beyond the default limit of an execution");
     assert_eq!(run.output("w7"), &json!({ "reason": "elapsed" }));
@@ -37,7 +37,7 @@ async fn a_wait_takes_its_time_and_no_slot() {
 
 #[tokio::test(start_paused = true)]
 async fn a_wait_until_a_past_time_is_over_at_once_and_nonsense_fails() {
-    let past = Run::of(&start(json!([{ "id": "w", "wait": { "until": "2001-01-01T00:00:00Z" } }])).await).await;
+    let past = start(json!([{ "id": "w", "wait": { "until": "2001-01-01T00:00:00Z" } }])).await.finish().await;
     assert_completed!(past);
     assert_eq!(past.outcome().to_body().duration, Some(0));
     let nonsense = start(json!([{ "id": "w", "wait": { "duration": "${inputs.time ?? 'soon'}" } }])).await;
@@ -150,9 +150,9 @@ async fn a_rejection_fails_the_step_and_the_same_answer_again_changes_nothing() 
 #[tokio::test(start_paused = true)]
 async fn an_approval_that_nobody_answers_ends_as_it_is_told() {
     let approval = |on_timeout: Value| json!([{ "id": "sign", "approval": { "prompt": "Shall it?", "timeout": "24h", "onTimeout": on_timeout } }]);
-    assert_failed!(Run::of(&start(approval(json!("fail"))).await).await, ErrorKind::Timeout);
-    assert_failed!(Run::of(&start(approval(json!("reject"))).await).await, ErrorKind::Denied);
-    let answered = Run::of(&start(approval(json!({ "answer": { "go": true } }))).await).await;
+    assert_failed!(start(approval(json!("fail"))).await.finish().await, ErrorKind::Timeout);
+    assert_failed!(start(approval(json!("reject"))).await.finish().await, ErrorKind::Denied);
+    let answered = start(approval(json!({ "answer": { "go": true } }))).await.finish().await;
     assert_completed!(answered);
     assert_eq!(answered.output("sign")["answer"], json!({ "go": true }));
 }

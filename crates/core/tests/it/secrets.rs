@@ -42,7 +42,7 @@ async fn run(agent: impl Agent, input: Value, refs: Value, secrets: Secrets) -> 
     call["input"] = input;
     let mut document = workflow(json!([call]));
     document["context"] = json!({ "secretRefs": refs });
-    let harness = Harness::new().agent(agent).engine_with(|engine| engine.secrets(secrets));
+    let harness = Harness::new().agent(agent).secrets(secrets);
     harness.run(document, json!({})).await
 }
 
@@ -127,7 +127,7 @@ async fn tools_of_agents_are_let_through_checked_timed_and_given_secrets_that_mo
     document["context"] = json!({ "secretRefs": ["secret://vault/canary"] });
     document["steps"][0]["policies"] = json!({ "timeout": 120_000 });
     let harness = Harness::new().agent(agent).tool(lookup()).tool(shell);
-    let run = harness.engine_with(|engine| engine.secrets(vault()).tool_policy(policy)).run(document, json!({})).await;
+    let run = harness.secrets(vault()).tool_policy(policy).run(document, json!({})).await;
     assert_completed!(run);
     let expected = json!({
         "listed": ["vault.lookup"], "good": "[REDACTED]!", "same": true, "other": false,

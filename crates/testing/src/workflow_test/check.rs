@@ -17,7 +17,10 @@ use super::{
     report::Failure,
     stage::Stage,
 };
-use crate::mocks::{Called, Callees, place_of, static_path};
+use crate::{
+    assert::begins_step,
+    mocks::{Called, Callees, place_of, static_path},
+};
 
 /// What is compared with what.
 pub(super) struct Checking<'a> {
@@ -249,11 +252,9 @@ impl Checking<'_> {
 
     /// When a step first began, as a place in the journal.
     fn first_start(&self, pattern: &StepPattern) -> Option<usize> {
-        let begins =
-            |entry: &Entry| matches!(entry.kind.as_str(), "step.started" | "step.waiting" | "approval.requested");
-        self.entries
-            .iter()
-            .position(|entry| begins(entry) && entry.step_path.as_deref().is_some_and(|path| fits_text(pattern, path)))
+        self.entries.iter().position(|entry| {
+            begins_step(entry) && entry.step_path.as_deref().is_some_and(|path| fits_text(pattern, path))
+        })
     }
 
     fn order(&mut self, wanted: &[StepPattern]) {

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 /// How far a value has to be what was expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Extent {
+pub(crate) enum Extent {
     /// Objects may have further keys.
     Subset,
     Exact,
@@ -12,21 +12,21 @@ pub(super) enum Extent {
 
 /// Where two values differ.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Difference {
+pub(crate) struct Difference {
     /// The way from the root: keys and indices.
-    pub(super) way: Vec<String>,
-    pub(super) expected: Value,
+    pub(crate) way: Vec<String>,
+    pub(crate) expected: Value,
     /// Absent if there is nothing.
-    pub(super) actual: Option<Value>,
+    pub(crate) actual: Option<Value>,
 }
 
 /// Whether all that is expected is there.
-pub(super) fn contains(actual: &Value, expected: &Value) -> bool {
+pub(crate) fn contains(actual: &Value, expected: &Value) -> bool {
     difference(actual, expected, Extent::Subset).is_none()
 }
 
 /// Finds the first difference. `<any>`, `<uuid>` and `<time>` stand for any value, any UUID and any time.
-pub(super) fn difference(actual: &Value, expected: &Value, extent: Extent) -> Option<Difference> {
+pub(crate) fn difference(actual: &Value, expected: &Value, extent: Extent) -> Option<Difference> {
     let differs = |actual: Option<&Value>, expected: &Value| {
         Some(Difference { way: Vec::new(), expected: expected.clone(), actual: actual.cloned() })
     };

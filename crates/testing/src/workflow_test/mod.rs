@@ -38,7 +38,7 @@
 //! ```
 
 mod check;
-mod compare;
+pub(crate) mod compare;
 mod perform;
 mod report;
 mod stage;

@@ -6,7 +6,6 @@ use orchestr8_agent_base::{AgentRegistry, Clock};
 use orchestr8_core::{
     Cancellation, Engine, ExecutionHandle, MemoryStore, Snapshot, StartError, StartRequest,
     clock::{SystemClock, mix},
-    engine::TakeUpError,
     store::Holder,
 };
 use orchestr8_schema::{
@@ -20,7 +19,10 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::{compare::contains, report::Failure};
-use crate::TestClock;
+use crate::{
+    TestClock,
+    started::{AN_INSTANT, chain, take_up},
+};
 
 /// The most events of an execution under test.
 pub(super) const MAX_EVENTS: usize = 100_000;
@@ -28,8 +30,6 @@ pub(super) const MAX_EVENTS: usize = 100_000;
 const MAX_REAL_TIME: Duration = Duration::from_secs(10);
 /// Longer than anything that is worth waiting for.
 const FOREVER: Duration = Duration::from_secs(100 * 366 * 86_400);
-/// Shorter than anything that happens by the clock: it is over when nothing else can go on at this instant.
-const AN_INSTANT: Duration = Duration::from_micros(1);
 
 /// What is executed.
 #[derive(Clone, Copy)]
@@ -413,26 +413,4 @@ async fn answer_all(handle: &ExecutionHandle, step: &StepPattern, approval: Appr
         handle.answer(path, approval.clone()).await.map_err(|error| chain(&error))?;
     }
     Ok(())
-}
-
-async fn take_up(engine: &Engine, id: ExecutionId) -> Result<ExecutionHandle, String> {
-    loop {
-        match engine.take_up(id).await {
-            Ok(handle) => return Ok(handle),
-            Err(TakeUpError::Nothing) => return engine.execution(id).await.map_err(|error| chain(&error)),
-            Err(TakeUpError::Held(_)) => sleep(Holder::RENEWAL).await,
-            Err(error) => return Err(format!("the execution cannot be taken up: {}", chain(&error))),
-        }
-    }
-}
-
-/// An error with its sources.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }
