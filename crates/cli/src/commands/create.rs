@@ -1,6 +1,6 @@
 //! `orchestr8 create`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
@@ -14,7 +14,8 @@ use crate::{
 
 /// Writes a crate with an agent of one's own, and the whole program with that agent in it.
 ///
-/// In its folder `cargo test` tests the agent, and `cargo run -- run workflow.yaml` runs a workflow that calls it.
+/// In its folder `cargo test` tests the agent, and `cargo run -- run workflow.yaml` runs a workflow that calls it. It depends on the
+/// crates that this program was built from: those of the clone, if it was one and is still there, else the published ones.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Example:\n  orchestr8 create @acme/summarizer")]
 pub struct CreateArgs {
@@ -42,7 +43,9 @@ pub(crate) fn create(cx: &Context<'_>, args: &CreateArgs) -> Result<Exit, Error>
         text.replace("{{name}}", &name)
             .replace("{{id}}", &id)
             .replace("{{type}}", &type_name(&name))
-            .replace("{{version}}", env!("CARGO_PKG_VERSION"))
+            .replace("{{agent-base}}", &dependency("agent-base"))
+            .replace("{{cli}}", &dependency("cli"))
+            .replace("{{testing}}", &dependency("testing"))
     };
     let files = FILES.map(|(path, text)| (PathBuf::from(&name).join(path), fill(text)));
     write(&files, args.force)?;
@@ -55,6 +58,18 @@ pub(crate) fn create(cx: &Context<'_>, args: &CreateArgs) -> Result<Exit, Error>
         cx.ui.print(&format!("next: {next}"))?;
     }
     Ok(Exit::Success)
+}
+
+/// Writes how a crate of ours is depended on. A published crate has no other of ours beside it.
+fn dependency(folder: &str) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    let crates =
+        Path::new(env!("CARGO_MANIFEST_DIR")).parent().filter(|crates| crates.join("agent-base/Cargo.toml").is_file());
+    match crates.map(|crates| crates.join(folder)).as_deref().and_then(Path::to_str) {
+        // What quotes a text in JSON does so in TOML.
+        Some(path) => format!(r#"{{ version = "{version}", path = {} }}"#, json!(path)),
+        None => format!(r#""{version}""#),
+    }
 }
 
 /// Reads the name out of `name` or `@scope/name`. It becomes a crate, and so begins with a letter.

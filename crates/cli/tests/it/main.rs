@@ -21,6 +21,7 @@ mod lsp;
 mod mcp;
 mod mistakes;
 mod plans;
+mod readme;
 #[cfg(feature = "server")]
 mod remote;
 mod replay;

@@ -66,7 +66,10 @@ fn a_crate_is_created_that_the_workspace_compiles_as_an_example() {
         assert_eq!(created, compiled, "{file}: ORCHESTR8_RENEW=1 renews it");
     }
     let manifest = fs::read_to_string(folder.path().join("summarizer/Cargo.toml")).expect("it was written");
-    assert!(manifest.contains(&format!("orchestr8-cli = \"{}\"", env!("CARGO_PKG_VERSION"))), "{manifest}");
+    // As long as they are not published, the clone is where they are.
+    let (version, path) = (env!("CARGO_PKG_VERSION"), env!("CARGO_MANIFEST_DIR"));
+    let dependency = format!(r#"orchestr8-cli = {{ version = "{version}", path = "{path}" }}"#);
+    assert!(manifest.contains(&dependency), "{manifest}");
 }
 
 #[test]
