@@ -6,11 +6,11 @@ use std::{
 };
 
 use async_trait::async_trait;
-use orchestr8_schema::usage::Estimate;
+use orchestr8_schema::{usage::Estimate, validate::Obstacle};
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
-use crate::{AgentContext, AgentError, AgentManifest};
+use crate::{AgentContext, AgentError, AgentManifest, AgentRegistry};
 
 /// Turns a JSON value into a JSON value under a cancellation token.
 ///
@@ -95,6 +95,30 @@ pub trait Agent: Send + Sync + 'static {
     fn estimate(&self, input: &Value, config: &Map<String, Value>) -> Estimate {
         let _ = (input, config);
         Estimate::default()
+    }
+
+    /// Says why the agent cannot work with a configuration, as far as that can be known before anything runs and no schema says it: that nobody has the
+    /// model that it names, say. `registry` is the one that the agent is called from. Who checks a workflow asks this of each of its steps; the
+    /// default finds nothing.
+    fn obstacle(&self, config: &Map<String, Value>, registry: &AgentRegistry) -> Option<Obstacle> {
+        let _ = (config, registry);
+        None
+    }
+
+    /// Returns what the agent would ask its model first about an input, without asking it, for people who want to know; absent, as by default, if it has
+    /// no prompt.
+    ///
+    /// # Errors
+    ///
+    /// What the call would fail with before it asks anything.
+    #[cfg(feature = "prompt")]
+    fn question(
+        &self,
+        input: &Value,
+        config: &Map<String, Value>,
+    ) -> Option<Result<crate::prompt::Question, AgentError>> {
+        let _ = (input, config);
+        None
     }
 
     /// Names what a call with this input depends on, for the key of its circuit breaker.

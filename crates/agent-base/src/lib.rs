@@ -82,6 +82,8 @@ mod manifest_document;
 pub mod mcp;
 #[cfg(feature = "model")]
 pub mod model;
+#[cfg(any(feature = "http", feature = "http-models"))]
+mod outgoing;
 pub mod pattern;
 #[cfg(feature = "process")]
 pub mod process;

@@ -6,7 +6,7 @@ use orchestr8_schema::{
     AgentId, Millis,
     id::ToolName,
     json_schema::{JsonValidator, Violations, fill_defaults},
-    validate::{AgentCatalog, CallSchemas},
+    validate::{AgentCatalog, CallSchemas, Obstacle},
     workflow::VersionRange,
 };
 use semver::{Comparator, Op, Version, VersionReq};
@@ -18,7 +18,7 @@ use crate::{
     tool::{RegisterToolError, ToolRegistry},
 };
 
-/// All agents that an engine may call, by id and version, and the tools beside them.
+/// All agents that an engine may call, by id and version, and the tools and models beside them.
 ///
 /// ```
 /// use orchestr8_agent_base::{AgentRegistry, HelloWorld};
@@ -34,6 +34,8 @@ pub struct AgentRegistry {
     agents: BTreeMap<AgentId, BTreeMap<Version, Arc<RegisteredAgent>>>,
     environment: BTreeMap<String, String>,
     tools: ToolRegistry,
+    #[cfg(feature = "model")]
+    models: Option<crate::model::Models>,
 }
 
 /// The error of an agent that cannot be registered.
@@ -144,6 +146,20 @@ impl AgentRegistry {
     pub fn tools_mut(&mut self) -> &mut ToolRegistry {
         &mut self.tools
     }
+
+    /// Sets the models that the agents may ask. With them, whoever checks a workflow is told of models that nobody has; `None`, as at first, says
+    /// that models are not known here, and are not checked.
+    #[cfg(feature = "model")]
+    pub fn set_models(&mut self, models: Option<crate::model::Models>) {
+        self.models = models;
+    }
+
+    /// Returns the models that the agents may ask, if they are known here.
+    #[cfg(feature = "model")]
+    #[must_use]
+    pub fn models(&self) -> Option<&crate::model::Models> {
+        self.models.as_ref()
+    }
 }
 
 /// What validation has to know of agents and tools. Pre-releases are not listed: no range in a workflow file asks for one.
@@ -160,6 +176,12 @@ impl AgentCatalog for AgentRegistry {
     fn schemas(&self, id: &AgentId, range: &VersionRange) -> Option<CallSchemas> {
         let AgentManifest { input_schema, output_schema, config_schema, .. } = self.get(id, range)?.manifest().clone();
         Some(CallSchemas { input: input_schema, output: output_schema, config: config_schema })
+    }
+
+    fn obstacle(&self, id: &AgentId, range: &VersionRange, config: Option<&Map<String, Value>>) -> Option<Obstacle> {
+        let agent = self.get(id, range)?;
+        // A configuration that breaks its schema is told of as such.
+        agent.agent.obstacle(&agent.configure(config).ok()?, self)
     }
 
     fn is_irreversible(&self, id: &AgentId, version: &VersionRange) -> bool {

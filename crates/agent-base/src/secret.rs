@@ -23,6 +23,19 @@ impl SecretString {
     pub fn expose(&self) -> &str {
         &self.0
     }
+
+    /// Puts `[REDACTED]` in its place wherever it stands in the texts of a value.
+    #[cfg(any(feature = "adapter", feature = "model"))]
+    pub(crate) fn hide_in(&self, value: &mut serde_json::Value) {
+        use serde_json::Value;
+
+        match value {
+            Value::String(text) if text.contains(self.expose()) => *text = text.replace(self.expose(), "[REDACTED]"),
+            Value::Array(items) => items.iter_mut().for_each(|item| self.hide_in(item)),
+            Value::Object(map) => map.values_mut().for_each(|value| self.hide_in(value)),
+            _ => {}
+        }
+    }
 }
 
 impl fmt::Debug for SecretString {

@@ -1,14 +1,16 @@
 //! The agents of the program: those that it brings along, those of its settings, and those that its author adds.
 
-use std::{env, fmt, sync::Arc};
+use std::{env, fmt, path::PathBuf, sync::Arc};
 
 use futures_util::future::join_all;
 use indexmap::IndexMap;
 use orchestr8_agent_base::{
-    AgentManifest, AgentRegistry, builtin, example_agents,
+    AgentManifest, AgentRegistry, Secrets, builtin, example_agents,
     http::{self, ServiceAgent, Web},
+    llm,
     mcp::{Endpoint, McpClient},
     process::{self, ProgramAgent, ProgramCall, Programs, ShellTool},
+    prompt::PromptFiles,
     registry::RegisterError,
 };
 use orchestr8_schema::{
@@ -18,7 +20,7 @@ use orchestr8_schema::{
 use serde_json::Value;
 use tokio::runtime::Builder;
 
-use crate::{Error, ErrorKind, placeholder, telemetry};
+use crate::{Error, ErrorKind, models::models, placeholder, telemetry};
 
 type Registration = Arc<dyn Fn(&mut AgentRegistry) -> Result<(), Error> + Send + Sync>;
 
@@ -27,6 +29,8 @@ type Registration = Arc<dyn Fn(&mut AgentRegistry) -> Result<(), Error> + Send +
 pub(crate) struct Agents {
     added: Vec<Registration>,
     config: Arc<Config>,
+    /// The data directory, where there is one.
+    home: Option<PathBuf>,
 }
 
 /// Where an agent comes from.
@@ -47,13 +51,33 @@ impl Agents {
         self.added.push(register);
     }
 
-    /// The same under these settings.
-    pub(crate) fn configured(&self, config: &Config) -> Self {
-        Self { added: self.added.clone(), config: Arc::new(config.clone()) }
+    /// The same under these settings, with this data directory.
+    pub(crate) fn configured(&self, config: Config, home: Option<PathBuf>) -> Self {
+        Self { added: self.added.clone(), config: Arc::new(config), home }
     }
 
-    /// Makes their registry. A service of the settings that does not say who it is has no place in it, and the log says why.
+    /// Where secrets come from, whoever may ask for them.
+    pub(crate) fn secrets(&self) -> Secrets {
+        match &self.home {
+            Some(home) => Secrets::environment().file(home.join("secrets.json")),
+            None => Secrets::environment(),
+        }
+    }
+
+    /// Where prompts are that a workflow names. Those of the user are all that is read: a workflow may be anybody's.
+    fn prompts(&self) -> PromptFiles {
+        PromptFiles::new(self.config.prompts.paths.iter().map(PathBuf::from).chain(self.home.clone())).confined()
+    }
+
+    /// Makes their registry, with the models that they may ask.
     pub(crate) fn registry(&self) -> Result<AgentRegistry, Error> {
+        let mut registry = self.without_models()?;
+        registry.set_models(Some(models(&self.config, &self.secrets())));
+        Ok(registry)
+    }
+
+    /// Makes their registry where nobody is asked, so that it does not matter who could be. A service of the settings that does not say who it is has no place in it, and the log says why.
+    pub(crate) fn without_models(&self) -> Result<AgentRegistry, Error> {
         let mut registry = self.brought_along()?;
         for register in &self.added {
             register(&mut registry)?;
@@ -79,6 +103,7 @@ impl Agents {
         http::register(&mut registry, &Web::new(self.config.policy.http.clone())).map_err(unregistered)?;
         let programs = self.programs();
         process::register(&mut registry, &programs).map_err(unregistered)?;
+        llm::register(&mut registry, self.prompts()).map_err(unregistered)?;
         for (name, tool) in &self.config.tools {
             let tool = ShellTool::new(programs.clone(), name.clone(), tool);
             registry.tools_mut().register(tool).map_err(|error| misconfigured(&format!("tools.{name}"), error))?;

@@ -8,7 +8,8 @@ use std::{
 };
 
 use orchestr8_agent_base::AgentRegistry;
-use orchestr8_core::{Engine, store::SqliteStore};
+use orchestr8_core::{Engine, engine::EngineBuilder, store::SqliteStore};
+use orchestr8_schema::config::AccessPolicy;
 
 use crate::{
     Error,
@@ -63,13 +64,32 @@ impl Context<'_> {
     ///
     /// When the agents cannot be registered.
     pub(crate) fn engine_on(&self, store: SqliteStore) -> Result<Engine, Error> {
-        Engine::builder()
+        // Whoever runs the file may do with the secrets what the file says.
+        build(self.builder(store, &self.settings.config().policy.secrets)?)
+    }
+
+    /// Makes an engine on a store that executes what anybody sends it: of the secrets it gives out what the settings name, and nothing else.
+    ///
+    /// # Errors
+    ///
+    /// When the agents cannot be registered.
+    #[cfg(feature = "server")]
+    pub(crate) fn serving_engine_on(&self, store: SqliteStore) -> Result<Engine, Error> {
+        let mut secrets = self.settings.config().policy.secrets.clone();
+        secrets.allow.get_or_insert_default();
+        build(self.builder(store, &secrets)?.metrics(true))
+    }
+
+    fn builder(&self, store: SqliteStore, secrets: &AccessPolicy) -> Result<EngineBuilder, Error> {
+        let config = self.settings.config();
+        Ok(Engine::builder()
             .registry(self.agents.registry()?)
+            .secrets(self.agents.secrets().policy(secrets))
+            .tool_policy(config.policy.tools.clone())
+            .content_in_spans(config.telemetry.content)
             .store(store)
-            .max_concurrent_steps(self.settings.config().execution.max_concurrent)
-            .default_timeout(self.settings.config().execution.default_timeout.as_duration())
-            .build()
-            .map_err(|error| Error::internal("making the engine").with_source(error))
+            .max_concurrent_steps(config.execution.max_concurrent)
+            .default_timeout(config.execution.default_timeout.as_duration()))
     }
 
     /// Makes the catalogue of the settings, or of other files and folders. The agents are those of an engine.
@@ -133,6 +153,10 @@ impl Context<'_> {
         }
         Ok(client)
     }
+}
+
+fn build(builder: EngineBuilder) -> Result<Engine, Error> {
+    builder.build().map_err(|error| Error::internal("making the engine").with_source(error))
 }
 
 /// Whether a person is there who can be asked, and shown a browser.

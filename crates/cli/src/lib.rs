@@ -33,6 +33,7 @@ mod log_files;
 pub mod lsp;
 #[cfg(feature = "server")]
 mod mcp;
+mod models;
 mod placeholder;
 mod private_file;
 mod program;

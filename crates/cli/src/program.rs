@@ -122,7 +122,7 @@ impl Program {
             folder: serves_silently.and_then(|_| Some(DataDir::place(data_dir).ok()?.join(log_files::FOLDER))),
         };
         let _telemetry = telemetry::start(logs, &settings.config().telemetry);
-        let agents = self.agents.configured(settings.config());
+        let agents = self.agents.configured(settings.with_whole_paths(), DataDir::place(data_dir).ok());
         let cx = Context {
             ui,
             settings: &settings,

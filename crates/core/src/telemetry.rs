@@ -9,6 +9,11 @@
 //! | `orchestr8.hook` | as of a step; the kind is the hook's point |
 //! | `orchestr8.attempt` | `orchestr8.attempt`, `.status`, `.error_code` |
 //! | `orchestr8.backoff` | `orchestr8.attempt` (the next), `orchestr8.delay_ms` |
+//! | `orchestr8.model` | `orchestr8.model.provider`, `.name`, `.turn`, `orchestr8.usage.input_tokens`, `.output_tokens`, `.cost_usd`, `orchestr8.error_code` |
+//! | `orchestr8.tool` | `orchestr8.tool.name`, `.turn`, `orchestr8.error_code`: of a call that an agent makes |
+//!
+//! The last two stand below their attempt. With [`EngineBuilder::content_in_spans`](crate::EngineBuilder::content_in_spans) they also hold
+//! `orchestr8.model.prompt` and `.answer`, and `orchestr8.tool.arguments` and `.result`, secrets hidden.
 //!
 //! What the resilience layers decide are events within these spans: `retry_backoff`, `retry_exhausted`, `timeout_triggered`,
 //! `circuit_state_change`, `circuit_probe_attempt` and `permit_rejected`, with the names of the resilience specification.

@@ -275,6 +275,8 @@ codes! {
     AgentVersion = "O8406", Error;
     /// A constant violates its schema.
     ConstantViolatesSchema = "O8407", Error;
+    /// An agent cannot work as it is configured.
+    Obstacle = "O8408", Error;
     /// A number or duration is out of range.
     OutOfRange = "O8501", Error;
     /// Two fields contradict each other.

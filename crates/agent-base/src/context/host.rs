@@ -30,8 +30,18 @@ pub trait Host: fmt::Debug + Send + Sync + 'static {
     /// DENIED if it may not, naming what forbids it; NOT_FOUND if there is none.
     fn secret(&self, reference: &str, declared: &[String]) -> Result<SecretString, AgentError>;
 
+    /// Takes note of a secret that is used for an agent without being given to it, so that it is hidden like those that are. Default nothing.
+    fn conceal(&self, secret: &SecretString) {
+        let _ = secret;
+    }
+
     /// Hides the secrets in a value that were given out so far.
     fn hide(&self, value: &mut Value);
+
+    /// Whether spans may hold what models and tools are asked and answer, secrets hidden. Default not.
+    fn shows_content(&self) -> bool {
+        false
+    }
 
     /// Whether somebody looks on, for whom it is worth to show progress. Default not.
     fn is_watched(&self) -> bool {

@@ -22,6 +22,7 @@ use orchestr8_schema::{
 };
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
+use tracing::Span;
 
 use self::cleanup::Cleanups;
 #[cfg(feature = "model")]
@@ -280,6 +281,20 @@ impl AgentContext {
     #[must_use]
     pub fn input(&self) -> &Arc<Value> {
         &self.call.input
+    }
+
+    /// Records in a span what was asked or answered, secrets hidden, if spans may hold that. A long one is cut.
+    pub(crate) fn show_content(&self, span: &Span, field: &str, content: impl FnOnce() -> Value) {
+        const MOST: usize = 64 * 1024;
+
+        let Some(host) = self.host().filter(|host| !span.is_disabled() && host.shows_content()) else { return };
+        let mut content = content();
+        host.hide(&mut content);
+        let mut text = content.to_string();
+        if text.len() > MOST {
+            text.truncate((0..=MOST).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0));
+        }
+        span.record(field, text);
     }
 
     /// Says what this attempt has used up, beyond what it said before. It stands in the journal, and counts towards the budgets of

@@ -6,14 +6,13 @@ use async_trait::async_trait;
 use orchestr8_schema::{AgentId, ErrorKind};
 use reqwest::{
     Client, Url,
-    header::{HeaderMap, HeaderName, HeaderValue},
-    redirect,
+    header::{HeaderMap, HeaderValue},
 };
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::{Web, answer::Answer, failure};
-use crate::{Agent, AgentContext, AgentError, AgentManifest, Callee};
+use crate::{Agent, AgentContext, AgentError, AgentManifest, Callee, outgoing};
 
 type Trace = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 
@@ -51,21 +50,9 @@ impl ServiceAgent {
         if !matches!(base.scheme(), "http" | "https") {
             return Err(invalid(format!("`{}` is no scheme of HTTP", base.scheme())));
         }
-        let mut sent = HeaderMap::new();
-        for (name, value) in headers {
-            let key =
-                name.parse::<HeaderName>().map_err(|error| invalid(format!("header `{name}`")).with_source(error))?;
-            let mut value =
-                HeaderValue::from_str(value).map_err(|error| invalid(format!("header `{name}`")).with_source(error))?;
-            value.set_sensitive(true);
-            sent.insert(key, value);
-        }
-        let client = Client::builder()
-            .no_proxy()
-            .redirect(redirect::Policy::none())
-            .connect_timeout(Web::CONNECT_TIMEOUT)
-            .build()
-            .map_err(|error| AgentError::internal("making the HTTP client").with_source(error))?;
+        let sent = outgoing::headers(headers).map_err(|error| invalid(error.to_string()).with_source(error))?;
+        let client =
+            outgoing::client().map_err(|error| AgentError::internal("making the HTTP client").with_source(error))?;
         let at = |path: &str| {
             let mut url = base.clone();
             url.set_path(&format!("{}/{path}", base.path().trim_end_matches('/')));

@@ -4,7 +4,7 @@ use orchestr8_schema::usage::Estimate;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::AgentError;
+use crate::{AgentError, prompt::Prompt};
 
 /// What an agent that asks a model is configured with.
 #[derive(Clone, Debug, Deserialize)]
@@ -65,6 +65,18 @@ impl LlmConfig {
     pub fn read(config: &Map<String, Value>) -> Result<Self, AgentError> {
         serde_json::from_value(Value::Object(config.clone()))
             .map_err(|error| AgentError::validation("the configuration does not fit").with_source(error))
+    }
+
+    /// Returns the model that is asked for: the configuration's, else the prompt's; absent for the program's.
+    #[must_use]
+    pub fn model_for<'a>(&'a self, prompt: Option<&'a Prompt>) -> Option<&'a str> {
+        self.model.as_deref().or_else(|| prompt?.model())
+    }
+
+    /// Returns the JSON Schema of the answer: the configuration's, else the prompt's; absent for text.
+    #[must_use]
+    pub fn schema_for<'a>(&'a self, prompt: &'a Prompt) -> Option<&'a Value> {
+        self.output_schema.as_ref().or_else(|| prompt.output_schema())
     }
 
     /// Returns the JSON Schema of the configuration, the prompt included.

@@ -34,11 +34,11 @@ impl<'a> Conversation<'a> {
         input: &Value,
     ) -> Result<Self, AgentError> {
         let composed = prompt.compose(input)?;
-        let model = cx.model_of(config.model.as_deref().or(prompt.model()), config.provider.as_deref())?;
+        let model = cx.model_of(config.model_for(Some(prompt)), config.provider.as_deref())?;
         let tools = cx.tools().only(config.tools.iter().cloned());
         let mut request = ChatRequest::new(Message::user(composed.user));
         request.system = composed.system;
-        request.output_schema = config.output_schema.clone().or_else(|| prompt.output_schema().cloned());
+        request.output_schema = config.schema_for(prompt).cloned();
         (request.temperature, request.max_tokens) = (config.temperature, config.max_tokens);
         if !config.allowed_tools.is_empty() {
             request.metadata.insert("allowedTools".to_owned(), json!(config.allowed_tools));

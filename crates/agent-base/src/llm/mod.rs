@@ -9,7 +9,7 @@ mod conversation;
 mod shipped;
 
 use async_trait::async_trait;
-use orchestr8_schema::usage::Estimate;
+use orchestr8_schema::{usage::Estimate, validate::Obstacle};
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +20,7 @@ pub use self::{
 };
 use crate::{
     Agent, AgentContext, AgentError, AgentManifest, AgentRegistry,
-    prompt::{Prompt, PromptFiles},
+    prompt::{Prompt, PromptFiles, Question},
     registry::RegisterError,
 };
 
@@ -67,6 +67,46 @@ impl Agent for Llm {
     fn estimate(&self, _: &Value, config: &Map<String, Value>) -> Estimate {
         LlmConfig::estimate(config)
     }
+
+    fn question(&self, input: &Value, config: &Map<String, Value>) -> Option<Result<Question, AgentError>> {
+        Some(self.prompt(config).and_then(|prompt| question(config, &prompt, input)))
+    }
+
+    fn obstacle(&self, config: &Map<String, Value>, registry: &AgentRegistry) -> Option<Obstacle> {
+        // A prompt that is not here may be where the workflow is.
+        obstacle(config, self.prompt(config).ok().as_ref(), registry)
+    }
+}
+
+/// What a model is asked first under a configuration.
+fn question(config: &Map<String, Value>, prompt: &Prompt, input: &Value) -> Result<Question, AgentError> {
+    let config = LlmConfig::read(config)?;
+    Ok(Question {
+        composed: prompt.compose(input)?,
+        model: config.model_for(Some(prompt)).map(str::to_owned),
+        output_schema: config.schema_for(prompt).cloned(),
+        provider: config.provider,
+    })
+}
+
+/// Says why no model can be asked under a configuration.
+fn obstacle(config: &Map<String, Value>, prompt: Option<&Prompt>, registry: &AgentRegistry) -> Option<Obstacle> {
+    let config = LlmConfig::read(config).ok()?;
+    let models = registry.models()?;
+    let told = |message: String, help: &str| Some(Obstacle { message, help: Some(help.to_owned()) });
+    let model = match models.resolve(config.model_for(prompt), config.provider.as_deref()) {
+        Ok(model) => model,
+        Err(error) => return told(error.to_string(), &error.help()),
+    };
+    if !config.tools.is_empty() && !model.chat.info().capabilities.tools {
+        let message = format!("model `{}` of provider `{}` takes no tools", model.model, model.provider);
+        return told(message, "take `tools` away, or choose another model");
+    }
+    if config.max_cost_usd.is_some() && model.rates.is_none() {
+        let message = format!("`maxCostUsd` is set, and the price of `{}` is not known", model.model);
+        return told(message, &format!("set `providers.{}.prices` in the settings", model.provider));
+    }
+    None
 }
 
 /// Registers `@orchestr8/llm`, `@orchestr8/summarizer`, `@orchestr8/classifier` and `@orchestr8/reviewer`.

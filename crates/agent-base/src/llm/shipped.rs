@@ -1,12 +1,15 @@
 //! Agents that are shipped with a prompt of their own.
 
 use async_trait::async_trait;
-use orchestr8_schema::{prompt::AgentPrompt, source::Options, usage::Estimate};
+use orchestr8_schema::{prompt::AgentPrompt, source::Options, usage::Estimate, validate::Obstacle};
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
-use super::{LlmConfig, conversation::Conversation, manifest};
-use crate::{Agent, AgentContext, AgentError, AgentManifest, prompt::Prompt};
+use super::{LlmConfig, conversation::Conversation, manifest, obstacle, question};
+use crate::{
+    Agent, AgentContext, AgentError, AgentManifest, AgentRegistry,
+    prompt::{Prompt, Question},
+};
 
 macro_rules! shipped {
     ($($(#[$doc:meta])* $name:ident, $id:literal, $file:literal, $description:literal;)*) => {
@@ -50,6 +53,18 @@ macro_rules! shipped {
 
                 fn estimate(&self, _: &Value, config: &Map<String, Value>) -> Estimate {
                     LlmConfig::estimate(config)
+                }
+
+                fn question(
+                    &self,
+                    input: &Value,
+                    config: &Map<String, Value>,
+                ) -> Option<Result<Question, AgentError>> {
+                    Some(question(config, &self.0, input))
+                }
+
+                fn obstacle(&self, config: &Map<String, Value>, registry: &AgentRegistry) -> Option<Obstacle> {
+                    obstacle(config, Some(&self.0), registry)
                 }
             }
         )*

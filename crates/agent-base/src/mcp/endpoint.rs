@@ -1,17 +1,13 @@
 //! Where a server is, and how it is reached.
 
-use std::{collections::HashMap, env, fmt, sync::Arc};
+use std::{env, fmt, sync::Arc};
 
 use orchestr8_schema::config;
-use reqwest::{
-    Client,
-    header::{HeaderName, HeaderValue},
-    redirect,
-};
+use reqwest::Client;
 use rmcp::transport::{StreamableHttpClientTransport, streamable_http_client::StreamableHttpClientTransportConfig};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
 
-use crate::{AgentError, http::Web, process::Group};
+use crate::{AgentError, outgoing, process::Group};
 
 /// Puts values in the places of `${VAR}` and of secret references, when a server is connected to.
 pub type Expand = Arc<dyn Fn(&str) -> Result<String, AgentError> + Send + Sync>;
@@ -66,23 +62,13 @@ impl Endpoint {
                 Ok(Reached::Program(Box::new(Started { group, stdin, stdout, stderr })))
             }
             config::McpServer::Service { url, headers } => {
-                let mut sent = HashMap::new();
-                for (name, value) in headers {
-                    let invalid = || AgentError::validation(format!("the header `{name}` cannot be sent"));
-                    let key = name.parse::<HeaderName>().map_err(|error| invalid().with_source(error))?;
-                    let value = HeaderValue::from_str(&(self.expand)(value)?);
-                    let mut value = value.map_err(|error| invalid().with_source(error))?;
-                    value.set_sensitive(true);
-                    sent.insert(key, value);
-                }
-                let client = Client::builder()
-                    .no_proxy()
-                    .redirect(redirect::Policy::none())
-                    .connect_timeout(Web::CONNECT_TIMEOUT)
-                    .build()
+                let expanded = headers.iter().map(|(name, value)| Ok((name, (self.expand)(value)?)));
+                let headers = outgoing::headers(expanded.collect::<Result<Vec<_>, AgentError>>()?);
+                let headers = headers.map_err(|error| AgentError::validation(error.to_string()).with_source(error))?;
+                let client = outgoing::client()
                     .map_err(|error| AgentError::internal("making the HTTP client").with_source(error))?;
                 let mut config = StreamableHttpClientTransportConfig::with_uri((self.expand)(url)?);
-                config.custom_headers = sent;
+                config.custom_headers = headers.into_iter().filter_map(|(name, value)| Some((name?, value))).collect();
                 Ok(Reached::Service(StreamableHttpClientTransport::with_client(client, config)))
             }
         }

@@ -21,7 +21,7 @@ use super::{
     StopReason,
 };
 use crate::{
-    AgentError,
+    AgentError, SecretString,
     process::{ProgramCall, Programs},
 };
 
@@ -101,6 +101,10 @@ struct ClaudeCodeModel {
 impl ChatModel for ClaudeCodeModel {
     fn info(&self) -> &ModelInfo {
         &self.info
+    }
+
+    fn key(&self) -> Option<SecretString> {
+        self.provider.key.read().ok().flatten()
     }
 
     async fn chat(

@@ -60,7 +60,9 @@ impl AgentContext {
     pub fn model_of(&self, name: Option<&str>, provider: Option<&str>) -> Result<Model, AgentError> {
         let models = self.host().and_then(|host| host.models());
         let models = models.ok_or_else(|| AgentError::validation("no provider of models is configured"))?;
-        let resolved = models.resolve(name, provider).map_err(|error| AgentError::validation(error.to_string()))?;
+        let resolved = models
+            .resolve(name, provider)
+            .map_err(|error| AgentError::validation(format!("{error}; {}", error.help())))?;
         Ok(Model { cx: self.clone(), resolved, turn: None })
     }
 }
@@ -214,6 +216,9 @@ impl Model {
             let context = json!({ "budget": budget_of(limit), "bound": bound, "model": self.resolved.model });
             AgentError::new(ErrorKind::BudgetExceeded, message).with_context(context)
         })?;
+        if let (Some(host), Some(key)) = (self.cx.host(), self.resolved.chat.key()) {
+            host.conceal(&key);
+        }
         let mut guard = Taken { cx: &self.cx, bound, worst: Some(Usage::new(input, output, bound.cost_usd)) };
         let began = Instant::now();
         let span = tracing::info_span!(
@@ -224,8 +229,11 @@ impl Model {
             "orchestr8.usage.input_tokens" = tracing::field::Empty,
             "orchestr8.usage.output_tokens" = tracing::field::Empty,
             "orchestr8.usage.cost_usd" = tracing::field::Empty,
+            "orchestr8.model.prompt" = tracing::field::Empty,
+            "orchestr8.model.answer" = tracing::field::Empty,
             "orchestr8.error_code" = tracing::field::Empty,
         );
+        self.cx.show_content(&span, "orchestr8.model.prompt", || request.canonical());
         let deltas = self.deltas(&request);
         let sink = deltas.as_ref().map(Deltas::sink);
         let call = self.resolved.chat.chat(request, sink, cancel.clone()).instrument(span.clone());
@@ -257,8 +265,11 @@ impl Model {
             span.record("orchestr8.usage.output_tokens", usage.output_tokens);
             span.record("orchestr8.usage.cost_usd", usage.cost_usd);
         }
-        if let Err(error) = &result {
-            span.record("orchestr8.error_code", error.kind().code());
+        match &result {
+            Ok(response) => self.cx.show_content(&span, "orchestr8.model.answer", || json!(response.message)),
+            Err(error) => {
+                span.record("orchestr8.error_code", error.kind().code());
+            }
         }
         self.tell(began.elapsed(), usage, result.as_ref().err());
         let response = result?;

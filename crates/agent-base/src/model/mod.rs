@@ -62,7 +62,7 @@ pub use self::{
     response::{ChatResponse, StopReason},
     wire_name::WireNames,
 };
-use crate::AgentError;
+use crate::{AgentError, SecretString};
 
 /// A model of a provider: answers one question at a time, of any number at once.
 #[async_trait]
@@ -70,6 +70,11 @@ use crate::AgentError;
 pub trait ChatModel: Send + Sync + 'static {
     /// Says what the model is and can do.
     fn info(&self) -> &ModelInfo;
+
+    /// Returns the key that the next call sends, so that it can be hidden should it come back in an answer; none by default.
+    fn key(&self) -> Option<SecretString> {
+        None
+    }
 
     /// Asks the model.
     ///

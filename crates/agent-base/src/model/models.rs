@@ -30,6 +30,8 @@ pub trait Provider: Send + Sync + 'static {
 #[derive(Clone, Default)]
 pub struct Models {
     providers: IndexMap<String, Known>,
+    /// Providers that are configured and cannot be used, with what is wrong.
+    unusable: BTreeMap<String, String>,
     default_provider: Option<String>,
     default_model: Option<String>,
 }
@@ -79,6 +81,14 @@ pub enum ResolveError {
         /// Those that there are.
         known: Vec<String>,
     },
+    /// The provider cannot be used as it is configured.
+    #[error("provider `{name}` cannot be used: {why}")]
+    Unusable {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        why: String,
+    },
     /// The alias is another provider's.
     #[error("`{alias}` is no alias of provider `{provider}`, but {}", whose(.of))]
     OtherAlias {
@@ -98,6 +108,25 @@ fn of(known: &[String]) -> String {
 fn whose(of: &Option<String>) -> String {
     of.as_ref()
         .map_or_else(|| "a word for its kind that it has no model for".to_owned(), |name| format!("one of `{name}`"))
+}
+
+impl ResolveError {
+    /// Says what to do about it.
+    #[must_use]
+    pub fn help(&self) -> String {
+        match self {
+            Self::NoModel => "set `models.default` in the settings, or `model` in the agent's `config`".to_owned(),
+            Self::NoProvider(model) => {
+                format!("set `providers.default` in the settings, or write `<provider>/{model}`")
+            }
+            Self::UnknownProvider { name, .. } => format!("set `providers.{name}` in the settings"),
+            Self::Unusable { name, .. } => format!("mend `providers.{name}` in the settings"),
+            Self::OtherAlias { alias, of: Some(of), .. } => format!("write `{of}/{alias}`"),
+            Self::OtherAlias { alias, provider, of: None } => {
+                format!("set `providers.{provider}.models.{alias}` in the settings")
+            }
+        }
+    }
 }
 
 /// Words that stand for a model of any provider.
@@ -136,6 +165,13 @@ impl Models {
         let mut all = ALIASES.get(&kind).cloned().unwrap_or_default();
         all.extend(aliases);
         self.providers.insert(name, Known { kind, provider, aliases: all, prices, max_tokens });
+        self
+    }
+
+    /// Says that a provider cannot be used as it is configured, for those who need it.
+    #[must_use]
+    pub fn unusable(mut self, name: impl Into<String>, why: impl Into<String>) -> Self {
+        self.unusable.insert(name.into(), why.into());
         self
     }
 
@@ -180,7 +216,8 @@ impl Models {
             }
             (None, None) => return Err(ResolveError::NoModel),
         };
-        let prefix = asked.split_once('/').filter(|(name, _)| self.providers.contains_key(*name));
+        let is_provider = |name: &str| self.providers.contains_key(name) || self.unusable.contains_key(name);
+        let prefix = asked.split_once('/').filter(|(name, _)| is_provider(name));
         let (name, asked) = match (provider, prefix) {
             (Some(provider), prefix) => {
                 chain.push(format!("provider `{provider}` is set"));
@@ -199,6 +236,9 @@ impl Models {
             }
         };
         let Some(known) = self.providers.get(name) else {
+            if let Some(why) = self.unusable.get(name) {
+                return Err(ResolveError::Unusable { name: name.to_owned(), why: why.clone() });
+            }
             let known = self.providers.keys().cloned().collect();
             return Err(ResolveError::UnknownProvider { name: name.to_owned(), known });
         };

@@ -8,7 +8,7 @@ use std::{
     fmt,
     fs::{File, OpenOptions},
     io::{BufRead, BufReader, Write},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -18,7 +18,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::{Capabilities, ChatModel, ChatRequest, ChatResponse, DeltaSink, ModelInfo, Provider};
-use crate::AgentError;
+use crate::{AgentError, SecretString};
 
 /// One recorded call.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -195,7 +195,8 @@ impl fmt::Debug for Replay {
     }
 }
 
-/// A provider that passes everything on to another one, and writes what was asked and answered to a cassette. The file is private.
+/// A provider that passes everything on to another one, and writes what was asked and answered to a cassette. The file is private, and begun anew
+/// with the first answer.
 #[derive(Clone)]
 pub struct Recording {
     inner: Arc<dyn Provider>,
@@ -206,39 +207,40 @@ pub struct Recording {
 type Redact = Arc<dyn Fn(&mut Value) + Send + Sync>;
 
 struct Cassette {
-    file: File,
+    path: PathBuf,
+    /// Absent until there is something to write.
+    file: Option<File>,
     counts: HashMap<String, u32>,
 }
 
 impl Recording {
-    /// Begins a cassette. `redact` hides what is not to be written in requests and answers.
-    ///
-    /// # Errors
-    ///
-    /// [`CassetteError`] if the file cannot be made.
-    pub fn create(
+    /// Makes one. `redact` hides what is not to be written in requests and answers. A call whose answer cannot be written fails with INTERNAL.
+    #[must_use]
+    pub fn new(
         inner: Arc<dyn Provider>,
-        path: &Path,
+        path: impl Into<PathBuf>,
         redact: impl Fn(&mut Value) + Send + Sync + 'static,
-    ) -> Result<Self, CassetteError> {
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true);
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::OpenOptionsExt as _;
-            options.mode(0o600);
-        }
-        let file =
-            options.open(path).map_err(|source| CassetteError::File { path: path.display().to_string(), source })?;
-        let cassette = Cassette { file, counts: HashMap::new() };
-        Ok(Self { inner, cassette: Arc::new(Mutex::new(cassette)), redact: Arc::new(redact) })
+    ) -> Self {
+        let cassette = Cassette { path: path.into(), file: None, counts: HashMap::new() };
+        Self { inner, cassette: Arc::new(Mutex::new(cassette)), redact: Arc::new(redact) }
     }
 
-    fn write(&self, request: &ChatRequest, response: &ChatResponse) -> Result<(), AgentError> {
+    fn write(
+        &self,
+        request: &ChatRequest,
+        response: &ChatResponse,
+        key: Option<&SecretString>,
+    ) -> Result<(), AgentError> {
+        let redact = |value: &mut Value| {
+            (self.redact)(value);
+            if let Some(key) = key {
+                key.hide_in(value);
+            }
+        };
         let (digest, mut shown) = (request.digest(), request.canonical());
-        (self.redact)(&mut shown);
+        redact(&mut shown);
         let mut answer = serde_json::to_value(response).unwrap_or_default();
-        (self.redact)(&mut answer);
+        redact(&mut answer);
         // Numbers that look like a card's are hidden by a text, and the answer would not be one any more.
         let response = serde_json::from_value(answer).unwrap_or_else(|_| response.clone());
         let mut cassette = self.cassette.lock().unwrap_or_else(PoisonError::into_inner);
@@ -247,9 +249,33 @@ impl Recording {
         *count += 1;
         let mut text = serde_json::to_string(&line).unwrap_or_default();
         text.push('\n');
-        let written = cassette.file.write_all(text.as_bytes()).and_then(|()| cassette.file.flush());
-        written.map_err(|error| AgentError::internal("the cassette cannot be written").with_source(error))
+        cassette
+            .append(text.as_bytes())
+            .map_err(|error| AgentError::internal("the cassette cannot be written").with_source(error))
     }
+}
+
+impl Cassette {
+    fn append(&mut self, line: &[u8]) -> std::io::Result<()> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(create(&self.path)?),
+        };
+        file.write_all(line)?;
+        file.flush()
+    }
+}
+
+/// Begins a file that its owner alone may read.
+fn create(path: &Path) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600);
+    }
+    options.open(path)
 }
 
 struct RecordingModel {
@@ -269,6 +295,10 @@ impl ChatModel for RecordingModel {
         self.inner.info()
     }
 
+    fn key(&self) -> Option<SecretString> {
+        self.inner.key()
+    }
+
     async fn chat(
         &self,
         request: ChatRequest,
@@ -276,7 +306,8 @@ impl ChatModel for RecordingModel {
         cancel: CancellationToken,
     ) -> Result<ChatResponse, AgentError> {
         let response = self.inner.chat(request.clone(), on_delta, cancel).await?;
-        self.recording.write(&request, &response)?;
+        let key = self.inner.key().filter(|key| !key.expose().is_empty());
+        self.recording.write(&request, &response, key.as_ref())?;
         Ok(response)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     io::Read as _,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     sync::Arc,
 };
 
@@ -22,13 +22,21 @@ const MAX_FILE: u64 = 1024 * 1024;
 #[derive(Clone, Debug, Default)]
 pub struct PromptFiles {
     folders: Arc<[PathBuf]>,
+    confined: bool,
 }
 
 impl PromptFiles {
     /// Looks into these folders, in this order: that of the workflow file, those of the settings, the data directory.
     #[must_use]
     pub fn new(folders: impl IntoIterator<Item = PathBuf>) -> Self {
-        Self { folders: folders.into_iter().collect() }
+        Self { folders: folders.into_iter().collect(), confined: false }
+    }
+
+    /// Reads nothing but what stands in the folder `prompts` of one of these folders, for whoever executes workflows of others.
+    #[must_use]
+    pub fn confined(mut self) -> Self {
+        self.confined = true;
+        self
     }
 
     /// Reads what stands under `prompt` in a configuration: a JSON prompt, the path of one, or layers, each inline text, a path, or the name
@@ -114,6 +122,13 @@ impl PromptFiles {
 
     /// Reads the first of these files that is there.
     fn file(&self, candidates: &[String], what: &str) -> Result<Vec<u8>, AgentError> {
+        if self.confined
+            && let Some(outside) = candidates.iter().find(|candidate| !is_among_prompts(candidate))
+        {
+            return Err(AgentError::denied(format!(
+                "`{outside}` is not in a folder `prompts`, and nothing else is read here"
+            )));
+        }
         let mut tried = Vec::new();
         let here = [PathBuf::new()];
         let folders = if self.folders.is_empty() { &here[..] } else { &self.folders };
@@ -144,6 +159,13 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut text = Vec::new();
     file.take(MAX_FILE).read_to_end(&mut text)?;
     Ok(text)
+}
+
+/// Whether a path stays in the folder `prompts`.
+fn is_among_prompts(path: &str) -> bool {
+    let mut parts = Path::new(path).components();
+    let is_first = parts.next().is_some_and(|first| first.as_os_str() == "prompts");
+    is_first && parts.all(|part| matches!(part, Component::Normal(_)))
 }
 
 fn is_name(text: &str) -> bool {

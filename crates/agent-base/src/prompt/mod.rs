@@ -59,6 +59,20 @@ pub struct Composed {
     pub user: String,
 }
 
+/// What a model is asked first, and which model is meant.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Question {
+    /// What it is told.
+    pub composed: Composed,
+    /// The model; absent for the program's.
+    pub model: Option<String>,
+    /// Whose model it is, if somebody says so.
+    pub provider: Option<String>,
+    /// JSON Schema of the answer; absent for text.
+    pub output_schema: Option<Value>,
+}
+
 impl Prompt {
     /// Makes the system text and the user message.
     ///

@@ -6,6 +6,7 @@ use orchestr8_schema::{canonical, config::ToolPolicy, event::ToolCall, json_sche
 use serde_json::Value;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::{RegisteredTool, ToolRegistry, ToolSpec};
 use crate::{AgentContext, AgentError, Callee, context::Remark, pattern, service};
@@ -112,7 +113,22 @@ impl Tools {
             self.tell(name, place, None, Some(&error), true);
             return Err(error);
         };
-        let result = self.run(&tool, arguments, place, cancel).await;
+        let span = tracing::info_span!(
+            "orchestr8.tool",
+            "orchestr8.tool.name" = name,
+            "orchestr8.tool.turn" = (place.turn > 0).then_some(place.turn),
+            "orchestr8.tool.arguments" = tracing::field::Empty,
+            "orchestr8.tool.result" = tracing::field::Empty,
+            "orchestr8.error_code" = tracing::field::Empty,
+        );
+        self.cx.show_content(&span, "orchestr8.tool.arguments", || arguments.clone());
+        let result = self.run(&tool, arguments, place, cancel).instrument(span.clone()).await;
+        match &result {
+            Ok(value) => self.cx.show_content(&span, "orchestr8.tool.result", || value.clone()),
+            Err(error) => {
+                span.record("orchestr8.error_code", error.kind().code());
+            }
+        }
         self.tell(name, place, Some(began.elapsed()), result.as_ref().err(), false);
         result
     }

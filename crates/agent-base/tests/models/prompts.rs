@@ -89,6 +89,19 @@ fn layers_are_found_by_name_and_a_failure_lists_where_was_looked() {
     let system = "You edit.\n{{ input.text }} stays as it is.\n\nBe strict.\nBe fair.\n\nYou are kind to all.";
     assert_eq!((composed.system_text().as_str(), composed.user.as_str()), (system, "Edit: abc"));
 
+    // Who executes workflows of others reads prompts, and nothing else that a workflow might name.
+    let confined = PromptFiles::new([folder.path().to_owned()]).confined();
+    assert!(confined.read(&layers).is_ok());
+    assert!(confined.read(&json!({ "role": "prompts/roles/editor.yaml" })).is_ok());
+    std::fs::write(folder.path().join("secrets.json"), r#"{ "content": "sesame" }"#).expect("written");
+    let absolute = folder.path().join("secrets.json").display().to_string();
+    for outside in ["secrets.json", "prompts/../secrets.json", "./secrets.json", &absolute] {
+        assert!(files.read(&json!({ "role": outside })).is_ok(), "{outside} is there");
+        for prompt in [json!({ "role": outside }), json!(outside)] {
+            assert_eq!(confined.read(&prompt).expect_err("denied").kind(), ErrorKind::Denied, "{prompt}");
+        }
+    }
+
     let missing = files.read(&json!({ "role": "poet" })).expect_err("missing");
     assert_eq!(missing.kind(), ErrorKind::NotFound);
     assert_eq!(missing.to_string().matches("prompts/roles/poet").count(), 6, "{missing}");

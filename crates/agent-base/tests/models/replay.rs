@@ -33,7 +33,7 @@ async fn what_was_recorded_is_given_again_without_ids_secrets_or_anybody_to_ask(
     let hide = |value: &mut Value| {
         *value = serde_json::from_str(&value.to_string().replace("opensesame", "[REDACTED]")).expect("JSON");
     };
-    let recording = Recording::create(Arc::new(fake), &path, hide).expect("made");
+    let recording = Recording::new(Arc::new(fake), &path, hide);
     let model = recording.model("house", "m");
     for (text, id, expected) in [("opensesame", "x1", "one"), ("opensesame", "x2", "two"), ("other", "x3", "three")] {
         assert_eq!(ask(&*model, request(text, id)).await.as_deref(), Ok(expected));

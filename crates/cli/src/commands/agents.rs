@@ -1,11 +1,14 @@
 //! `orchestr8 agents`
 
 use clap::{Args, Subcommand};
-use orchestr8_agent_base::AgentManifest;
+use orchestr8_agent_base::{AgentManifest, AgentRegistry, prompt::Question, registry::RegisteredAgent};
 use orchestr8_schema::{AgentId, workflow::VersionRange};
 use serde_json::{Value, json};
 
-use super::install::{InstallArgs, UninstallArgs, install_agents, uninstall_agents};
+use super::{
+    install::{InstallArgs, UninstallArgs, install_agents, uninstall_agents},
+    signal::json_or_file,
+};
 use crate::{
     Error, Exit,
     agents::{Agents, Source},
@@ -33,7 +36,8 @@ enum AgentsCommand {
 
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  orchestr8 agents inspect @orchestr8/echo\n  \
-                             orchestr8 agents inspect @orchestr8/hello-world --json")]
+                             orchestr8 agents inspect @orchestr8/hello-world --json\n  \
+                             orchestr8 agents inspect @orchestr8/summarizer --prompt --input '{\"text\": \"…\"}'")]
 struct InspectArgs {
     /// The agent's id: `@scope/name`
     #[arg(value_name = "ID")]
@@ -41,6 +45,15 @@ struct InspectArgs {
     /// A version, or a range of versions
     #[arg(long, value_name = "RANGE", default_value = "latest")]
     version: VersionRange,
+    /// Show what the agent would ask its model, and which model that is, without asking
+    #[arg(long)]
+    prompt: bool,
+    /// The input that it would be asked about: JSON, or a file of it [default: an empty object]
+    #[arg(long, value_name = "JSON|@PATH", requires = "prompt")]
+    input: Option<String>,
+    /// What a step would say in the agent's `config`: JSON, or a file of it
+    #[arg(long, value_name = "JSON|@PATH", requires = "prompt")]
+    agent_config: Option<String>,
 }
 
 pub(crate) fn agents(ui: Ui, args: &AgentsArgs, agents: &Agents) -> Result<Exit, Error> {
@@ -88,6 +101,9 @@ fn inspect(ui: Ui, args: &InspectArgs, agents: &Agents) -> Result<Exit, Error> {
         };
         return Err(Error::usage(message).with_hint("orchestr8 agents list"));
     };
+    if args.prompt {
+        return show_prompt(ui, args, agent, &registry);
+    }
     let manifest = agent.manifest();
     if ui.is_json() {
         ui.print_json(manifest)?;
@@ -101,6 +117,54 @@ fn inspect(ui: Ui, args: &InspectArgs, agents: &Agents) -> Result<Exit, Error> {
         if let Some(schema) = schema {
             ui.print(&format!("\n{name}\n{schema:#}"))?;
         }
+    }
+    Ok(Exit::Success)
+}
+
+/// Shows what the agent would ask, and whom.
+fn show_prompt(ui: Ui, args: &InspectArgs, agent: &RegisteredAgent, registry: &AgentRegistry) -> Result<Exit, Error> {
+    let id = &args.id;
+    let read = |text: &Option<String>| text.as_deref().map(json_or_file).transpose();
+    let input = read(&args.input)?.unwrap_or_else(|| json!({}));
+    let config = match read(&args.agent_config)? {
+        None => None,
+        Some(Value::Object(config)) => Some(config),
+        Some(_) => return Err(Error::usage("the configuration of an agent is an object")),
+    };
+    let config = agent
+        .configure(config.as_ref())
+        .map_err(|error| Error::usage(format!("{id} cannot be configured so")).with_source(error))?;
+    let Some(question) = agent.agent().question(&input, &config) else {
+        return Err(Error::usage(format!("{id} has no prompt")).with_hint(format!("orchestr8 agents inspect {id}")));
+    };
+    let question =
+        question.map_err(|error| Error::usage(format!("the prompt of {id} cannot be made")).with_source(error))?;
+    let Question { composed, model, provider, output_schema, .. } = question;
+    let models = registry.models().cloned().unwrap_or_default();
+    let resolved = models.resolve(model.as_deref(), provider.as_deref());
+    if ui.is_json() {
+        let model = match &resolved {
+            Ok(found) => json!({ "provider": found.provider, "id": found.model, "resolution": *found.chain }),
+            Err(error) => json!({ "error": error.to_string(), "help": error.help() }),
+        };
+        let system: Vec<_> = composed.system.iter().map(|block| block.text.as_str()).collect();
+        let (agent, user) = (agent.manifest(), composed.user);
+        ui.print_json(&json!({
+            "agent": agent.id, "version": agent.version, "model": model, "system": system, "user": user,
+            "outputSchema": output_schema,
+        }))?;
+        return Ok(Exit::Success);
+    }
+    match resolved {
+        Ok(found) => ui.print(&format!("model\n{} of {}: {}", found.model, found.provider, found.chain.join("; ")))?,
+        Err(error) => ui.print(&format!("model\nnone: {error}; {}", error.help()))?,
+    }
+    if !composed.system.is_empty() {
+        ui.print(&format!("\nsystem\n{}", composed.system_text()))?;
+    }
+    ui.print(&format!("\nuser\n{}", composed.user))?;
+    if let Some(schema) = output_schema {
+        ui.print(&format!("\noutput\n{schema:#}"))?;
     }
     Ok(Exit::Success)
 }

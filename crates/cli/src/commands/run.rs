@@ -110,10 +110,10 @@ pub(crate) fn run(cx: &Context<'_>, args: &RunArgs) -> Result<Exit, Error> {
     if args.file.as_os_str() == "-" && args.input_file.as_ref().is_some_and(|path| path.as_os_str() == "-") {
         return Err(Error::usage("standard input cannot be both the workflow and its input"));
     }
-    let registry = cx.agents.registry()?;
     if let Some(recorded) = &args.replay {
-        return replay(cx.ui, args, recorded, &cx.data()?, &registry);
+        return replay(cx.ui, args, recorded, &cx.data()?, &cx.agents.without_models()?);
     }
+    let registry = cx.agents.registry()?;
     let file = WorkflowFile::read(&args.file)?;
     let workflow = check(cx.ui, &file, &registry)?;
     let asked = Asked::read(args, &workflow)?;

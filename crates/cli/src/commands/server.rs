@@ -119,14 +119,7 @@ pub(crate) fn server(cx: &Context<'_>, args: &ServerArgs) -> Result<Exit, Error>
     let access = args.access(address.ip(), &config.server)?;
     let grace = args.shutdown_timeout.unwrap_or(config.server.shutdown_timeout).as_duration();
     let store = data.open_store()?;
-    let engine = Engine::builder()
-        .registry(cx.agents.registry()?)
-        .store(store.clone())
-        .max_concurrent_steps(config.execution.max_concurrent)
-        .default_timeout(config.execution.default_timeout.as_duration())
-        .metrics(true)
-        .build()
-        .map_err(|error| Error::internal("making the engine").with_source(error))?;
+    let engine = cx.serving_engine_on(store.clone())?;
     let catalogue = cx.catalogue(&args.workflows, engine.agents())?;
     // So that the log tells at once of files that cannot be used.
     let _ = catalogue.look();

@@ -71,7 +71,7 @@ pub(crate) fn sim(ui: Ui, args: &SimArgs, agents: &Agents) -> Result<Exit, Error
     let workflow = file.check(Options::new()).map_err(Error::invalid_file)?;
     let mocks = args.mocks.as_deref().map(Mocks::read).transpose()?;
     let told = mocks.as_ref().map(|mocks| mocks.file.clone()).unwrap_or_default();
-    let simulation = Simulation::with_mocks(&workflow, &agents.registry()?, &told)
+    let simulation = Simulation::with_mocks(&workflow, &agents.without_models()?, &told)
         .map_err(|error| not_simulable(&file, mocks.as_ref(), error))?;
     let mut simulation = simulation.horizon(horizon);
     if let Some(threads) = args.parallel {

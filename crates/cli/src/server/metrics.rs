@@ -5,7 +5,7 @@
 use std::{
     collections::BTreeMap,
     fmt::{Display, Write as _},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -61,6 +61,7 @@ fn text(service: &Service) -> String {
     if let Some(metrics) = service.engine().metrics() {
         executions(&metrics, &mut page);
         steps(&metrics, &mut page);
+        models(&metrics, &mut page);
         circuits(&metrics, &mut page);
     }
     bus(service, &mut page);
@@ -123,11 +124,49 @@ fn steps(metrics: &MetricsSnapshot, page: &mut Page) {
         page.sample("orchestr8_timeouts_total", &[("agent", agent)], callee.timeouts);
     }
 
-    page.family("orchestr8_tool_calls_total", "counter", "Attempts of tools that have ended.");
+    page.family("orchestr8_tool_calls_total", "counter", "Calls of tools by steps and by agents.");
+    let mut tools = metrics.agents_tools.clone();
     for (tool, callee) in callees.iter().filter(|(_, callee)| callee.is_tool) {
-        for (outcome, count) in outcomes(callee.attempts) {
+        tools.entry(Arc::clone(tool)).or_default().add(callee.attempts);
+    }
+    for (tool, calls) in &tools {
+        for (outcome, count) in outcomes(*calls) {
             page.sample("orchestr8_tool_calls_total", &[("tool", tool), ("outcome", outcome)], count);
         }
+    }
+}
+
+fn models(metrics: &MetricsSnapshot, page: &mut Page) {
+    let models = &metrics.models;
+    page.family("orchestr8_model_calls_total", "counter", "Calls of models.");
+    for ((provider, model), counted) in models {
+        for (outcome, count) in [("success", counted.succeeded), ("failure", counted.failed)] {
+            let labels = [("provider", &**provider), ("model", &**model), ("outcome", outcome)];
+            page.sample("orchestr8_model_calls_total", &labels, count);
+        }
+    }
+    page.family("orchestr8_model_tokens_total", "counter", "Tokens that models have read and written.");
+    for ((provider, model), counted) in models {
+        let usage = counted.usage;
+        let kinds = [
+            ("input", usage.input_tokens),
+            ("output", usage.output_tokens),
+            ("cache_read", usage.cache_read_tokens),
+            ("cache_creation", usage.cache_creation_tokens),
+        ];
+        for (kind, count) in kinds {
+            let labels = [("provider", &**provider), ("model", &**model), ("kind", kind)];
+            page.sample("orchestr8_model_tokens_total", &labels, count);
+        }
+    }
+    page.family(
+        "orchestr8_model_cost_usd_total",
+        "counter",
+        "What models have cost, as far as their prices are known.",
+    );
+    for ((provider, model), counted) in models {
+        let labels = [("provider", &**provider), ("model", &**model)];
+        page.sample("orchestr8_model_cost_usd_total", &labels, counted.usage.cost_usd);
     }
 }
 

@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use orchestr8_schema::config::{Config, ConfigLayer, LogLevel};
+use orchestr8_schema::config::{Config, ConfigLayer, LogLevel, Provider};
 
 pub(crate) use self::{
     file::SettingsFile,
@@ -130,6 +130,22 @@ impl Settings {
             None => base.join(path),
         };
         paths.iter().map(whole).collect()
+    }
+
+    /// Returns what all sources say together, with the paths of prompts and of providers' files made whole.
+    pub(crate) fn with_whole_paths(&self) -> Config {
+        let mut config = self.config.clone();
+        let whole = |key: &str, paths: &[String]| -> Vec<String> {
+            self.paths(key, paths).iter().map(|path| path.display().to_string()).collect()
+        };
+        config.prompts.paths = whole("prompts.paths", &config.prompts.paths);
+        for (name, provider) in &mut config.providers.named {
+            let Provider { script, cassette, record, .. } = provider;
+            for (key, path) in [("script", script), ("cassette", cassette), ("record", record)] {
+                *path = path.take().and_then(|path| whole(&format!("providers.{name}.{key}"), &[path]).pop());
+            }
+        }
+        config
     }
 
     /// How much is logged, if anybody says so.

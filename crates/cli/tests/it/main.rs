@@ -20,6 +20,7 @@ mod lsp;
 #[cfg(feature = "server")]
 mod mcp;
 mod mistakes;
+mod models;
 mod plans;
 mod readme;
 #[cfg(feature = "server")]

@@ -40,7 +40,7 @@ pub struct EngineBuilder {
     secrets: Secrets,
     tool_policy: ToolPolicy,
     #[cfg(feature = "model")]
-    models: Models,
+    models: Option<Models>,
     refused: Option<BuildError>,
     hooks: Vec<Box<dyn Hook>>,
     store: Option<Arc<dyn Store>>,
@@ -49,6 +49,7 @@ pub struct EngineBuilder {
     max_active_executions: usize,
     default_timeout: Option<Duration>,
     metrics: bool,
+    content_in_spans: bool,
 }
 
 /// The error of an engine that cannot be built.
@@ -87,7 +88,7 @@ impl Default for EngineBuilder {
             secrets: Secrets::environment(),
             tool_policy: ToolPolicy::default(),
             #[cfg(feature = "model")]
-            models: Models::new(),
+            models: None,
             refused: None,
             hooks: Vec::new(),
             store: None,
@@ -96,6 +97,7 @@ impl Default for EngineBuilder {
             max_active_executions: 1000,
             default_timeout: None,
             metrics: false,
+            content_in_spans: false,
         }
     }
 }
@@ -124,7 +126,7 @@ impl EngineBuilder {
         self
     }
 
-    /// Sets all agents and tools at once, in place of those added so far.
+    /// Sets all agents and tools at once, in place of those added so far, and the models that come with them.
     pub fn registry(mut self, agents: AgentRegistry) -> Self {
         self.agents = agents;
         self
@@ -136,10 +138,10 @@ impl EngineBuilder {
         self
     }
 
-    /// Sets the models that agents may ask; default none.
+    /// Sets the models that agents may ask; default those of the registry, if it has some.
     #[cfg(feature = "model")]
     pub fn models(mut self, models: Models) -> Self {
-        self.models = models;
+        self.models = Some(models);
         self
     }
 
@@ -187,6 +189,12 @@ impl EngineBuilder {
         self
     }
 
+    /// Sets whether spans hold what models and tools are asked and answer, secrets hidden; default not.
+    pub fn content_in_spans(mut self, content: bool) -> Self {
+        self.content_in_spans = content;
+        self
+    }
+
     /// Builds the engine.
     ///
     /// # Errors
@@ -208,7 +216,7 @@ impl EngineBuilder {
                 tools: ToolAccess::new(self.agents.tools().clone(), self.tool_policy),
                 secrets: self.secrets,
                 #[cfg(feature = "model")]
-                models: self.models,
+                models: self.models.or_else(|| self.agents.models().cloned()).unwrap_or_default(),
                 agents: self.agents,
                 store: self.store.unwrap_or_else(|| Arc::new(MemoryStore::new())),
                 holder: tenure::holder(&*clock),
@@ -222,6 +230,7 @@ impl EngineBuilder {
                 hooks: EngineHooks::register(self.hooks)?,
                 default_timeout: self.default_timeout,
                 metrics: self.metrics.then(Metrics::default),
+                content_in_spans: self.content_in_spans,
                 drivers: TaskTracker::new(),
                 live: Mutex::new(HashMap::new()),
                 programs: Mutex::new(VecDeque::new()),

@@ -140,8 +140,16 @@ impl Host for ExecutionHost {
         Ok(secret)
     }
 
+    fn conceal(&self, secret: &SecretString) {
+        self.given_out.insert(secret.expose());
+    }
+
     fn hide(&self, value: &mut Value) {
         self.given_out.hide(value);
+    }
+
+    fn shows_content(&self) -> bool {
+        self.engine.content_in_spans
     }
 
     fn is_watched(&self) -> bool {

@@ -102,6 +102,8 @@ pub(crate) struct EngineShared {
     secrets: Secrets,
     #[cfg(feature = "model")]
     models: orchestr8_agent_base::model::Models,
+    /// Whether spans hold what models and tools are asked and answer.
+    content_in_spans: bool,
     pub(crate) store: Arc<dyn Store>,
     /// Whose leases the executions that run here are.
     holder: Holder,

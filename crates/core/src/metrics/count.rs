@@ -13,12 +13,14 @@ use orchestr8_agent_base::Callee;
 use orchestr8_schema::{
     ErrorKind, Failure, Timestamp,
     api::{Compensation, ExecutionStatus},
-    event::{Activation, CallId, CircuitStateName, Event, EventBody, TimeoutScope},
+    event::{Activation, CallId, CircuitStateName, Event, EventBody, ModelCall, TimeoutScope, ToolCall},
     usage::Usage,
     validate::ValidKind,
 };
 
-use super::{Attempts, BOUNDS, CalleeMetrics, Durations, MAX_LABELS, MAX_RECENT, MetricsSnapshot, RecentFailure};
+use super::{
+    Attempts, BOUNDS, CalleeMetrics, Durations, MAX_LABELS, MAX_RECENT, MetricsSnapshot, ModelMetrics, RecentFailure,
+};
 use crate::{
     machine::{Phase, State, StepState},
     plan::Plan,
@@ -48,6 +50,8 @@ struct Ended {
     failures: BTreeMap<ErrorKind, u64>,
     recent: VecDeque<RecentFailure>,
     usage: Usage,
+    models: BTreeMap<(Arc<str>, Arc<str>), ModelMetrics>,
+    agents_tools: BTreeMap<Arc<str>, Attempts>,
 }
 
 /// What one agent or tool is counted with; all steps that call it share one.
@@ -131,6 +135,8 @@ impl Metrics {
                         meter.timeouts.fetch_add(1, Relaxed);
                     }
                 }
+                EventBody::ModelCalled(call) => lock(&self.ended).model_called(call),
+                EventBody::ToolCalled(call) => lock(&self.ended).tool_called(call),
                 EventBody::ApprovalRequested { .. } => {
                     self.approvals_requested.fetch_add(1, Relaxed);
                 }
@@ -231,6 +237,8 @@ impl Metrics {
             failures: ended.failures.clone(),
             recent_failures: ended.recent.iter().cloned().collect(),
             usage: ended.usage,
+            models: ended.models.clone(),
+            agents_tools: ended.agents_tools.clone(),
         }
     }
 }
@@ -255,6 +263,33 @@ impl Ended {
         self.workflows.insert(Arc::clone(&name));
         *self.executions.entry((name, status.as_str())).or_default() += 1;
         self.durations.entry(status.as_str()).or_default().add(took);
+    }
+
+    fn model_called(&mut self, call: &ModelCall) {
+        let mut key = (Arc::clone(&call.provider), Arc::clone(&call.model));
+        if self.models.len() >= MAX_LABELS && !self.models.contains_key(&key) {
+            key = (OTHER.into(), OTHER.into());
+        }
+        let counted = self.models.entry(key).or_default();
+        match &call.error {
+            None => counted.succeeded += 1,
+            Some(_) => counted.failed += 1,
+        }
+        if let Some(usage) = &call.usage {
+            counted.usage.add(usage);
+        }
+    }
+
+    fn tool_called(&mut self, call: &ToolCall) {
+        let is_known = self.agents_tools.contains_key(&call.tool);
+        let is_named = !call.is_denied && (is_known || self.agents_tools.len() < MAX_LABELS);
+        let name = if is_named { Arc::clone(&call.tool) } else { OTHER.into() };
+        let counted = self.agents_tools.entry(name).or_default();
+        match &call.error {
+            None => counted.succeeded += 1,
+            Some(_) if call.is_denied => counted.rejected += 1,
+            Some(_) => counted.failed += 1,
+        }
     }
 }
 

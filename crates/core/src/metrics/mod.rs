@@ -75,6 +75,11 @@ pub struct MetricsSnapshot {
     pub ready: u64,
     /// What was called: agents by id, tools by name.
     pub callees: BTreeMap<Arc<str>, CalleeMetrics>,
+    /// Models that agents have asked, by provider and id.
+    pub models: BTreeMap<(Arc<str>, Arc<str>), ModelMetrics>,
+    /// Tools that agents have called, by name. What was not let through has reached nobody, and counts as `other`: its name is whatever a model has
+    /// written.
+    pub agents_tools: BTreeMap<Arc<str>, Attempts>,
     /// The state of each circuit, by key: `closed`, `open` or `half-open`.
     pub circuits: BTreeMap<Arc<str>, &'static str>,
     /// Changes of circuits, by the state before and after.
@@ -135,6 +140,18 @@ pub struct CalleeMetrics {
     pub queued: Durations,
 }
 
+/// What is counted of one model.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct ModelMetrics {
+    /// Calls that were answered.
+    pub succeeded: u64,
+    /// Calls that were not.
+    pub failed: u64,
+    /// What they have used up, and cost as far as prices are known.
+    pub usage: Usage,
+}
+
 /// How attempts ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Attempts {
@@ -144,6 +161,15 @@ pub struct Attempts {
     pub failed: u64,
     /// They reached nobody: a circuit was open, a limit was reached, or a budget was spent.
     pub rejected: u64,
+}
+
+impl Attempts {
+    /// Adds others.
+    pub fn add(&mut self, others: Self) {
+        self.succeeded += others.succeeded;
+        self.failed += others.failed;
+        self.rejected += others.rejected;
+    }
 }
 
 /// A distribution of durations.

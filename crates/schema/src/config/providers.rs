@@ -67,6 +67,15 @@ pub struct Provider {
     /// How it calls the most tokens of an answer; default the kind's own.
     #[schemars(default)]
     pub max_tokens_field: Option<MaxTokensField>,
+    /// Of the kind `fake`, the file with its answers.
+    #[schemars(default)]
+    pub script: Option<String>,
+    /// Of the kind `replay`, the cassette that is played.
+    #[schemars(default)]
+    pub cassette: Option<String>,
+    /// The cassette that questions and answers are written to; default none.
+    #[schemars(default)]
+    pub record: Option<String>,
 }
 
 impl Provider {
@@ -84,6 +93,9 @@ impl Provider {
             prices: IndexMap::new(),
             native_schema: None,
             max_tokens_field: None,
+            script: None,
+            cassette: None,
+            record: None,
         }
     }
 }
@@ -103,6 +115,20 @@ pub enum ProviderKind {
     Fake,
     /// Answers from a cassette.
     Replay,
+}
+
+impl ProviderKind {
+    /// Returns its name in settings.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Anthropic => "anthropic",
+            Self::OpenAi => "openai",
+            Self::ClaudeCode => "claude-code",
+            Self::Fake => "fake",
+            Self::Replay => "replay",
+        }
+    }
 }
 
 /// How the most tokens of an answer are called.

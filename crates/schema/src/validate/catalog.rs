@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::outline::Outline;
 use crate::{
@@ -68,6 +68,13 @@ pub trait AgentCatalog {
         None
     }
 
+    /// Says why the agent that a call reaches cannot work with the configuration that the call gives, beyond what its schema says, and what to
+    /// do about it; `None`, the default, if it can.
+    fn obstacle(&self, id: &AgentId, version: &VersionRange, config: Option<&Map<String, Value>>) -> Option<Obstacle> {
+        let _ = (id, version, config);
+        None
+    }
+
     /// Returns the schemas of a tool; `None`, the default, where nothing is known of them.
     fn tool_schemas(&self, name: &ToolName) -> Option<CallSchemas> {
         let _ = name;
@@ -84,6 +91,15 @@ pub struct CallSchemas {
     pub output: Option<Value>,
     /// Of the configuration; tools have none.
     pub config: Option<Value>,
+}
+
+/// Why an agent cannot work as it is configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Obstacle {
+    /// What is in the way.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
 }
 
 /// Checks every agent and tool that is called.
@@ -176,7 +192,18 @@ impl<'a> Checking<'a> {
                 );
                 false
             }
-            Some(_) => true,
+            Some(_) => {
+                if let Some(Obstacle { message, help }) =
+                    catalog.obstacle(&agent.id, &agent.version, agent.config.as_ref())
+                {
+                    let place = if agent.config.is_some() { at.key("config") } else { at.key("id") };
+                    let problem = self.problems.report(Code::Obstacle, place, message).on_key();
+                    if let Some(help) = help {
+                        problem.help(help);
+                    }
+                }
+                true
+            }
         }
     }
 

@@ -28,7 +28,7 @@ use std::{collections::HashMap, sync::Arc};
 use serde_json::Value;
 
 pub use self::{
-    catalog::{AgentCatalog, CallSchemas},
+    catalog::{AgentCatalog, CallSchemas, Obstacle},
     children::{LoadError, WorkflowLoader},
     kind::{
         LoopTest, ValidApproval, ValidBranch, ValidCase, ValidCompensation, ValidHook, ValidKind, ValidLoop, ValidMap,

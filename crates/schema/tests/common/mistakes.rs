@@ -6,10 +6,10 @@ use orchestr8_schema::{
     AgentId, Code,
     id::ToolName,
     source::Options,
-    validate::{AgentCatalog, CallSchemas, LoadError, WorkflowLoader},
+    validate::{AgentCatalog, CallSchemas, LoadError, Obstacle, WorkflowLoader},
     workflow::VersionRange,
 };
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 /// A registry with two agents and a tool.
 struct Catalog;
@@ -47,6 +47,11 @@ impl AgentCatalog for Catalog {
             }));
         }
         Some(schemas)
+    }
+
+    fn obstacle(&self, _: &AgentId, _: &VersionRange, config: Option<&Map<String, Value>>) -> Option<Obstacle> {
+        let model = config?.get("model")?;
+        Some(Obstacle { message: format!("nobody has model {model}"), help: Some("choose another".to_owned()) })
     }
 
     fn tool_schemas(&self, _: &ToolName) -> Option<CallSchemas> {
@@ -238,6 +243,7 @@ pub(crate) fn table() -> Vec<(Code, String)> {
         Code::ConstantViolatesSchema,
         one(&["input: { mapping: { n: ‸x }, schema: { properties: { n: { type: integer } } } }"]),
     );
+    add(Code::Obstacle, steps(&[step("a", &[]).replace("\" }", "\", ‸config: { model: x } }")]));
     add(Code::OutOfRange, one(&["policies: { retry: { maxAttempts: ‸11 } }"]));
     add(Code::OutOfRange, one(&["policies: { resilience: { retry: { baseDelay: ‸50 } } }"]));
     add(Code::OutOfRange, one(&["policies: { retry: { multiplier: ‸3 } }"]));

@@ -16,7 +16,7 @@ use super::{
     stream::{Next, each_event},
 };
 use crate::{
-    AgentError,
+    AgentError, SecretString,
     model::{
         ApiKey, Capabilities, ChatModel, ChatRequest, ChatResponse, DeltaSink, Message, ModelInfo, Part, Provider,
         Role, StopReason, ToolChoice, ToolRequest, WireNames,
@@ -92,6 +92,10 @@ struct AnthropicModel {
 impl ChatModel for AnthropicModel {
     fn info(&self) -> &ModelInfo {
         &self.info
+    }
+
+    fn key(&self) -> Option<SecretString> {
+        self.provider.key.read().ok().flatten()
     }
 
     async fn chat(

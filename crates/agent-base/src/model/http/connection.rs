@@ -1,6 +1,12 @@
 //! The connection to a provider.
 
-use std::{error::Error, fmt, net::IpAddr, time::Duration};
+use std::{
+    error::Error,
+    fmt,
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use futures_util::StreamExt as _;
 use indexmap::IndexMap;
@@ -8,26 +14,23 @@ use orchestr8_resilience::retry_after;
 use orchestr8_schema::ErrorKind;
 use reqwest::{
     Client, Response, StatusCode, Url,
-    header::{HeaderMap, HeaderName, HeaderValue},
-    redirect::Policy,
+    header::{HeaderMap, HeaderValue},
 };
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::broken;
-use crate::{AgentError, SecretString};
+use crate::{AgentError, SecretString, outgoing};
 
 /// The largest answer that is read.
 const MAX_BODY: usize = 16 * 1024 * 1024;
 /// The most of the body of a failure that is looked at.
 const MAX_ERROR: usize = 64 * 1024;
-/// How long it may take to be connected.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where requests go, and with which headers.
 #[derive(Clone, Debug)]
 pub(super) struct Connection {
-    client: Client,
+    client: Arc<OnceLock<Client>>,
     base: Url,
     headers: HeaderMap,
     timeout: Option<Duration>,
@@ -56,22 +59,22 @@ impl Connection {
         if !url.path().ends_with('/') {
             url.set_path(&format!("{}/", url.path()));
         }
-        // A redirect would take the key elsewhere.
-        let client = Client::builder().redirect(Policy::none()).connect_timeout(CONNECT_TIMEOUT).no_proxy().build();
-        let client = client.map_err(|error| invalid(&error))?;
-        Ok(Self { client, base: url, headers: HeaderMap::new(), timeout: None })
+        Ok(Self { client: Arc::default(), base: url, headers: HeaderMap::new(), timeout: None })
     }
 
     pub(super) fn headers(mut self, headers: &IndexMap<String, String>) -> Result<Self, InvalidProvider> {
-        for (name, value) in headers {
-            let name: HeaderName =
-                name.parse().map_err(|_| InvalidProvider::new(format!("`{name}` is no name of a header")))?;
-            let value: HeaderValue = value
-                .parse()
-                .map_err(|_| InvalidProvider::new(format!("the value of `{name}` is none of a header")))?;
-            self.headers.insert(name, value);
-        }
+        let headers = outgoing::headers(headers).map_err(|error| InvalidProvider::new(error.to_string()))?;
+        self.headers.extend(headers);
         Ok(self)
+    }
+
+    fn client(&self) -> Result<&Client, AgentError> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let client = outgoing::client();
+        let client = client.map_err(|error| AgentError::internal("making the HTTP client").with_source(error))?;
+        Ok(self.client.get_or_init(|| client))
     }
 
     pub(super) fn timeout(mut self, timeout: Option<Duration>) -> Self {
@@ -88,7 +91,7 @@ impl Connection {
         cancel: &CancellationToken,
     ) -> Result<Response, AgentError> {
         let url = self.base.join(path).map_err(|error| AgentError::internal("joining a URL").with_source(error))?;
-        let mut request = self.client.post(url).headers(self.headers.clone()).json(body);
+        let mut request = self.client()?.post(url).headers(self.headers.clone()).json(body);
         if let Some((name, prefix, secret)) = secret {
             let text = format!("{prefix}{}", secret.expose());
             let mut value = HeaderValue::from_str(&text)

@@ -74,7 +74,7 @@ struct Summary {
 
 pub(crate) fn test(ui: Ui, args: &TestArgs, agents: &Agents) -> Result<Exit, Error> {
     // What the program brings along stays in the process; what others add may not.
-    let mut runner = TestRunner::new(agents.registry()?).unasked_only(&built_in()?);
+    let mut runner = TestRunner::new(agents.without_models()?).unasked_only(&built_in()?);
     if let Some(threads) = args.parallel {
         runner = runner.threads(threads);
     }

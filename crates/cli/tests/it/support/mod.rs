@@ -5,6 +5,7 @@ pub(crate) mod collector;
 #[cfg(feature = "server")]
 pub(crate) mod described;
 pub(crate) mod own_program;
+pub(crate) mod provider;
 #[cfg(feature = "server")]
 pub(crate) mod running_server;
 

@@ -241,12 +241,13 @@ impl Reader<'_> {
     fn provider(&mut self, field: Field<'_>) -> Option<Provider> {
         let object = self.object(Some(field))?;
         let kinds = [
-            ("anthropic", ProviderKind::Anthropic),
-            ("openai", ProviderKind::OpenAi),
-            ("claude-code", ProviderKind::ClaudeCode),
-            ("fake", ProviderKind::Fake),
-            ("replay", ProviderKind::Replay),
-        ];
+            ProviderKind::Anthropic,
+            ProviderKind::OpenAi,
+            ProviderKind::ClaudeCode,
+            ProviderKind::Fake,
+            ProviderKind::Replay,
+        ]
+        .map(|kind| (kind.name(), kind));
         // A project may add models to a provider that the user has configured.
         let kind = match object.get("kind") {
             Some(kind) => self.choice(Some(kind), &kinds),
@@ -265,6 +266,9 @@ impl Reader<'_> {
             prices: self.named_objects(object.get("prices"), Reader::price),
             native_schema: self.boolean(object.get("nativeSchema")),
             max_tokens_field: self.choice(object.get("maxTokensField"), &fields),
+            script: self.owned(object.get("script")),
+            cassette: self.owned(object.get("cassette")),
+            record: self.owned(object.get("record")),
         };
         let known = [
             "kind",
@@ -277,6 +281,9 @@ impl Reader<'_> {
             "prices",
             "nativeSchema",
             "maxTokensField",
+            "script",
+            "cassette",
+            "record",
         ];
         self.unknown_keys(&object, &known);
         Some(Provider { kind: kind?, ..provider })

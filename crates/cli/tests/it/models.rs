@@ -1,0 +1,328 @@
+//! Models of the settings, asked by workflow files over real HTTP.
+
+use std::{fs, path::Path};
+
+use serde_json::{Value, json};
+
+#[cfg(feature = "server")]
+use crate::support::running_server::RunningServer;
+use crate::support::{Said, orchestr8, provider::Provider, say};
+
+/// Keys that must be seen by nobody but the provider.
+const ANTHROPIC: &str = "canary-of-anthropic-7c1f";
+const OPENAI: &str = "canary-of-openai-93bd";
+
+/// A folder with settings for a provider of each kind, whose keys stand in the two places where keys may stand.
+struct Place {
+    folder: tempfile::TempDir,
+    provider: Provider,
+}
+
+impl Place {
+    fn new(change: impl FnOnce(&mut Value)) -> Self {
+        // It says what no provider should say.
+        let provider = Provider::start(|question| match question.body.to_string().contains("Sums") {
+            true => json!({ "summary": "short" }).to_string(),
+            false => format!("your key is {}", question.key.as_deref().unwrap_or("none")),
+        });
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut config = json!({
+            "providers": {
+                "default": "claude",
+                "claude": { "kind": "anthropic", "apiBase": provider.url, "apiKey": "secret://claude/key" },
+                "local": {
+                    "kind": "openai", "apiBase": format!("{}/v1", provider.url), "apiKey": "env:CANARY_KEY",
+                    "models": { "small": "llama-8b" }, "prices": { "llama-8b": { "input": 1, "output": 2 } }
+                }
+            },
+            "models": { "default": "worker" },
+            "policy": { "http": { "allow": ["127.0.0.1"] } }
+        });
+        change(&mut config);
+        fs::write(folder.path().join("settings.json"), config.to_string()).expect("written");
+        let secrets = folder.path().join("secrets.json");
+        fs::write(&secrets, json!({ "claude/key": ANTHROPIC }).to_string()).expect("written");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            fs::set_permissions(&secrets, fs::Permissions::from_mode(0o600)).expect("changed");
+        }
+        Self { folder, provider }
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn command(&self) -> std::process::Command {
+        let mut command = orchestr8();
+        command.current_dir(self.path()).env("CANARY_KEY", OPENAI).env("ORCHESTR8_HOME", self.path());
+        command.arg("--config").arg(self.path().join("settings.json"));
+        command
+    }
+
+    fn run(&self, workflow: &Value, arguments: &[&str]) -> Said {
+        fs::write(self.path().join("ask.json"), workflow.to_string()).expect("written");
+        say(self.command().args(["run", "ask.json", "--json"]).args(arguments))
+    }
+}
+
+fn ask(id: &str, config: Value) -> Value {
+    let mut config = config;
+    config["prompt"] = json!({ "role": "You answer.", "task": "Who is {{ input.name }}?" });
+    json!({ "id": id, "agent": { "id": "@orchestr8/llm", "config": config }, "input": { "name": "Ada" } })
+}
+
+fn workflow(steps: Value) -> Value {
+    json!({ "version": "1.0.0", "metadata": { "id": "ask", "name": "Ask" }, "steps": steps })
+}
+
+fn body(said: &Said) -> Value {
+    serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("no JSON: {} {}", said.stdout, said.stderr))
+}
+
+#[test]
+fn a_workflow_file_asks_the_models_of_the_settings_and_no_key_is_seen() {
+    let place = Place::new(|_| {});
+    let workflow = workflow(json!([
+        ask("claude", json!({})),
+        ask("local", json!({ "model": "local/small" })),
+        { "id": "sum", "agent": { "id": "@orchestr8/summarizer" }, "input": { "text": "Sums up" } },
+    ]));
+    let said = place.run(&workflow, &["-vv"]);
+    let body = body(&said);
+    assert_eq!(said.code, Some(0), "{body:#} {}", said.stderr);
+    assert_eq!(body["outputs"]["claude"]["text"], "your key is [REDACTED]");
+    assert_eq!(body["outputs"]["local"]["text"], "your key is Bearer [REDACTED]");
+    assert_eq!(body["outputs"]["sum"], json!({ "summary": "short" }));
+    let asked = place.provider.asked();
+    let of = |path: &str| asked.iter().find(|question| question.path == path).expect("asked");
+    assert_eq!(of("/v1/messages").key.as_deref(), Some(ANTHROPIC));
+    assert_eq!(of("/v1/messages").body["model"], "claude-sonnet-4-5");
+    assert_eq!(of("/v1/chat/completions").key.as_deref(), Some(&*format!("Bearer {OPENAI}")));
+    assert_eq!(of("/v1/chat/completions").body["model"], "llama-8b");
+    // 30 tokens of input and 12 of output each time: twice at 3 and 15 dollars a million, once at 1 and 2.
+    let cost = body["usage"]["costUsd"].as_f64().expect("a number");
+    assert!((cost - (2.0 * 270e-6 + 54e-6)).abs() < 1e-9, "{cost}");
+
+    let journal = say(place.command().args(["inspect", "@last", "--json"]));
+    assert!(journal.stdout.contains("`providers.default` is `claude`"), "{}", journal.stdout);
+    let export = place.path().join("journal.json");
+    say(place.command().args(["inspect", "@last", "--export"]).arg(&export));
+    let export = fs::read_to_string(export).expect("written");
+    let database = fs::read(place.path().join("orchestr8.db")).expect("the store");
+    for canary in [ANTHROPIC, OPENAI] {
+        for text in [&said.stdout, &said.stderr, &journal.stdout, &journal.stderr, &export] {
+            assert!(!text.contains(canary), "{text}");
+        }
+        assert!(!database.windows(canary.len()).any(|bytes| bytes == canary.as_bytes()), "the store holds {canary}");
+    }
+}
+
+#[cfg(feature = "server")]
+#[test]
+fn a_server_asks_them_too_and_shows_no_key() {
+    let place = Place::new(|_| {});
+    let server = RunningServer::start(&mut place.command());
+    let document = workflow(json!([ask("claude", json!({})), ask("local", json!({ "model": "local/small" }))]));
+    let answer = server.post("/v1/workflows/execute").header("prefer", "wait=20").json(&document).send();
+    let whole: Value = answer.expect("it answers").json().expect("JSON");
+    assert_eq!(whole["status"], "completed", "{whole:#}");
+    assert_eq!(place.provider.asked().len(), 2);
+    let id = whole["executionId"].as_str().expect("an id");
+    let get = |path: &str| server.get(path).send().expect("it answers").text().expect("text");
+    let bodies = [
+        whole.to_string(),
+        get(&format!("/v1/executions/{id}")),
+        get(&format!("/v1/executions/{id}/journal")),
+        get(&format!("/v1/executions/{id}/steps/claude")),
+        get("/metrics"),
+    ];
+    for sample in [
+        r#"orchestr8_model_calls_total{provider="claude",model="claude-sonnet-4-5",outcome="success"} 1"#,
+        r#"orchestr8_model_tokens_total{provider="local",model="llama-8b",kind="output"} 12"#,
+        r#"orchestr8_model_cost_usd_total{provider="local",model="llama-8b"} 0.000054"#,
+    ] {
+        assert!(bodies[4].contains(sample), "{}", bodies[4]);
+    }
+    for body in bodies {
+        assert!(!body.contains(ANTHROPIC) && !body.contains(OPENAI), "{body}");
+    }
+
+    // Nobody has configured this one, and a posted file says so before it is taken.
+    let refused = server
+        .post("/v1/workflows/execute")
+        .json(&workflow(json!([ask("x", json!({ "provider": "nobody" }))])))
+        .send()
+        .expect("it answers");
+    assert_eq!(refused.status(), 400);
+    let problem = refused.text().expect("text");
+    assert!(problem.contains("O8408") && problem.contains("there is no provider `nobody`"), "{problem}");
+}
+
+#[cfg(feature = "server")]
+#[test]
+fn a_secret_reaches_the_tools_of_a_file_that_a_person_runs_and_of_none_that_is_posted() {
+    let place = Place::new(|config| {
+        config["providers"]["scripted"] = json!({ "kind": "fake", "script": "script.json" });
+    });
+    let url = format!("{}/<SECRET:claude/key>", place.provider.url);
+    let script = json!([{ "tools": [{ "name": "http.get", "arguments": { "url": url } }] }, { "text": "done" }]);
+    fs::write(place.path().join("script.json"), script.to_string()).expect("written");
+    let mut curious = workflow(json!([ask("curious", json!({ "model": "scripted/any", "tools": ["http.get"] }))]));
+    curious["context"] = json!({ "secretRefs": ["secret://claude/key"] });
+    let server = RunningServer::start(&mut place.command());
+    let answer = server.post("/v1/workflows/execute").header("prefer", "wait=20").json(&curious).send();
+    let whole: Value = answer.expect("it answers").json().expect("JSON");
+    assert_eq!(whole["outputs"]["curious"]["text"], "done", "{whole:#}");
+    assert!(place.provider.asked().is_empty(), "the server gives no secret away");
+    let said = place.run(&curious, &["--local"]);
+    assert_eq!(said.code, Some(0), "{} {}", said.stdout, said.stderr);
+    let asked = place.provider.asked();
+    assert_eq!(asked.first().map(|question| question.path.clone()), Some(format!("/{ANTHROPIC}")));
+    assert!(!format!("{}{}", said.stdout, said.stderr).contains(ANTHROPIC));
+}
+
+#[test]
+fn a_budget_is_kept_without_asking_anybody() {
+    let place = Place::new(|_| {});
+    let mut limited = workflow(json!([ask("local", json!({ "model": "local/small", "maxTotalTokens": 300 }))]));
+    limited["policies"] = json!({ "budget": { "maxTokens": 300 } });
+    let said = place.run(&limited, &[]);
+    assert_eq!(said.code, Some(1), "{}", said.stdout);
+    assert!(said.stdout.contains("BUDGET_EXCEEDED"), "{}", said.stdout);
+    assert!(place.provider.asked().is_empty());
+    // With room for the answer it is asked.
+    limited["steps"][0]["agent"]["config"]["maxTokens"] = json!(100);
+    let said = place.run(&limited, &[]);
+    assert_eq!(said.code, Some(0), "{} {}", said.stdout, said.stderr);
+    assert_eq!(place.provider.asked().len(), 1);
+}
+
+#[test]
+fn a_model_that_nobody_has_is_told_of_before_anything_runs() {
+    let told = |change: fn(&mut Value), config: Value| {
+        let place = Place::new(change);
+        let echo = json!({ "id": "first", "agent": { "id": "@orchestr8/echo" }, "input": {} });
+        let said = place.run(&workflow(json!([echo, ask("second", config)])), &[]);
+        assert_eq!(said.code, Some(2), "{}", said.stdout);
+        assert!(place.provider.asked().is_empty());
+        let problem = format!("{}{}", said.stdout, said.stderr);
+        assert!(problem.contains("O8408") && problem.contains("/steps/1/agent"), "{problem}");
+        problem
+    };
+    let nothing = told(|config| *config = json!({}), json!({}));
+    assert!(nothing.contains("set `models.default` in the settings"), "{nothing}");
+    let nobody = told(|config| *config = json!({}), json!({ "model": "smart" }));
+    assert!(nobody.contains("set `providers.default` in the settings, or write `<provider>/smart`"), "{nobody}");
+    let alias = told(|_| {}, json!({ "model": "small" }));
+    assert!(alias.contains("write `local/small`"), "{alias}");
+    let price = told(|_| {}, json!({ "model": "local/unpriced", "maxCostUsd": 1 }));
+    assert!(price.contains("set `providers.local.prices` in the settings"), "{price}");
+    // What is wrong with a provider concerns those who need it.
+    let plain = |config: &mut Value| config["providers"]["claude"]["apiBase"] = json!("http://example.org");
+    let unusable = told(plain, json!({}));
+    assert!(unusable.contains("mend `providers.claude`") && unusable.contains("must be https"), "{unusable}");
+    let literal = |config: &mut Value| config["providers"]["claude"]["apiKey"] = json!("sk-canary-literal");
+    let literal = told(literal, json!({}));
+    assert!(!literal.contains("sk-canary-literal"), "{literal}");
+    let other = Place::new(plain);
+    assert_eq!(other.run(&workflow(json!([ask("a", json!({ "model": "local/small" }))])), &[]).code, Some(0));
+    // The program `claude` takes no tools of others.
+    let claude = |config: &mut Value| config["providers"]["claude"] = json!({ "kind": "claude-code" });
+    let tools = told(claude, json!({ "tools": ["http.get"] }));
+    assert!(tools.contains("takes no tools"), "{tools}");
+}
+
+#[test]
+fn what_is_recorded_is_played_without_a_provider() {
+    let place = Place::new(|config| config["providers"]["local"]["record"] = json!("cassettes/../asked.jsonl"));
+    fs::create_dir(place.path().join("cassettes")).expect("a folder");
+    let question = workflow(json!([ask("local", json!({ "model": "local/small" }))]));
+    // From another folder: paths of settings are seen from the settings.
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    let said = {
+        fs::write(place.path().join("ask.json"), question.to_string()).expect("written");
+        let mut command = place.command();
+        say(command.current_dir(elsewhere.path()).arg("run").arg(place.path().join("ask.json")))
+    };
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    let recorded = fs::read_to_string(place.path().join("asked.jsonl")).expect("recorded");
+    assert_eq!(recorded.lines().count(), 1);
+    assert!(recorded.contains("Bearer [REDACTED]") && !recorded.contains(OPENAI), "{recorded}");
+
+    let mut settings: Value =
+        serde_json::from_slice(&fs::read(place.path().join("settings.json")).expect("read")).expect("JSON");
+    settings["providers"]["local"] = json!({ "kind": "replay", "cassette": "asked.jsonl", "models": { "small": "x" } });
+    fs::write(place.path().join("settings.json"), settings.to_string()).expect("written");
+    let said = place.run(&question, &[]);
+    assert_eq!(said.code, Some(0), "{} {}", said.stdout, said.stderr);
+    assert_eq!(place.provider.asked().len(), 1, "nobody is asked again");
+}
+
+/// Runs the program with the settings of the examples that ask nobody.
+fn with_fake(arguments: &[&str]) -> Said {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/models");
+    say(orchestr8().current_dir(&folder).args(["--config", "fake.json"]).args(arguments))
+}
+
+#[test]
+fn the_examples_run_with_models_that_ask_nobody_and_pass_their_tests() {
+    let said = with_fake(&["run", "research.yaml", "-i", "question=Why is the sky blue?", "--json"]);
+    let research = body(&said);
+    assert_eq!(research["outputs"]["report"], "Air scatters the short, blue waves of light.", "{research:#}");
+    assert_eq!(research["usage"]["inputTokens"], 90 + 40 + 40 + 120);
+    let said = with_fake(&["run", "budgeted.yaml", "-i", "text=A long story.", "--json"]);
+    let budgeted = body(&said);
+    assert_eq!(budgeted["outputs"], json!({ "title": "A Story", "summary": "A story." }), "{budgeted:#}");
+    // 60 and 10 tokens at 3 and 15 dollars a million, 20 and 4 at 1 and 5.
+    let spent = budgeted["budget"]["maxCostUsd"]["spent"].as_f64().expect("a number");
+    assert!((spent - (330e-6 + 40e-6)).abs() < 1e-9, "{budgeted:#}");
+    let said = with_fake(&["test", "."]);
+    assert_eq!(said.code, Some(0), "{} {}", said.stdout, said.stderr);
+    assert!(said.stdout.contains("5 passed"), "{}", said.stdout);
+    for workflow in ["research.yaml", "budgeted.yaml"] {
+        let said = say(orchestr8()
+            .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/models"))
+            .args(["--config", "real.json", "validate", workflow]));
+        assert_eq!(said.code, Some(0), "{} {}", said.stdout, said.stderr);
+    }
+}
+
+#[test]
+fn a_prompt_is_shown_with_the_model_that_would_be_asked_and_nobody_is() {
+    let input = r#"{"text": "A long story."}"#;
+    let said = with_fake(&["agents", "inspect", "@orchestr8/summarizer", "--prompt", "--input", input]);
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    assert!(said.stdout.starts_with("model\nnone: no model is named"), "{}", said.stdout);
+    assert!(said.stdout.contains("\nsystem\nYou sum texts up"), "{}", said.stdout);
+    assert!(said.stdout.contains("\nuser\n{\"text\":\"A long story.\"}\n"), "{}", said.stdout);
+
+    let config = r#"{"model": "worker", "prompt": {"role": "You answer.", "task": "Who is {{ input.name }}?"}}"#;
+    let arguments = ["agents", "inspect", "@orchestr8/llm", "--prompt", "--agent-config", config];
+    let shown = body(&with_fake(&[&arguments[..], &["--input", r#"{"name": "Ada"}"#, "--json"]].concat()));
+    let model = json!({
+        "provider": "scripted", "id": "middling",
+        "resolution": ["model `worker`", "`providers.default` is `scripted`", "`worker` stands for `middling`"]
+    });
+    assert_eq!(shown["model"], model, "{shown:#}");
+    assert_eq!((&shown["system"], &shown["user"]), (&json!(["You answer."]), &json!("Who is Ada?")));
+    // Prompts are those of the user; what else a workflow names is not read.
+    let place = Place::new(|config| config["prompts"] = json!({ "paths": ["team"] }));
+    fs::create_dir_all(place.path().join("team/prompts/roles")).expect("folders");
+    fs::write(place.path().join("team/prompts/roles/editor.yaml"), "content: You edit.").expect("written");
+    let inspect = |role: &str| {
+        let config = json!({ "prompt": { "role": role } }).to_string();
+        say(place.command().args(["agents", "inspect", "@orchestr8/llm", "--prompt", "--agent-config", &config]))
+    };
+    assert!(inspect("editor").stdout.contains("\nsystem\nYou edit."), "{}", inspect("editor").stderr);
+    let denied = inspect(&place.path().join("secrets.json").display().to_string());
+    assert!(denied.code == Some(2) && denied.stderr.contains("nothing else is read here"), "{}", denied.stderr);
+    assert!(!denied.stderr.contains(ANTHROPIC), "{}", denied.stderr);
+    // What cannot be composed is told, as is an agent without a prompt.
+    let missing = with_fake(&arguments);
+    assert_eq!(missing.code, Some(2), "{}", missing.stdout);
+    assert!(missing.stderr.contains("it names something that is not there"), "{}", missing.stderr);
+    let plain = with_fake(&["agents", "inspect", "@orchestr8/echo", "--prompt"]);
+    assert!(plain.code == Some(2) && plain.stderr.contains("has no prompt"), "{}", plain.stderr);
+}
