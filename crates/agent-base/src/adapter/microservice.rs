@@ -11,16 +11,12 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{any, get, post},
 };
-use orchestr8_schema::{CorrelationId, ErrorKind, ExecutionId, StepId, StepPath, Timestamp, json_schema::Violations};
+use orchestr8_schema::{ErrorKind, Timestamp};
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    AgentContext, AgentError, Callee, Clock,
-    context::{ExecutionIdentity, StepIdentity},
-    registry::RegisteredAgent,
-    service,
-};
+use super::outside::{Ids, Outside};
+use crate::{AgentError, AgentRegistry, Callee, Clock, Secrets, registry::RegisteredAgent};
 
 /// An agent as a service over HTTP.
 ///
@@ -50,9 +46,7 @@ use crate::{
 /// ```
 #[must_use]
 pub struct Microservice {
-    agent: Arc<RegisteredAgent>,
-    clock: Arc<dyn Clock>,
-    config: Arc<Map<String, Value>>,
+    outside: Outside,
     hosts: BTreeSet<String>,
 }
 
@@ -63,7 +57,7 @@ impl Microservice {
     /// Puts an agent behind HTTP, with the configuration of its registration.
     pub fn new(agent: Arc<RegisteredAgent>, clock: Arc<dyn Clock>) -> Self {
         let hosts = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned).into();
-        Self { agent, clock, config: Arc::default(), hosts }
+        Self { outside: Outside::new(agent, clock), hosts }
     }
 
     /// Accepts requests for this host, too: a name without port.
@@ -78,8 +72,20 @@ impl Microservice {
     ///
     /// VALIDATION if its schema does not take that.
     pub fn config(mut self, config: &Map<String, Value>) -> Result<Self, AgentError> {
-        self.config = Arc::new(self.agent.configure(Some(config))?);
+        self.outside.configure(config)?;
         Ok(self)
+    }
+
+    /// Lets the agent ask the models and call the tools of a registry; default none.
+    pub fn serve(mut self, registry: &AgentRegistry) -> Self {
+        self.outside.serve(registry);
+        self
+    }
+
+    /// Sets where the agent's secrets come from; default nowhere.
+    pub fn secrets(mut self, secrets: Secrets) -> Self {
+        self.outside.secrets = secrets;
+        self
     }
 
     /// Makes the router.
@@ -104,72 +110,18 @@ impl Microservice {
     async fn call(&self, headers: &HeaderMap, ids: Ids, body: &[u8]) -> Result<Value, AgentError> {
         let input: Value = serde_json::from_slice(body)
             .map_err(|source| AgentError::validation("the body is no JSON document").with_source(source))?;
-        if let Some(schema) = self.agent.input_schema()
-            && let Err(violations) = schema.validate(&input)
-        {
-            return Err(AgentError::validation(format!("the input does not fit: {}", Violations(&violations))));
-        }
         let deadline = text(headers, "x-deadline").and_then(|text| text.parse::<Timestamp>().ok());
-        let cx = self.context(ids, headers, &input);
-        let cx = cx.for_attempt(1, deadline);
         let cancel = CancellationToken::new();
         // Fires when the connection is gone, since this future is then dropped.
         let _guard = cancel.clone().drop_guard();
-        let input = Arc::new(input);
-        let calling = service::call(self.agent.callee(), &input, &cx, cancel);
-        match deadline {
-            None => calling.await,
-            Some(deadline) => {
-                let left = deadline.since(self.clock.now());
-                let called = tokio::time::timeout(left, calling).await;
-                called.unwrap_or_else(|_| Err(AgentError::timeout("the deadline has passed")))
-            }
-        }
+        self.outside.call(input, ids, text(headers, "idempotency-key"), deadline, cancel).await
     }
-
-    fn context(&self, ids: Ids, headers: &HeaderMap, input: &Value) -> AgentContext {
-        let id = &self.agent.manifest().id;
-        let step: StepId = "process".parse().expect("the id is well formed");
-        let path = StepPath::from(&step);
-        let execution = ExecutionIdentity::new(ids.execution, id.to_string(), ids.correlation, self.clock.now());
-        let step = StepIdentity::new(step, path, 0);
-        let clock = Arc::clone(&self.clock);
-        let cx = AgentContext::builder(Arc::new(execution), Arc::new(step), clock, Arc::new(input.clone()))
-            .config(Arc::clone(&self.config));
-        match text(headers, "idempotency-key") {
-            Some(key) => cx.idempotency_key(key),
-            None => cx,
-        }
-        .build()
-    }
-
-    fn ids(&self, headers: &HeaderMap) -> Ids {
-        let execution = text(headers, "x-execution-id").and_then(|text| text.parse().ok());
-        let correlation = text(headers, "x-correlation-id").and_then(|text| text.parse().ok());
-        let random = || (self.clock.random(), self.clock.random());
-        let execution = execution.unwrap_or_else(|| {
-            let (high, low) = random();
-            let mut bytes = [0; 10];
-            bytes[..8].copy_from_slice(&high.to_be_bytes());
-            bytes[8..].copy_from_slice(&low.to_be_bytes()[..2]);
-            ExecutionId::from_parts(self.clock.now().as_unix_millis(), bytes)
-        });
-        let correlation = correlation.unwrap_or_else(|| {
-            let (high, low) = random();
-            format!("o8-{high:016x}{low:016x}").parse().expect("the id is well formed")
-        });
-        Ids { execution, correlation }
-    }
-}
-
-#[derive(Clone)]
-struct Ids {
-    execution: ExecutionId,
-    correlation: CorrelationId,
 }
 
 async fn process(State(service): State<Arc<Microservice>>, headers: HeaderMap, body: Bytes) -> Response {
-    let ids = service.ids(&headers);
+    let execution = text(&headers, "x-execution-id").and_then(|text| text.parse().ok());
+    let correlation = text(&headers, "x-correlation-id").and_then(|text| text.parse().ok());
+    let ids = service.outside.ids(execution, correlation);
     let sent_back =
         [("x-execution-id", ids.execution.to_string()), ("x-correlation-id", ids.correlation.as_str().to_owned())];
     let mut response = match service.call(&headers, ids, &body).await {
@@ -202,7 +154,7 @@ fn failed(error: &AgentError) -> Response {
 }
 
 async fn health(State(service): State<Arc<Microservice>>) -> Json<Value> {
-    let manifest = service.agent.manifest();
+    let manifest = service.outside.agent.manifest();
     Json(json!({ "status": "healthy", "agent": manifest.id, "version": manifest.version, "manifest": manifest }))
 }
 
@@ -233,6 +185,6 @@ fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
 
 impl fmt::Debug for Microservice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Microservice").field("agent", &self.agent.manifest().id).finish_non_exhaustive()
+        f.debug_struct("Microservice").field("agent", &self.outside.agent.manifest().id).finish_non_exhaustive()
     }
 }
