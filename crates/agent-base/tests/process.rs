@@ -1,16 +1,11 @@
 //! Programs under a policy, through real processes.
 #![cfg(all(feature = "process", unix))]
 
+#[path = "support/lifeline.rs"]
+mod lifeline;
 mod support;
 
-use std::{
-    fs::File,
-    io::{BufRead, BufReader},
-    path::Path,
-    process::Command,
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::Path, sync::Arc};
 
 use orchestr8_agent_base::{
     Agent as _, AgentError, AgentManifest, AgentRegistry, AgentService, CancellationToken, Tool as _,
@@ -23,8 +18,9 @@ use orchestr8_schema::{
     source::Options,
 };
 use serde_json::{Map, Value, json};
-use tokio::task::JoinHandle;
 use tower::ServiceExt;
+
+use crate::lifeline::{Lifeline, all_gone};
 
 fn policy(allow: &[&str], shell: bool, roots: &[&Path]) -> ProcessPolicy {
     let mut policy = ProcessPolicy::default();
@@ -151,50 +147,14 @@ async fn of_a_flood_the_beginning_is_kept_and_nobody_is_held_up() {
     }
 }
 
-/// A pipe with a name, of which every process of a tree holds the end to write to: its end is theirs.
-struct Lifeline {
-    folder: tempfile::TempDir,
-    readers: JoinHandle<BufReader<File>>,
-}
-
-impl Lifeline {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("pipe");
-        assert!(Command::new("mkfifo").arg(&path).status().expect("mkfifo is there").success());
-        // Opening waits until somebody writes.
-        let readers = tokio::task::spawn_blocking(move || {
-            let mut reader = BufReader::new(File::open(path).expect("it opens"));
-            let mut line = String::new();
-            reader.read_line(&mut line).expect("it reads");
-            assert_eq!(line, "started\n");
-            reader
-        });
-        Self { folder, readers }
-    }
-
-    /// A command that starts children and grandchildren which all hold the pipe, prepares itself, and says that it has started.
-    fn command(&self, preparation: &str, body: &str) -> Value {
-        let tree = "(sleep 1000 & sleep 1000) & sh -c 'trap \"\" TERM; sleep 1000 & wait; sleep 1000' &";
-        let pipe = self.folder.path().join("pipe");
-        json!({ "command": format!("exec 3>'{}'; {tree} {preparation} echo started >&3; {body}", pipe.display()) })
-    }
-
-    async fn started(&mut self) -> BufReader<File> {
-        tokio::time::timeout(Duration::from_secs(30), &mut self.readers).await.expect("it starts").expect("it reads")
-    }
-}
-
-/// Waits for the end of everybody who holds the pipe.
-async fn all_gone(mut reader: BufReader<File>) {
-    let gone = tokio::task::spawn_blocking(move || std::io::copy(&mut reader, &mut std::io::sink()).expect("it reads"));
-    tokio::time::timeout(Duration::from_secs(30), gone).await.expect("nobody is left").expect("it reads");
+fn tree(lifeline: &Lifeline, preparation: &str, body: &str) -> Value {
+    json!({ "command": lifeline.command(preparation, body) })
 }
 
 #[tokio::test]
 async fn nobody_survives_the_end_of_a_program() {
     let mut lifeline = Lifeline::new();
-    let said = call(policy(&[], true, &[]), "@orchestr8/shell", lifeline.command("", "echo done")).await;
+    let said = call(policy(&[], true, &[]), "@orchestr8/shell", tree(&lifeline, "", "echo done")).await;
     assert_eq!(said.expect("it ends by itself")["stdout"], "done\n");
     all_gone(lifeline.started().await).await;
 }
@@ -202,8 +162,9 @@ async fn nobody_survives_the_end_of_a_program() {
 #[tokio::test]
 async fn nobody_survives_a_cancellation_and_who_can_ends_in_peace() {
     let mut lifeline = Lifeline::new();
-    let goodbye = lifeline.folder.path().join("goodbye");
-    let command = lifeline.command(&format!("trap 'echo bye > {}; exit' TERM;", goodbye.display()), "wait");
+    let folder = tempfile::tempdir().expect("a folder");
+    let goodbye = folder.path().join("goodbye");
+    let command = tree(&lifeline, &format!("trap 'echo bye > {}; exit' TERM;", goodbye.display()), "wait");
     let cancel = CancellationToken::new();
     let running = tokio::spawn(call_cancellable(policy(&[], true, &[]), "@orchestr8/shell", command, cancel.clone()));
     let reader = lifeline.started().await;
@@ -217,7 +178,7 @@ async fn nobody_survives_a_cancellation_and_who_can_ends_in_peace() {
 #[tokio::test]
 async fn who_ignores_the_request_to_end_is_killed_after_the_grace() {
     let mut lifeline = Lifeline::new();
-    let command = lifeline.command("trap '' TERM;", "while :; do wait; done");
+    let command = tree(&lifeline, "trap '' TERM;", "while :; do wait; done");
     let cancel = CancellationToken::new();
     let running = tokio::spawn(call_cancellable(policy(&[], true, &[]), "shell.run", command, cancel.clone()));
     let reader = lifeline.started().await;
@@ -229,7 +190,7 @@ async fn who_ignores_the_request_to_end_is_killed_after_the_grace() {
 #[tokio::test]
 async fn nobody_survives_when_the_call_is_dropped() {
     let mut lifeline = Lifeline::new();
-    let command = lifeline.command("", "wait");
+    let command = tree(&lifeline, "", "wait");
     let running = tokio::spawn(call(policy(&[], true, &[]), "@orchestr8/shell", command));
     let reader = lifeline.started().await;
     running.abort();
