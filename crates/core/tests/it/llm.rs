@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 
 use crate::workflow_with;
 
-fn agents() -> AgentRegistry {
+pub(crate) fn agents() -> AgentRegistry {
     let mut registry = AgentRegistry::new();
     register(&mut registry, PromptFiles::default()).expect("registered");
     let schema = json!({ "type": "object", "required": ["n"], "properties": { "n": { "type": "integer" } } });
@@ -45,11 +45,11 @@ fn agents() -> AgentRegistry {
     registry
 }
 
-fn call(id: &str, name: &str, arguments: Value) -> ToolRequest {
+pub(crate) fn call(id: &str, name: &str, arguments: Value) -> ToolRequest {
     ToolRequest::new(id, name, arguments)
 }
 
-fn document(mut config: Value) -> Value {
+pub(crate) fn document(mut config: Value) -> Value {
     config["prompt"] = json!({ "role": "You are helpful.", "task": "Tell me about {{ input.topic }}." });
     let mut document = workflow_with(
         json!([{ "id": "ask", "agent": { "id": "@orchestr8/llm" }, "input": { "topic": "rain" } }]),

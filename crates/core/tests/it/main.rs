@@ -16,6 +16,7 @@ mod hooks;
 mod hostile_agents;
 mod limits;
 mod llm;
+mod llm_budgets;
 mod metrics;
 mod pauses;
 mod queues;
