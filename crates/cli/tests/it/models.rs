@@ -74,11 +74,15 @@ fn ask(id: &str, config: Value) -> Value {
 }
 
 fn workflow(steps: Value) -> Value {
-    json!({ "version": "1.0.0", "metadata": { "id": "ask", "name": "Ask" }, "steps": steps })
+    let mut document = json!({ "version": "1.0.0", "metadata": { "id": "ask", "name": "Ask" } });
+    document["steps"] = steps;
+    document
 }
 
 fn body(said: &Said) -> Value {
-    serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("no JSON: {} {}", said.stdout, said.stderr))
+    let body = serde_json::from_str(&said.stdout);
+    assert!(body.is_ok(), "no JSON: {} {}", said.stdout, said.stderr);
+    body.expect("it was just looked at")
 }
 
 #[test]
