@@ -5,7 +5,7 @@ use std::{env, fmt, path::PathBuf, sync::Arc};
 use futures_util::future::join_all;
 use indexmap::IndexMap;
 use orchestr8_agent_base::{
-    AgentManifest, AgentRegistry, Secrets, builtin, example_agents,
+    AgentError, AgentManifest, AgentRegistry, Secrets, builtin, example_agents,
     http::{self, ServiceAgent, Web},
     llm,
     mcp::{Endpoint, McpClient},
@@ -109,7 +109,9 @@ impl Agents {
             registry.tools_mut().register(tool).map_err(|error| misconfigured(&format!("tools.{name}"), error))?;
         }
         for (name, server) in &self.config.mcp.servers {
-            let endpoint = Endpoint::new(server.clone(), Arc::new(placeholder::expanded));
+            let secrets = self.secrets();
+            let expand = move |text: &str| placeholder::expanded(&secrets, text);
+            let endpoint = Endpoint::new(server.clone(), Arc::new(expand));
             let client = Arc::new(McpClient::new(name, endpoint));
             let registered = registry.tools_mut().register_namespace(name, client);
             registered.map_err(|error| misconfigured(&format!("mcp.servers.{name}"), error))?;
@@ -145,7 +147,7 @@ impl Agents {
                 }
             }
         }
-        for (id, connected) in services.iter().map(|(id, ..)| id).zip(connect(&services)?) {
+        for (id, connected) in services.iter().map(|(id, ..)| id).zip(connect(&services, &self.secrets())?) {
             match connected {
                 Ok(agent) => registry.register(agent).map_err(|error| misconfigured(&format!("agents.{id}"), error))?,
                 Err(error) => tracing::error!(
@@ -161,14 +163,16 @@ impl Agents {
 type Service<'s> = (&'s AgentId, &'s String, &'s IndexMap<String, String>);
 
 /// Asks all services at once who they are.
-fn connect(services: &[Service<'_>]) -> Result<Vec<Result<ServiceAgent, orchestr8_agent_base::AgentError>>, Error> {
+fn connect(services: &[Service<'_>], secrets: &Secrets) -> Result<Vec<Result<ServiceAgent, AgentError>>, Error> {
     if services.is_empty() {
         return Ok(Vec::new());
     }
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Error::internal("starting the runtime").with_source(error))?;
     let asked = services.iter().map(|(id, url, headers)| async move {
-        let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let expanded = headers.iter().map(|(name, value)| Ok((name.as_str(), placeholder::expanded(secrets, value)?)));
+        let headers = expanded.collect::<Result<Vec<_>, AgentError>>()?;
+        let headers = headers.iter().map(|(name, value)| (*name, value.as_str()));
         Ok(ServiceAgent::connect(id, url, headers).await?.traced(telemetry::traceparent))
     });
     Ok(runtime.block_on(join_all(asked)))

@@ -4,21 +4,13 @@ use std::env;
 
 use orchestr8_agent_base::{AgentError, Secrets};
 
-use crate::data::DataDir;
-
-/// Puts in what a text names. A text that is a reference to a secret is that secret whole: a variable, or one of `secrets.json` in the
-/// data directory of the environment.
+/// Puts in what a text names. A text that is a reference to a secret is that secret whole.
 ///
 /// # Errors
 ///
 /// VALIDATION naming the variable that is not set, and as of [`Secrets::find`].
-pub(crate) fn expanded(text: &str) -> Result<String, AgentError> {
+pub(crate) fn expanded(secrets: &Secrets, text: &str) -> Result<String, AgentError> {
     if text.starts_with("secret://") {
-        let secrets = Secrets::environment();
-        let secrets = match DataDir::place(None) {
-            Ok(home) => secrets.file(home.join("secrets.json")),
-            Err(_) => secrets,
-        };
         return Ok(secrets.find(text)?.expose().to_owned());
     }
     let (mut whole, mut rest) = (String::with_capacity(text.len()), text);

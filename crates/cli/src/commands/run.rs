@@ -10,12 +10,13 @@ use std::{
 use clap::Args;
 use orchestr8_core::{
     Engine, ExecutionHandle, StartError, StartRequest,
-    agent_base::{AgentRegistry, Clock as _},
+    agent_base::{AgentRegistry, Clock as _, pattern},
     cassette::Cassette,
     clock::{self, SystemClock},
 };
 use orchestr8_schema::{
-    CorrelationId, ExecutionId, IdempotencyKey, Millis, ValidWorkflow, api::JournalExport, canonical, source::Options,
+    CorrelationId, ExecutionId, IdempotencyKey, Millis, ValidWorkflow, api::JournalExport, canonical,
+    config::AccessPolicy, source::Options,
 };
 use orchestr8_testing::TestClock;
 use serde_json::{Map, Value, json};
@@ -116,7 +117,7 @@ pub(crate) fn run(cx: &Context<'_>, args: &RunArgs) -> Result<Exit, Error> {
     let registry = cx.agents.registry()?;
     let file = WorkflowFile::read(&args.file)?;
     let workflow = check(cx.ui, &file, &registry)?;
-    let asked = Asked::read(args, &workflow)?;
+    let asked = Asked::read(args, &workflow, &cx.settings.config().policy.env)?;
     match args.find_server(cx)? {
         Some(client) => there(cx, args, client, &file, &workflow, &asked),
         None => here(cx, args, &workflow, asked),
@@ -136,7 +137,7 @@ struct Asked {
 }
 
 impl Asked {
-    fn read(args: &RunArgs, workflow: &ValidWorkflow) -> Result<Self, Error> {
+    fn read(args: &RunArgs, workflow: &ValidWorkflow, policy: &AccessPolicy) -> Result<Self, Error> {
         let mut input = match &args.input_file {
             None => Map::new(),
             Some(path) => read_input(path)?,
@@ -149,14 +150,22 @@ impl Asked {
             variables.insert(assignment.key().to_owned(), assignment.read()?);
         }
         let allowed = &workflow.workflow().allowed_env_vars;
-        let env = allowed.iter().filter_map(|name| Some((name.clone(), std::env::var(name).ok()?.into())));
+        let env: Map<_, _> =
+            allowed.iter().filter_map(|name| Some((name.clone(), std::env::var(name).ok()?.into()))).collect();
+        let is_denied = |name: &&String| {
+            policy.allow.as_ref().is_some_and(|allow| !allow.iter().any(|pattern| pattern::matches(pattern, name)))
+        };
+        if let Some(name) = env.keys().find(is_denied) {
+            let message = format!("the workflow reads the variable `{name}`, which `policy.env.allow` does not list");
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
         let clock = SystemClock::new();
         let correlation_id = args.correlation_id.clone().unwrap_or_else(|| clock::correlation_id(&clock));
         let key = match &args.idempotency_key {
             Some(key) => key.clone(),
             None => default_key(&correlation_id, clock.now().as_unix_millis())?,
         };
-        Ok(Self { input, variables, env: env.collect(), correlation_id, key })
+        Ok(Self { input, variables, env, correlation_id, key })
     }
 
     /// The body of a request for it.

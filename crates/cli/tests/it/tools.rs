@@ -2,7 +2,10 @@
 
 use std::{
     fs,
+    io::{BufRead as _, BufReader, Write as _},
+    net::TcpListener,
     path::{Path, PathBuf},
+    thread,
 };
 
 use serde_json::{Value, json};
@@ -136,4 +139,111 @@ fn a_project_that_is_not_trusted_adds_nothing_that_runs() {
     assert!(!folder.path().join("ran").exists());
     say(orchestr8().current_dir(folder.path()).arg("--trust-project").arg("run").arg(&file));
     assert_eq!(folder.path().join("ran").exists(), cfg!(unix));
+}
+
+#[cfg(unix)]
+#[test]
+fn headers_for_a_service_may_name_variables_and_secrets_of_the_data_directory() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let service = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("somebody asks");
+        let asked = BufReader::new(stream.try_clone().expect("a second handle")).lines().map_while(Result::ok);
+        let asked: Vec<String> = asked.take_while(|line| !line.is_empty()).collect();
+        let body = r#"{"status":"healthy","agent":"@acme/remote","version":"1.0.0"}"#;
+        let head =
+            format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
+        stream.write_all((head + body).as_bytes()).expect("it listens");
+        asked
+    });
+    let folder = tempfile::tempdir().expect("a folder");
+    let (settings, secrets) = (folder.path().join("settings.json"), folder.path().join("secrets.json"));
+    let headers = json!({ "x-team": "team ${TEAM}", "authorization": "secret://acme/key" });
+    let config = json!({ "agents": { "@acme/remote": { "url": url, "headers": headers } } });
+    fs::write(&settings, config.to_string()).expect("written");
+    fs::write(&secrets, json!({ "acme/key": "s3cr3t-key" }).to_string()).expect("written");
+    fs::set_permissions(&secrets, fs::Permissions::from_mode(0o600)).expect("it is ours");
+    let mut command = orchestr8();
+    command.env("TEAM", "blue").arg("--config").arg(&settings).arg("--data-dir").arg(folder.path());
+    let listed = say(command.args(["agents", "list"]));
+    assert!(listed.stdout.contains("@acme/remote"), "{} {}", listed.stdout, listed.stderr);
+    let asked = service.join().expect("it was asked");
+    for header in ["x-team: team blue", "authorization: s3cr3t-key"] {
+        assert!(asked.iter().any(|line| line == header), "{header} in {asked:?}");
+    }
+
+    let unset = say(orchestr8().arg("--config").arg(&settings).args(["agents", "list"]));
+    assert!(unset.stderr.contains("`TEAM`") && !unset.stdout.contains("@acme/remote"), "{}", unset.stderr);
+}
+
+/// A server of files that knows one note.
+#[cfg(unix)]
+const NOTES: &str = r#"
+answer() { printf '{"jsonrpc":"2.0","id":%s,"result":%s}\n' "$id" "$1"; }
+while read -r line; do
+    id=$(printf '%s' "$line" | sed -n 's/.*"id":\([0-9]*\).*/\1/p')
+    case "$line" in
+        *'"server/discover"'*) printf '{"jsonrpc":"2.0","id":%s,"error":{"code":-32601,"message":"no"}}\n' "$id" ;;
+        *'"initialize"'*) answer '{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"notes","version":"1"}}' ;;
+        *'"tools/list"'*) answer '{"tools":[{"name":"list_directory","inputSchema":{"type":"object"}},{"name":"read_text_file","inputSchema":{"type":"object"}},{"name":"write_file","inputSchema":{"type":"object"}}]}' ;;
+        *'"tools/call"'*) printf '%s\n' "$line" >> calls; answer '{"content":[{"type":"text","text":"water the plants"}]}' ;;
+    esac
+done
+"#;
+
+#[cfg(unix)]
+#[test]
+fn an_agent_answers_by_the_tools_of_a_server_that_it_may_call_and_no_others() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = folder.path().join("script.json");
+    let write = json!({ "name": "files:write_file", "arguments": { "path": "todo.txt" } });
+    let read = json!({ "name": "files:read_text_file", "arguments": { "path": "todo.txt" } });
+    let answers = json!([{ "tools": [write, read] }, { "text": "Water the plants (todo.txt)." }]);
+    fs::write(&script, answers.to_string()).expect("written");
+    let mut config: Value =
+        serde_json::from_str(&fs::read_to_string(example("ask-notes.config.json")).expect("readable")).expect("JSON");
+    config["providers"] = json!({ "default": "scripted", "scripted": { "kind": "fake", "script": script } });
+    config["models"] = json!({ "default": "scripted/any" });
+    config["mcp"]["servers"]["files"] = json!({ "command": "sh", "args": ["-c", NOTES], "cwd": folder.path() });
+    let said = run(&config, &example("ask-notes.yaml"), &["-i", "folder=notes", "-i", "question=What is due?"]);
+    assert_eq!(said.code, Some(0), "{} {}", said.stdout, said.stderr);
+    assert_eq!(outcome(&said)["outputs"]["answer"], "Water the plants (todo.txt).");
+    let calls = fs::read_to_string(folder.path().join("calls")).expect("it was called");
+    assert_eq!(calls.lines().count(), 1, "what the step does not name is not called: {calls}");
+    assert!(calls.contains("read_text_file"), "{calls}");
+}
+
+#[test]
+fn a_workflow_reads_the_variables_that_the_policy_lists() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let workflow = json!({
+        "version": "1.0.0",
+        "metadata": { "id": "reads", "name": "Reads" },
+        "allowedEnvVars": ["READ_ME"],
+        "steps": [{ "id": "read", "agent": { "id": "@orchestr8/echo" }, "input": { "told": "${env.READ_ME ?? 'nothing'}" } }]
+    });
+    let file = folder.path().join("reads.json");
+    fs::write(&file, workflow.to_string()).expect("written");
+    let settings = folder.path().join("settings.json");
+    let run = |allow: Value, value: Option<&str>| {
+        fs::write(&settings, json!({ "policy": { "env": allow } }).to_string()).expect("written");
+        let mut command = orchestr8();
+        command.envs(value.map(|value| ("READ_ME", value))).arg("--config").arg(&settings);
+        say(command.args(["run", "--local", "--json"]).arg(&file))
+    };
+    for allow in [json!({}), json!({ "allow": ["READ_*"] })] {
+        let said = run(allow, Some("blue"));
+        assert_eq!(
+            (said.code, &outcome(&said)["outputs"]["read"]["told"]),
+            (Some(0), &json!("blue")),
+            "{}",
+            said.stderr
+        );
+    }
+    let denied = run(json!({ "allow": ["OTHER"] }), Some("blue"));
+    assert_eq!(denied.code, Some(2), "{}", denied.stdout);
+    assert!(format!("{}{}", denied.stdout, denied.stderr).contains("policy.env.allow"), "{}", denied.stderr);
+    assert_eq!(run(json!({ "allow": [] }), None).code, Some(0), "what is not set is not read");
 }
