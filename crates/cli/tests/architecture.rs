@@ -242,7 +242,7 @@ fn dependency_lines(manifest: &str) -> Vec<(usize, String)> {
     let mut is_inside = false;
     for (number, line) in (1..).zip(manifest.lines()) {
         let line = line.split('#').next().unwrap_or(line).trim();
-        if line.starts_with('[') && line.ends_with(']') && !line.contains('=') {
+        if line.starts_with('[') && line.ends_with(']') {
             is_inside = line.contains("dependencies");
         } else if is_inside && line.contains('=') {
             lines.push((number, line.to_owned()));
