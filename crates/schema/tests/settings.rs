@@ -28,7 +28,7 @@ const CONFIG: &str = r#"{
             "kind": "anthropic", "apiBase": "https://api.anthropic.com", "apiKey": "env:KEY", "models": { "smart": "claude" },
             "maxTokens": 100, "timeout": "1m", "headers": { "x": "y" },
             "prices": { "claude": { "input": 3, "output": 15, "cacheWrite": 3.75, "cacheRead": 0.3 } },
-            "nativeSchema": true, "maxTokensField": "max_tokens"
+            "nativeSchema": true, "maxTokensField": "max_tokens", "script": "answers.json", "cassette": "told.json", "record": "new.json"
         }
     },
     "models": { "default": "smart" },
