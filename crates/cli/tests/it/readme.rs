@@ -6,7 +6,7 @@ use crate::support::{orchestr8, say};
 
 /// Returns the first block of a language that stands behind `after`.
 fn block<'a>(text: &'a str, after: &str, language: &str) -> &'a str {
-    let behind = text.split_once(after).unwrap_or_else(|| panic!("`{after}` is in the README")).1;
+    let behind = text.split_once(after).expect("the README says so").1;
     let begun = behind.split_once(&format!("```{language}\n")).expect("a block follows").1;
     begun.split_once("```").expect("it ends").0
 }
