@@ -562,8 +562,12 @@ pub async fn writes_at_once_stand_and_fall_by_themselves(store: impl Store) {
             });
             writers.push((number, lease == leases[number] && expected == stored, events, writer));
         }
+        // Somebody else may be about to store what was given up, until all of them have ended.
+        let mut ended = Vec::new();
         for (number, fits, events, writer) in writers {
-            let appended = writer.await.expect("no panic");
+            ended.push((number, fits, events, writer.await.expect("no panic")));
+        }
+        for (number, fits, events, appended) in ended {
             let journal = load(&*store, id(number as u64), 1).await;
             let known = &journals[number];
             let as_before = journal == *known;
