@@ -25,6 +25,7 @@ use crate::{
     interrupt::{Interrupts, Urgency},
     server::{Access, Ended, Service, Token, serve},
     server_process::Announcement,
+    telemetry::MetricExport,
     ui::Ui,
     wording::count,
 };
@@ -128,7 +129,12 @@ pub(crate) fn server(cx: &Context<'_>, args: &ServerArgs) -> Result<Exit, Error>
         let keeper = (!args.no_recover).then(|| Keeper { engine: engine.clone(), store, data: data.clone() });
         let service = Service::new(engine, access).theme(config.dashboard.theme).workflows(catalogue);
         let service = if config.mcp.enabled { service.mcp(config.mcp.expose_workflows) } else { service };
-        listen(ui, args.silent, &data, address, service, keeper, grace).await
+        let metrics = MetricExport::start(&config.telemetry, &service);
+        let exit = listen(ui, args.silent, &data, address, service, keeper, grace).await;
+        if let Some(metrics) = metrics {
+            metrics.finish().await;
+        }
+        exit
     });
     // After a second Ctrl-C somebody may still be busy, and nobody waits for it.
     runtime.shutdown_background();

@@ -61,7 +61,7 @@ mod health;
 mod journal;
 mod list;
 mod mcp;
-mod metrics;
+pub(crate) mod metrics;
 mod openapi;
 mod operation;
 mod prefer;
@@ -215,6 +215,12 @@ impl Service {
         &self.0.catalogue
     }
 
+    /// Lists what engine and server have counted.
+    #[cfg_attr(not(feature = "otel"), expect(dead_code, reason = "only an export reads it from outside"))]
+    pub(crate) fn numbers(&self) -> Vec<metrics::Family> {
+        metrics::families(self)
+    }
+
     fn traffic(&self) -> &Traffic {
         &self.0.traffic
     }
@@ -252,11 +258,12 @@ impl Service {
         &self.0.access
     }
 
-    fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         self.0.engine.clock().now()
     }
 
-    fn started_at(&self) -> Timestamp {
+    /// Since when it counts.
+    pub(crate) fn started_at(&self) -> Timestamp {
         self.0.started_at
     }
 }

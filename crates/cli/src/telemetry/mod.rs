@@ -1,10 +1,10 @@
-//! Logs to standard error and to files, and traces to a collector.
+//! Logs to standard error and to files, and traces, logs and metrics to a collector.
 //!
 //! Libraries only emit spans and events; here they find their subscriber. Logs are lines for people, or JSON with `--format json`; those of
-//! a server are also JSON in the folder `logs` of its data directory. `RUST_LOG` overrides what is logged. Traces leave over OTLP/HTTP when `OTEL_EXPORTER_OTLP_ENDPOINT` or `telemetry.endpoint` is set and the feature
-//! `otel` is on.
+//! a server are also JSON in the folder `logs` of its data directory. `RUST_LOG` overrides what is logged. Traces and logs, and what a server
+//! counts, leave over OTLP/HTTP when `OTEL_EXPORTER_OTLP_ENDPOINT` or `telemetry.endpoint` is set and the feature `otel` is on.
 
-#[cfg_attr(feature = "otel", path = "export.rs")]
+#[cfg_attr(feature = "otel", path = "export/mod.rs")]
 #[cfg_attr(not(feature = "otel"), path = "no_export.rs")]
 mod export;
 #[cfg(feature = "server")]
@@ -20,9 +20,9 @@ use std::{io::IsTerminal as _, panic, path::PathBuf, sync::Arc};
 use orchestr8_schema::config::TelemetryConfig;
 use tracing_subscriber::{EnvFilter, Layer, Registry, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
-#[cfg(feature = "server")]
-pub(crate) use self::remote_parent::continue_trace;
 pub(crate) use self::trace_context::traceparent;
+#[cfg(feature = "server")]
+pub(crate) use self::{export::MetricExport, remote_parent::continue_trace};
 use crate::{log_files::LogFiles, ui::Color};
 
 /// How much is logged.
@@ -70,7 +70,7 @@ pub struct Logs {
     pub folder: Option<PathBuf>,
 }
 
-/// What is open as long as the program runs; dropping it sends the spans that have not left yet.
+/// What is open as long as the program runs; dropping it sends the spans and lines of the log that have not left yet.
 #[derive(Debug)]
 #[must_use = "dropping it ends the export"]
 pub struct Telemetry {
@@ -96,13 +96,11 @@ pub fn start(logs: Logs, config: &TelemetryConfig) -> Telemetry {
     } else {
         format.boxed()
     };
-    let (export, layer) = export::Export::start(config);
-    let mut layers = Vec::new();
+    let (export, mut layers) = export::Export::start(config, filter);
     if logs.to_stderr {
         layers.push(format.with_filter(filter()).boxed());
     }
     layers.extend(logs.folder.map(|folder| to_files(folder).with_filter(filter()).boxed()));
-    layers.extend(layer);
     // In a process that has a subscriber already, that one is meant.
     let _ = tracing_subscriber::registry().with(layers).try_init();
     log_panics();

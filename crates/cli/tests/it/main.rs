@@ -8,6 +8,8 @@ mod both_ways;
 mod config;
 mod crash;
 mod examples;
+#[cfg(feature = "otel")]
+mod export;
 mod graph;
 #[cfg(all(feature = "server", feature = "otel"))]
 mod help;

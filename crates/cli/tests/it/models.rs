@@ -330,3 +330,36 @@ fn a_prompt_is_shown_with_the_model_that_would_be_asked_and_nobody_is() {
     let plain = with_fake(&["agents", "inspect", "@orchestr8/echo", "--prompt"]);
     assert!(plain.code == Some(2) && plain.stderr.contains("has no prompt"), "{}", plain.stderr);
 }
+
+/// Shows all that spans hold of what was asked and answered.
+#[cfg(feature = "otel")]
+fn content_of_spans(content: bool) -> (Vec<String>, String) {
+    use crate::support::collector::{Collector, text};
+
+    let collector = Collector::start();
+    let place = Place::new(|config| {
+        config["telemetry"] = json!({ "endpoint": collector.url, "content": content });
+    });
+    let said = place.run(&workflow(json!([ask("claude", json!({}))])), &[]);
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    let spans = collector.spans();
+    let model = spans.iter().find(|span| span.name == "orchestr8.model").expect("a model was asked");
+    let keys = ["orchestr8.model.prompt", "orchestr8.model.answer"];
+    let held = keys.iter().filter_map(|key| model.attributes.iter().find(|attribute| attribute.key == *key).map(text));
+    let everything = spans.iter().flat_map(|span| &span.attributes).map(text).collect::<Vec<_>>().join("\n");
+    (held.collect(), everything)
+}
+
+#[cfg(feature = "otel")]
+#[test]
+fn prompts_and_answers_leave_only_if_the_settings_say_so_and_without_secrets() {
+    let (held, everything) = content_of_spans(false);
+    assert_eq!(held, [""; 0]);
+    assert!(!everything.contains("Who is") && !everything.contains("your key"), "{everything}");
+
+    let (held, everything) = content_of_spans(true);
+    assert_eq!(held.len(), 2, "{everything}");
+    assert!(held[0].contains("Who is Ada?"), "{}", held[0]);
+    assert!(held[1].contains("your key is [REDACTED]"), "{}", held[1]);
+    assert!(!everything.contains(ANTHROPIC), "{everything}");
+}

@@ -187,9 +187,13 @@ fn settings_say_what_is_exported() {
         let collector = Collector::start();
         let mut command = orchestr8();
         command.env("ORCHESTR8_TELEMETRY_ENDPOINT", &collector.url).env("ORCHESTR8_TELEMETRY_MODE", mode);
+        command.env("RUST_LOG", "orchestr8=debug");
         command.env("ORCHESTR8_TELEMETRY_SAMPLING_RATE", rate);
         let said = say(command.arg("run").arg(example("flaky.yaml")));
         assert_eq!(said.code, Some(0), "{}", said.stderr);
+        let heads = collector.heads();
+        let is_of_a_span = |head: &String| head.starts_with("post /v1/traces ");
+        assert!(mode == "full" || heads.iter().all(is_of_a_span), "more than traces has left: {heads:?}");
         let names: std::collections::BTreeSet<_> = collector.spans().into_iter().map(|span| span.name).collect();
         names.into_iter().collect::<Vec<_>>().join(" ")
     };
