@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     fmt,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -230,6 +230,7 @@ impl EngineBuilder {
                 hooks: EngineHooks::register(self.hooks)?,
                 default_timeout: self.default_timeout,
                 metrics: self.metrics.then(Metrics::default),
+                append_fails: AtomicBool::new(false),
                 content_in_spans: self.content_in_spans,
                 drivers: TaskTracker::new(),
                 live: Mutex::new(HashMap::new()),

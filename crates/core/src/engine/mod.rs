@@ -20,7 +20,10 @@ mod upgrade;
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -118,6 +121,8 @@ pub(crate) struct EngineShared {
     default_timeout: Option<Duration>,
     /// Absent if nobody wants to know.
     metrics: Option<Metrics>,
+    /// Whether the last attempt to add to a journal has failed.
+    append_fails: AtomicBool,
     /// Of all jitter.
     pub(crate) seed: u64,
     drivers: TaskTracker,
@@ -200,7 +205,9 @@ impl Engine {
         let first = Event { at: clock.now(), body: EventBody::ExecutionQueued(Arc::clone(&queued)) };
         // Whoever finds the execution in the store finds it here, too.
         let expected = self.expect(&queued, first.at, program).ok_or(StoreError::Conflict(id))?;
-        let lease = match self.shared.store.create(first.clone(), record.clone(), self.shared.holder.id).await? {
+        let created = self.shared.store.create(first.clone(), record.clone(), self.shared.holder.id).await;
+        self.shared.append_fails.store(created.as_ref().is_err_and(StoreError::is_passing), Relaxed);
+        let lease = match created? {
             Created::New(lease) => lease,
             Created::Taken(taken) if record.is_some_and(|asked| asked.digest == taken.digest) => {
                 let handle = self.execution(taken.execution_id).await?;
@@ -338,7 +345,14 @@ impl Engine {
         snapshot.waiting = snapshot.active.saturating_sub(shared.places.taken() as u64);
         (snapshot.running, snapshot.ready) = shared.slots.usage();
         snapshot.circuits = metrics::states(self.circuits());
+        snapshot.journal_bytes = shared.store.journal_bytes();
         Some(snapshot)
+    }
+
+    /// Whether journals can be added to, as far as the last attempt tells. While they cannot, executions are held up and lose nothing.
+    #[must_use]
+    pub fn can_append(&self) -> bool {
+        !self.shared.append_fails.load(Relaxed)
     }
 
     /// Takes no more executions and waits until those that run have ended, at most this long. True if they all have.

@@ -234,6 +234,7 @@ impl Metrics {
             compensations: ended.compensations.clone(),
             approvals_waiting: requested.saturating_sub(settled),
             appends: self.appends.snapshot(),
+            journal_bytes: None,
             failures: ended.failures.clone(),
             recent_failures: ended.recent.iter().cloned().collect(),
             usage: ended.usage,

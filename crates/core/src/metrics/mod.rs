@@ -90,6 +90,8 @@ pub struct MetricsSnapshot {
     pub approvals_waiting: u64,
     /// How long appending to the journal took.
     pub appends: Durations,
+    /// The bytes that events have taken, as far as the [store](crate::store::Store::journal_bytes) tells.
+    pub journal_bytes: Option<u64>,
     /// Steps that failed, by kind of failure.
     pub failures: BTreeMap<ErrorKind, u64>,
     /// The latest of them, newest first, at most [`MAX_RECENT`]. Secrets are hidden.

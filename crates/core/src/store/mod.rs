@@ -74,6 +74,11 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// A future that is dropped may have stored the batch or not.
     async fn append(&self, lease: &Lease, expected_sequence: u64, events: &mut Vec<Event>) -> Result<(), StoreError>;
 
+    /// Returns how many bytes of events were written since the store was opened here; `None`, the default, if it writes none.
+    fn journal_bytes(&self) -> Option<u64> {
+        None
+    }
+
     /// Reads the events behind a sequence; `0` reads all.
     ///
     /// # Errors

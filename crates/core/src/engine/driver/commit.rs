@@ -1,6 +1,6 @@
 //! The end of a turn: the batch is stored, published, and carried out.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
 use orchestr8_schema::{Timestamp, event::Event};
 use tokio::time::Instant;
@@ -65,7 +65,10 @@ impl Driver {
         #[cfg(planted)]
         crate::planted::stored(&mut self.batch);
         loop {
-            match self.engine.store.append(&self.lease, self.stored, &mut self.batch).await {
+            let appended = self.engine.store.append(&self.lease, self.stored, &mut self.batch).await;
+            // A conflict tells of this execution alone, and that the store works.
+            self.engine.append_fails.store(appended.as_ref().is_err_and(StoreError::is_passing), Relaxed);
+            match appended {
                 Ok(()) => return Ok(()),
                 #[cfg(planted)]
                 Err(StoreError::Conflict(_)) if Defect::ConflictIgnored.is_made() => return Ok(()),

@@ -25,7 +25,10 @@ mod write;
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use async_trait::async_trait;
@@ -83,6 +86,8 @@ struct Inner {
     workflows: Workflows,
     /// Connections that nobody reads with now.
     readers: Mutex<Vec<Connection>>,
+    /// Of events, since it was opened.
+    written: AtomicU64,
 }
 
 impl SqliteStore {
@@ -97,7 +102,13 @@ impl SqliteStore {
     pub fn open(path: impl AsRef<Path>, durability: Durability) -> Result<Self, OpenError> {
         let path = path.as_ref().to_owned();
         let group = Group::new(file::open(&path, durability)?);
-        let inner = Inner { path, group, workflows: Workflows::default(), readers: Mutex::default() };
+        let inner = Inner {
+            path,
+            group,
+            workflows: Workflows::default(),
+            readers: Mutex::default(),
+            written: AtomicU64::new(0),
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -173,6 +184,7 @@ impl Store for SqliteStore {
         };
         let row = codec::encode_queued(queued)
             .map_err(|error| StoreError::Medium { attempted: ATTEMPTED, source: error.into() })?;
+        let length = row.len();
         let operation = Create {
             id: queued.execution_id,
             workflow_id: queued.workflow.id().to_owned(),
@@ -183,7 +195,10 @@ impl Store for SqliteStore {
             holder,
         };
         match self.write(ATTEMPTED, Operation::Create(Box::new(operation))).await? {
-            Done::Created(created) => Ok(created),
+            Done::Created(created) => {
+                self.inner.written.fetch_add(length, Relaxed);
+                Ok(created)
+            }
             _ => Err(StoreError::Conflict(queued.execution_id)),
         }
     }
@@ -192,6 +207,7 @@ impl Store for SqliteStore {
         const ATTEMPTED: &str = "appending to a journal";
         let row = codec::encode_batch(events)
             .map_err(|error| StoreError::Medium { attempted: ATTEMPTED, source: error.into() })?;
+        let length = row.len();
         let operation = Append {
             lease: *lease,
             expected: expected_sequence,
@@ -201,8 +217,13 @@ impl Store for SqliteStore {
             row,
         };
         self.write(ATTEMPTED, Operation::Append(Box::new(operation))).await?;
+        self.inner.written.fetch_add(length, Relaxed);
         events.clear();
         Ok(())
+    }
+
+    fn journal_bytes(&self) -> Option<u64> {
+        Some(self.inner.written.load(Relaxed))
     }
 
     async fn load_some(&self, execution: ExecutionId, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {

@@ -96,6 +96,11 @@ impl Short {
         Ok(())
     }
 
+    /// Returns how many bytes the row has, with what was taken out of it.
+    pub(super) fn len(&self) -> u64 {
+        self.pieces.iter().map(|piece| piece.bytes.len() as u64).sum::<u64>() + self.row.len() as u64
+    }
+
     /// Returns what is left of the row. `keep` stores a piece and gives its number.
     pub(super) fn keep<E>(&self, mut keep: impl FnMut(&Hash, &[u8]) -> Result<i64, E>) -> Result<Cow<'_, [u8]>, E> {
         let mut numbers = Vec::with_capacity(self.pieces.len());
