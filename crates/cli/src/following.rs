@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use orchestr8_core::{
     Cancellation, ExecutionHandle,
-    execution::{CancelError, EventStream},
+    agent_base::Clock as _,
+    clock::SystemClock,
+    execution::{CancelError, EventStream, News},
     journal::Renderer,
     plan::Plan,
 };
 use orchestr8_schema::{
     ExecutionId, Millis,
-    api::{CancelRequest, Entry, Execution, ExecutionStatus},
+    api::{CancelRequest, Execution, ExecutionStatus},
     policy::CancellationPolicy,
 };
 use serde_json::Value;
@@ -18,7 +20,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     Error, Exit,
-    client::Client,
+    client::{Client, Told},
     interrupt::{Interrupts, Urgency},
     progress::{Progress, reason},
     ui::{BAD, DIM, Ui},
@@ -76,7 +78,7 @@ pub(crate) enum Subject {
 /// What happens, as it happens.
 enum Entries {
     Here(Box<Renderer>, Box<EventStream>),
-    There(mpsc::Receiver<Result<Entry, Error>>),
+    There(mpsc::Receiver<Result<Told, Error>>),
 }
 
 impl Subject {
@@ -94,15 +96,15 @@ impl Subject {
         match self {
             Self::Here(execution) => {
                 let events = execution.events().map_err(|error| lost().with_source(error))?;
-                Ok(Entries::Here(Box::new(Renderer::new(execution.plan())), Box::new(events)))
+                Ok(Entries::Here(Box::new(Renderer::new(execution.plan())), Box::new(events.with_progress())))
             }
             Self::There(client, id) => {
                 let (sender, entries) = mpsc::channel(Self::AHEAD);
                 let (client, id) = (client.clone(), *id);
                 // It ends with the execution, and with whoever follows it.
                 tokio::task::spawn_blocking(move || {
-                    let send = |entry: &Entry| sender.blocking_send(Ok(entry.clone())).map_err(|_| lost());
-                    if let Err(error) = client.follow(id, 0, send) {
+                    let send = |told: Told| sender.blocking_send(Ok(told)).map_err(|_| lost());
+                    if let Err(error) = client.follow_closely(id, 0, send) {
                         // Nobody is left to be told if the other end is gone.
                         let _ = sender.blocking_send(Err(error));
                     }
@@ -146,15 +148,21 @@ impl Subject {
 }
 
 impl Entries {
-    /// Waits for the next entry; none after the last.
-    async fn next(&mut self) -> Result<Option<Entry>, Error> {
+    /// Waits for what is told next; none after the last.
+    async fn next(&mut self) -> Result<Option<Told>, Error> {
         match self {
             Self::Here(renderer, events) => loop {
-                let Some((_, event)) = events.next().await.map_err(|error| lost().with_source(error))? else {
-                    return Ok(None);
-                };
-                if let Some(entry) = renderer.entry(&event) {
-                    return Ok(Some(entry));
+                match events.news().await.map_err(|error| lost().with_source(error))? {
+                    None => return Ok(None),
+                    Some(News::Progress(progress)) => {
+                        let now = SystemClock::new().now();
+                        return Ok(Some(Told::Progress(renderer.progress(events.identity(), &progress, now))));
+                    }
+                    Some(News::Event(_, event)) => {
+                        if let Some(entry) = renderer.entry(&event) {
+                            return Ok(Some(Told::Entry(entry)));
+                        }
+                    }
                 }
             },
             Self::There(entries) => entries.recv().await.transpose(),
@@ -226,13 +234,16 @@ async fn follow(
                     return Ok(followed);
                 }
             }
-            entry = entries.next() => {
-                let Some(entry) = entry? else { break };
-                if shown.events {
-                    ui.print_json(&entry)?;
+            told = entries.next() => match told? {
+                None => break,
+                Some(Told::Progress(passing)) => progress.hear(&passing),
+                Some(Told::Entry(entry)) => {
+                    if shown.events {
+                        ui.print_json(&entry)?;
+                    }
+                    progress.observe(&entry, entry.sequence > shown.known);
                 }
-                progress.observe(&entry, entry.sequence > shown.known);
-            }
+            },
             _ = frames.tick(), if progress.is_live() => progress.tick(),
         }
     }

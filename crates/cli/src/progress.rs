@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, io::Write};
 
-use orchestr8_schema::{Failure, api::Entry};
+use orchestr8_schema::{
+    Failure,
+    api::{Entry, StepProgress},
+};
 use tokio::time::Instant;
 
 use crate::{
@@ -14,6 +17,8 @@ const SPINNER: [char; 8] = ['⠋', '⠙', '⠹', '⠼', '⠴', '⠦', '⠧', '�
 const BAR: usize = 30;
 /// More running steps than these are only counted.
 const MAX_LINES: usize = 10;
+/// So many characters of what a model has written last are shown.
+const TAIL: usize = 60;
 
 /// Tells how an execution goes on.
 #[derive(Debug)]
@@ -36,6 +41,8 @@ pub struct Progress {
 struct Running {
     step_path: String,
     since: Instant,
+    /// What the agent says of how far it has come, or what its model writes.
+    note: String,
 }
 
 impl Progress {
@@ -81,7 +88,9 @@ impl Progress {
                     self.ui.say(&format!("~ {} runs again: {changed}", visible(path)));
                 }
             }
-            "step.started" => self.running.push(Running { step_path: path.to_owned(), since: Instant::now() }),
+            "step.started" => {
+                self.running.push(Running { step_path: path.to_owned(), since: Instant::now(), note: String::new() });
+            }
             "step.completed" | "step.failed" | "step.skipped" | "step.cancelled" => {
                 self.running.retain(|running| running.step_path != path);
                 self.finished += 1;
@@ -91,6 +100,24 @@ impl Progress {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Takes up how far a step has come, or what its model has written; it is shown where what runs is drawn.
+    pub fn hear(&mut self, told: &StepProgress) {
+        let running = self.running.iter_mut().find(|running| running.step_path == told.step_path);
+        let Some(running) = running.filter(|_| self.live) else { return };
+        let text = |key: &str| told.data.get(key).and_then(|value| value.as_str()).unwrap_or_default();
+        if told.kind == StepProgress::OF_A_MODEL {
+            running.note.push_str(text("text"));
+            // Of the line that is being written, its end.
+            let line = running.note.rsplit('\n').next().unwrap_or_default();
+            let start = line.char_indices().rev().nth(TAIL - 1).map_or(0, |(at, _)| at);
+            running.note = line[start..].to_owned();
+        } else {
+            let percent = told.data.get("fraction").and_then(serde_json::Value::as_f64);
+            let percent = percent.map(|fraction| format!("{:.0}% ", fraction.clamp(0.0, 1.0) * 100.0));
+            running.note = percent.unwrap_or_default() + text("message");
         }
     }
 
@@ -136,7 +163,8 @@ impl Progress {
         } else {
             let line = |running: &Running| {
                 let elapsed = u64::try_from(running.since.elapsed().as_millis()).unwrap_or(u64::MAX);
-                format!("{spinner} {}  {}", visible(&running.step_path), duration(elapsed))
+                let line = format!("{spinner} {}  {}", visible(&running.step_path), duration(elapsed));
+                if running.note.is_empty() { line } else { format!("{line}  {}", visible(&running.note)) }
             };
             self.running.iter().map(line).collect()
         };

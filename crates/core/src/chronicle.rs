@@ -24,17 +24,20 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    pin::pin,
     time::Duration,
 };
 
+use futures_util::future::{Either, select};
 use orchestr8_schema::{
     ExecutionId,
-    api::Entry,
+    api::{Entry, StepProgress},
     event::{Event, EventBody},
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
+    bus::{Delivery, Subscription, TooManySubscribers},
     engine::Engine,
     journal::Renderer,
     store::{Commit, StoreError},
@@ -51,6 +54,10 @@ pub struct Chronicle {
     /// Grows with every look at an execution, so that the one that was looked at longest ago is known.
     looks: u64,
     stored: watch::Receiver<()>,
+    /// Of those who want to hear of it.
+    progress: Option<Subscription>,
+    /// When to look for what other processes have stored.
+    look_at: Option<Instant>,
 }
 
 /// An event of a chronicle.
@@ -82,7 +89,33 @@ impl Chronicle {
 
     pub(crate) fn new(engine: Engine, after: u64) -> Self {
         let stored = engine.bus().watch();
-        Self { engine, position: after, known: HashMap::new(), looks: 0, stored }
+        Self { engine, position: after, known: HashMap::new(), looks: 0, stored, progress: None, look_at: None }
+    }
+
+    /// Asks for [`progress`](Self::progress), too.
+    ///
+    /// # Errors
+    ///
+    /// [`TooManySubscribers`] if so many ask for that already.
+    pub fn with_progress(self) -> Result<Self, TooManySubscribers> {
+        let progress = self.engine.bus().subscribe_to_progress()?;
+        Ok(Self { progress: Some(progress), ..self })
+    }
+
+    /// Waits for what calls of this engine tell of how far they have come; for ever, unless that was [asked for](Self::with_progress). What is told
+    /// of executions that nothing was read of yet is left out: nobody knows which secrets to hide in it.
+    ///
+    /// # Cancellation safety
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn progress(&mut self) -> StepProgress {
+        let Some(subscription) = &mut self.progress else { return std::future::pending().await };
+        loop {
+            let Delivery::Progress { origin, progress } = subscription.next().await else { continue };
+            if let Some(known) = self.known.get(&origin.identity.execution_id) {
+                return known.renderer.progress(&origin.identity, &progress, self.engine.clock().now());
+            }
+        }
     }
 
     /// Returns the position up to which all is told.
@@ -123,6 +156,25 @@ impl Chronicle {
     pub async fn changed(&mut self) {
         // Silence is no error: another process may have stored something.
         let _ = tokio::time::timeout(Self::PERIOD, self.stored.changed()).await;
+    }
+
+    /// Waits until there may be more to read, or a call tells how far it has come.
+    ///
+    /// # Cancellation safety
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn changed_or_progress(&mut self) -> Option<StepProgress> {
+        // What other processes store is looked for in time, however much progress there is.
+        let look_at = *self.look_at.get_or_insert_with(|| Instant::now() + Self::PERIOD);
+        let mut stored = self.stored.clone();
+        let changed = pin!(tokio::time::timeout_at(look_at, stored.changed()));
+        // Progress first: the events that have come may tell of the end, behind which nobody knows what to hide in it.
+        if let Either::Left((progress, _)) = select(pin!(self.progress()), changed).await {
+            return Some(progress);
+        }
+        self.stored.mark_unchanged();
+        self.look_at = None;
+        None
     }
 
     /// Reads the events of each execution, in one go.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures_util::future::{Either, select};
-use orchestr8_agent_base::context::ExecutionIdentity;
+use orchestr8_agent_base::context::{ExecutionIdentity, Progress};
 use orchestr8_schema::{
     CorrelationId, ExecutionId, Failure, StepPath, Timestamp,
     api::{self, ExecutionStatus},
@@ -547,6 +547,15 @@ impl Snapshot {
     }
 }
 
+/// What is told to those who follow an execution.
+#[derive(Clone, Debug)]
+pub enum News {
+    /// An event with its sequence.
+    Event(u64, Event),
+    /// How far a call has come, or what a model has written in it; kept nowhere.
+    Progress(Progress),
+}
+
 /// A journal that is followed to its end.
 #[derive(Debug)]
 #[must_use = "a stream does nothing unless read"]
@@ -580,6 +589,31 @@ impl EventStream {
     /// Dropping the future loses no event.
     pub async fn next(&mut self) -> Result<Option<(u64, Event)>, StoreError> {
         loop {
+            match self.news().await? {
+                Some(News::Event(sequence, event)) => return Ok(Some((sequence, event))),
+                Some(News::Progress(_)) => {}
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// Asks for progress, too: [`news`](Self::news) tells of it.
+    pub fn with_progress(self) -> Self {
+        Self { subscription: self.subscription.with_progress(), ..self }
+    }
+
+    /// Waits for what is told next: as [`next`](Self::next), and how far calls have come, if that was [asked for](Self::with_progress).
+    /// Progress comes behind the events that were known when it was shown.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the journal cannot be read.
+    ///
+    /// # Cancellation safety
+    ///
+    /// Dropping the future loses no event.
+    pub async fn news(&mut self) -> Result<Option<News>, StoreError> {
+        loop {
             if self.ended {
                 return Ok(None);
             }
@@ -606,7 +640,7 @@ impl EventStream {
                 }
                 // Known already, from the journal.
                 Delivery::Event(published) if published.sequence <= self.sequence => {}
-                Delivery::Progress { .. } => {}
+                Delivery::Progress { progress, .. } => return Ok(Some(News::Progress(progress))),
                 Delivery::Event(_) | Delivery::Dropped { .. } => self.behind = true,
             }
         }
@@ -616,6 +650,12 @@ impl EventStream {
     #[must_use]
     pub fn plan(&self) -> &Arc<Plan> {
         self.execution.plan()
+    }
+
+    /// Returns which execution is followed.
+    #[must_use]
+    pub fn identity(&self) -> &Arc<ExecutionIdentity> {
+        self.execution.shared.identity()
     }
 
     /// Returns the status that the events given out so far have led to.
@@ -639,11 +679,11 @@ impl EventStream {
         }
     }
 
-    fn give(&mut self, sequence: u64, event: Event) -> (u64, Event) {
+    fn give(&mut self, sequence: u64, event: Event) -> News {
         machine::fold(self.execution.plan(), &mut self.state, &event);
         self.sequence = sequence;
         self.ended = event.body.is_terminal() && self.stored.is_empty();
-        (sequence, event)
+        News::Event(sequence, event)
     }
 }
 

@@ -123,6 +123,11 @@ fn cut(value: &mut Value, limit: usize) {
 }
 
 /// Cuts a text so that it fits together with the mark.
+/// Cuts a text that is shown by itself as a field of an entry is.
+pub(crate) fn text(text: &mut String) {
+    cut_text(text, MAX_FIELD);
+}
+
 fn cut_text(text: &mut String, limit: usize) {
     if text.len() > limit {
         text.truncate(text.floor_char_boundary(limit - MARK.len()));

@@ -1,10 +1,11 @@
 //! What whoever calls agents does for them during a call.
 
-use std::{fmt, future::Future, pin::Pin};
+use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use orchestr8_schema::event::{CallId, Durable, LogEntry, ModelCall, ToolCall};
 use serde_json::Value;
 
+use super::StepIdentity;
 use crate::{AgentError, ToolAccess, secret::SecretString};
 
 /// What an engine does for the agents that it calls, behind their [`AgentContext`](crate::AgentContext).
@@ -81,6 +82,8 @@ pub enum Remark {
 pub struct Progress {
     /// Which call.
     pub call: CallId,
+    /// Of which step.
+    pub step: Arc<StepIdentity>,
     /// The number of the attempt.
     pub attempt: u32,
     /// From 0 to 1; absent if nobody can tell.
@@ -94,7 +97,7 @@ pub struct Progress {
 impl Progress {
     /// Puts it together.
     #[must_use]
-    pub fn new(call: CallId, attempt: u32, fraction: Option<f64>, message: String) -> Self {
-        Self { call, attempt, fraction, message, is_text: false }
+    pub fn new(call: CallId, step: Arc<StepIdentity>, attempt: u32, fraction: Option<f64>, message: String) -> Self {
+        Self { call, step, attempt, fraction, message, is_text: false }
     }
 }

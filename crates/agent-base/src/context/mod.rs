@@ -408,7 +408,12 @@ impl AgentContext {
     /// Shows how far the attempt has come, to whoever looks on: `fraction` is from 0 to 1. At most ten times a second, what comes more
     /// often is left out; nothing of it is kept.
     pub fn progress(&self, fraction: Option<f64>, message: impl Into<String>) {
-        self.show(Progress::new(self.call.id, self.attempt, fraction, message.into()), false);
+        self.show(self.progress_of(fraction, message.into()), false);
+    }
+
+    /// Puts together what is shown of the attempt.
+    pub(crate) fn progress_of(&self, fraction: Option<f64>, message: String) -> Progress {
+        Progress::new(self.call.id, Arc::clone(&self.call.step), self.attempt, fraction, message)
     }
 
     /// Shows progress, unless it comes too soon; what is `essential` comes at any time. Tells whether it was shown.

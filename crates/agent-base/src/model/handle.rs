@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     AgentContext, AgentError,
-    context::{Lack, Outcome, Progress, Remark},
+    context::{Lack, Outcome, Remark},
 };
 
 /// From this many tokens on an answer is streamed, since connections that are silent for so long are cut on the way.
@@ -327,14 +327,24 @@ impl Deltas {
 /// Shows what was written, unless that was done a moment ago.
 fn show(cx: &AgentContext, written: &Mutex<String>, essential: bool) {
     let mut written = written.lock().unwrap_or_else(PoisonError::into_inner);
-    if written.is_empty() {
+    let end = if essential { written.len() } else { whole_words(&written) };
+    if end == 0 {
         return;
     }
-    let mut progress = Progress::new(cx.call_id(), cx.attempt(), None, written.clone());
+    let mut progress = cx.progress_of(None, written[..end].to_owned());
     progress.is_text = true;
     if cx.show(progress, essential) {
-        written.clear();
+        written.drain(..end);
     }
+}
+
+/// Returns up to where no word of a text may go on. What is shown piece by piece must not cut a secret, which is hidden where it stands whole.
+fn whole_words(text: &str) -> usize {
+    /// A longer word is of a language without spaces.
+    const LONGEST: usize = 512;
+
+    let words = text.rfind(char::is_whitespace).unwrap_or(0);
+    words.max(text.floor_char_boundary(text.len().saturating_sub(LONGEST)))
 }
 
 fn budget_of(lack: Lack) -> &'static str {

@@ -20,7 +20,7 @@ use orchestr8_schema::{
     api::{
         Accepted, Approval, ApprovalList, ApprovalRequest, ApprovalResult, CancelAnswer, CancelRequest, Entry,
         Execution, ExecutionList, ExecutionStatus, ForkAnswer, ForkBody, Health, JournalPage, Pagination, PauseAnswer,
-        PauseRequest, Problem, ResumeAnswer, ResumeRequest, SignalAnswer, SignalRequest, Why,
+        PauseRequest, Problem, ResumeAnswer, ResumeRequest, SignalAnswer, SignalRequest, StepProgress, Why,
     },
 };
 use reqwest::{
@@ -53,6 +53,15 @@ const LIST: usize = 100;
 const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// What is told to those who follow an execution.
+#[derive(Clone, Debug)]
+pub(crate) enum Told {
+    /// An entry of the journal.
+    Entry(Entry),
+    /// How far a step has come, which is in no journal.
+    Progress(StepProgress),
+}
 
 /// Asks one server, or the routes of a server in this process. Clones ask the same one.
 #[derive(Clone, Debug)]
@@ -401,8 +410,25 @@ impl Client {
     pub fn follow(
         &self,
         id: ExecutionId,
-        mut after: u64,
+        after: u64,
         mut take: impl FnMut(&Entry) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.follow_closely(id, after, |told| match told {
+            Told::Entry(entry) => take(&entry),
+            Told::Progress(_) => Ok(()),
+        })
+    }
+
+    /// Follows a journal as [`follow`](Self::follow) does, and what is told beside it of how far steps have come.
+    ///
+    /// # Errors
+    ///
+    /// As [`follow`](Self::follow).
+    pub(crate) fn follow_closely(
+        &self,
+        id: ExecutionId,
+        mut after: u64,
+        mut take: impl FnMut(Told) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let mut failures = 0;
         loop {
@@ -422,19 +448,22 @@ impl Client {
         &self,
         id: ExecutionId,
         after: &mut u64,
-        take: &mut impl FnMut(&Entry) -> Result<(), Error>,
+        take: &mut impl FnMut(Told) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let mut url = self.execution_url(id, &["events"]);
         url.query_pairs_mut().append_pair("after", &after.to_string());
         let answer = self.send(Request { timeout: FOLLOWING, ..Request::new(Method::GET, url) })?;
         for line in BufReader::new(answer.body).lines() {
             let line = line.map_err(|error| Error::unreachable("the server has gone").with_source(error))?;
-            // What is no entry tells of the end.
-            let entry = line.strip_prefix("data: ").and_then(|data| serde_json::from_str::<Entry>(data).ok());
-            if let Some(entry) = entry {
-                take(&entry)?;
-                *after = entry.sequence;
+            let Some(data) = line.strip_prefix("data: ") else { continue };
+            if let Ok(entry) = serde_json::from_str::<Entry>(data) {
+                let sequence = entry.sequence;
+                take(Told::Entry(entry))?;
+                *after = sequence;
+            } else if let Ok(progress) = serde_json::from_str::<StepProgress>(data) {
+                take(Told::Progress(progress))?;
             }
+            // What is neither tells of the end.
         }
         Ok(())
     }

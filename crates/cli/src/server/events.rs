@@ -11,7 +11,11 @@ use axum::{
     },
 };
 use futures_util::{StreamExt as _, stream};
-use orchestr8_core::{execution::EventStream, journal::Renderer, store::StoreError};
+use orchestr8_core::{
+    execution::{EventStream, News},
+    journal::Renderer,
+    store::StoreError,
+};
 use orchestr8_schema::api::ExecutionStatus;
 use serde::Deserialize;
 use serde_json::json;
@@ -67,7 +71,7 @@ pub(super) async fn stream_one(
     })?;
     Ok(stream(async move |to| {
         let _open = open;
-        tell_one(service, events, after, to).await;
+        tell_one(service, events.with_progress(), after, to).await;
     }))
 }
 
@@ -84,8 +88,8 @@ impl Wanted {
         self.types.as_ref().is_none_or(|types| types.split(',').any(|wanted| wanted.trim() == kind))
     }
 
-    fn admits(&self, line: &Line) -> bool {
-        self.has_type(&line.kind) && self.workflow_id.as_ref().is_none_or(|id| *id == line.workflow_id)
+    fn admits(&self, kind: &str, workflow_id: &str) -> bool {
+        self.has_type(kind) && self.workflow_id.as_ref().is_none_or(|id| id == workflow_id)
     }
 }
 
@@ -144,12 +148,20 @@ async fn tell_one(service: Service, mut events: EventStream, after: u64, to: mps
     let mut renderer = Renderer::new(&plan);
     let last = loop {
         let next = tokio::select! {
-            next = events.next() => next,
+            next = events.news() => next,
             () = service.drained() => break shutdown(),
             () = to.closed() => return,
         };
         let event = match next {
-            Ok(Some((_, event))) => event,
+            Ok(Some(News::Event(_, event))) => event,
+            Ok(Some(News::Progress(progress))) => {
+                let progress = renderer.progress(events.identity(), &progress, service.now());
+                let Ok(data) = serde_json::to_string(&progress) else { continue };
+                if to.send(Message::default().event(&progress.kind).data(data)).await.is_err() {
+                    return;
+                }
+                continue;
+            }
             Ok(None) => break end(events.status()),
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "following an execution");
@@ -201,7 +213,7 @@ impl Listener {
                 self.missed(newest).await?;
             }
             let live = self.catch_up(service, feed).await?;
-            self.follow(live).await
+            self.follow(service, live).await
         };
         tokio::select! {
             Err(Gone) = told => None,
@@ -233,7 +245,11 @@ impl Listener {
         }
     }
 
-    async fn follow(&mut self, mut live: Receiver<feed::Message>) -> Result<std::convert::Infallible, Gone> {
+    async fn follow(
+        &mut self,
+        service: &Service,
+        mut live: Receiver<feed::Message>,
+    ) -> Result<std::convert::Infallible, Gone> {
         let mut has_lost = false;
         loop {
             let message = tokio::select! {
@@ -243,6 +259,7 @@ impl Listener {
             match message {
                 Ok(feed::Message::Stored(line)) => {
                     if std::mem::take(&mut has_lost) {
+                        service.feed_lost((line.position - 1).saturating_sub(self.position));
                         self.missed(line.position - 1).await?;
                     }
                     self.tell(&line).await?;
@@ -251,6 +268,10 @@ impl Listener {
                     self.send(Message::default().event("metrics.update").data(&*stats)).await?;
                 }
                 Ok(feed::Message::Counted(_)) => {}
+                Ok(feed::Message::Progress(line)) if self.wanted.admits(&line.kind, &line.workflow_id) => {
+                    self.send(Message::default().event(&line.kind).data(&line.data)).await?;
+                }
+                Ok(feed::Message::Progress(_)) => {}
                 Err(RecvError::Lagged(_)) => has_lost = true,
                 Err(RecvError::Closed) => return Err(Gone),
             }
@@ -263,7 +284,7 @@ impl Listener {
             return Ok(());
         }
         self.position = line.position;
-        if !self.wanted.admits(line) {
+        if !self.wanted.admits(&line.kind, &line.workflow_id) {
             return Ok(());
         }
         self.send(Message::default().id(line.position.to_string()).event(&line.kind).data(&line.data)).await

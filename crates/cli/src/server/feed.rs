@@ -5,10 +5,13 @@ use std::{
     time::Duration,
 };
 
-use orchestr8_core::{bus::Bus, chronicle::Told};
-use orchestr8_schema::api::Entry;
+use orchestr8_core::{
+    bus::Bus,
+    chronicle::{Chronicle, Told},
+};
+use orchestr8_schema::api::{Entry, StepProgress};
 use serde::Serialize;
-use tokio::sync::broadcast;
+use tokio::{sync::broadcast, time::Instant};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{Service, stats};
@@ -32,8 +35,19 @@ pub(super) struct Feed {
 pub(super) enum Message {
     /// An event was stored.
     Stored(Arc<Line>),
+    /// How far a call has come, or what a model has written; at no position, and told to those who listen at the moment.
+    Progress(Arc<Passing>),
     /// What was counted, as JSON.
     Counted(Arc<str>),
+}
+
+/// Progress as it is sent.
+#[derive(Debug)]
+pub(super) struct Passing {
+    pub(super) workflow_id: String,
+    pub(super) kind: String,
+    /// As JSON.
+    pub(super) data: String,
 }
 
 /// An event as it is sent.
@@ -62,6 +76,13 @@ impl Line {
     }
 }
 
+impl Passing {
+    fn new(progress: StepProgress) -> serde_json::Result<Self> {
+        let data = serde_json::to_string(&progress)?;
+        Ok(Self { workflow_id: progress.workflow_id, kind: progress.kind, data })
+    }
+}
+
 impl Feed {
     /// Joins those who listen, or is the first of them. All behind this position will be told, or is stored already.
     pub(super) fn join(running: &Mutex<Weak<Self>>, service: &Service, position: u64) -> Arc<Self> {
@@ -76,6 +97,11 @@ impl Feed {
         feed
     }
 
+    /// Tells how many messages wait for the slowest of those who listen.
+    pub(super) fn depth(&self) -> usize {
+        self.told.len()
+    }
+
     /// Listens. Whoever is [`Bus::QUEUE`] messages or somewhat more behind loses the oldest.
     pub(super) fn listen(&self) -> broadcast::Receiver<Message> {
         self.told.subscribe()
@@ -87,22 +113,51 @@ async fn read(service: Service, position: u64, to: broadcast::Sender<Message>) {
 }
 
 async fn tell_events(service: &Service, position: u64, to: &broadcast::Sender<Message>) {
-    let mut chronicle = service.engine().chronicle(position);
+    // So many feeds at once there are not; without a place for it, progress is left out.
+    let chronicle = service.engine().chronicle(position).with_progress();
+    let mut chronicle = chronicle.unwrap_or_else(|_| service.engine().chronicle(position));
     loop {
-        match chronicle.read().await {
-            Ok(told) if told.is_empty() => chronicle.changed().await,
+        let next_look = match chronicle.read().await {
+            Ok(told) if told.is_empty() => None,
             Ok(told) => {
+                let count = told.len() as u64;
                 for line in told.into_iter().filter_map(|told| Line::new(told).ok()) {
                     // Nobody may listen at this moment.
                     let _ = to.send(Message::Stored(Arc::new(line)));
                 }
-                tokio::time::sleep(GATHERING).await;
+                service.feed_told(count * to.receiver_count() as u64, to.len());
+                Some(Instant::now() + GATHERING)
             }
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "following all executions");
-                tokio::time::sleep(PATIENCE).await;
+                Some(Instant::now() + PATIENCE)
+            }
+        };
+        tell_progress(&mut chronicle, next_look, to).await;
+    }
+}
+
+/// Tells of progress until there may be more to read, and not before this time.
+async fn tell_progress(chronicle: &mut Chronicle, not_before: Option<Instant>, to: &broadcast::Sender<Message>) {
+    if let Some(time) = not_before {
+        let mut pause = std::pin::pin!(tokio::time::sleep_until(time));
+        loop {
+            tokio::select! {
+                biased;
+                progress = chronicle.progress() => pass_on(progress, to),
+                () = &mut pause => return,
             }
         }
+    }
+    while let Some(progress) = chronicle.changed_or_progress().await {
+        pass_on(progress, to);
+    }
+}
+
+fn pass_on(progress: StepProgress, to: &broadcast::Sender<Message>) {
+    if let Ok(passing) = Passing::new(progress) {
+        // Nobody may listen at this moment.
+        let _ = to.send(Message::Progress(Arc::new(passing)));
     }
 }
 

@@ -5,7 +5,10 @@ use orchestr8_core::bus::Bus;
 use orchestr8_schema::api::Health;
 use serde_json::{Value, json};
 
-use super::{Service, problem::Rejection};
+use super::{
+    Service,
+    problem::{ProblemCode, Rejection},
+};
 
 /// Says that the process lives, and which it is.
 pub(super) async fn health(State(service): State<Service>) -> Json<Health> {
@@ -23,16 +26,16 @@ pub(super) async fn health(State(service): State<Service>) -> Json<Health> {
     })
 }
 
-/// Says how well the server keeps up with those who listen: over a twentieth of the last minute's events dropped is a warning, over a
-/// fifth is critical, and a queue that is nine tenths full is a warning.
+/// Says how well the server does. It is critical if journals cannot be added to. Of those who listen it tells how well they keep up: over a
+/// twentieth of the last minute's events dropped is a warning, over a fifth is critical, and a queue that is nine tenths full is a warning.
 fn status(service: &Service) -> &'static str {
     if service.is_draining() {
         return "draining";
     }
-    let metrics = service.engine().bus().metrics(service.now());
-    if metrics.recently_dropped > 0.2 {
+    let listening = service.listening();
+    if !service.engine().can_append() || listening.recently_dropped > 0.2 {
         "critical"
-    } else if metrics.recently_dropped > 0.05 || metrics.depth * 10 >= Bus::QUEUE * 9 {
+    } else if listening.recently_dropped > 0.05 || listening.queued * 10 >= Bus::QUEUE * 9 {
         "warning"
     } else {
         "healthy"
@@ -41,5 +44,12 @@ fn status(service: &Service) -> &'static str {
 
 /// Says whether executions are taken.
 pub(super) async fn ready(State(service): State<Service>) -> Result<Json<Value>, Rejection> {
-    if service.is_draining() { Err(Rejection::shutting_down()) } else { Ok(Json(json!({ "ready": true }))) }
+    if service.is_draining() {
+        return Err(Rejection::shutting_down());
+    }
+    if !service.engine().can_append() {
+        let detail = "nothing can be added to journals at the moment; the cause is in the server's log";
+        return Err(Rejection::new(ProblemCode::ResourceExhausted, detail).retry_after(5));
+    }
+    Ok(Json(json!({ "ready": true })))
 }

@@ -77,7 +77,7 @@ mod workflow;
 mod workflows;
 
 use std::sync::{
-    Arc, Mutex, Weak,
+    Arc, Mutex, PoisonError, Weak,
     atomic::{AtomicUsize, Ordering},
 };
 
@@ -103,6 +103,19 @@ pub fn router(engine: Engine) -> Router {
     Service::new(engine, Access::local()).router()
 }
 
+/// How those who listen keep up.
+#[derive(Clone, Copy, Debug)]
+struct Listening {
+    /// Events that wait in the longest queue.
+    queued: usize,
+    /// The most that ever waited in one.
+    high_water: usize,
+    /// Events that were dropped, over all who listen.
+    dropped: u64,
+    /// The share of events that were dropped in the last minute, 0 to 1.
+    recently_dropped: f64,
+}
+
 /// An engine as it is served: with who may ask, and whether it still takes executions. Clones are the same service.
 #[derive(Clone, Debug)]
 pub struct Service(Arc<Inner>);
@@ -117,6 +130,8 @@ struct Inner {
     /// Streams of events that are open.
     streams: AtomicUsize,
     feed: Mutex<Weak<Feed>>,
+    /// The most messages that ever waited in the feed.
+    feed_high_water: AtomicUsize,
     theme: Theme,
     catalogue: Catalogue,
     /// Absent if nothing is offered to other programs.
@@ -139,6 +154,7 @@ impl Service {
             traffic,
             streams,
             feed,
+            feed_high_water: AtomicUsize::new(0),
             theme,
             catalogue,
             mcp: None,
@@ -248,6 +264,29 @@ impl Service {
     /// Joins those who are told of all executions, from this position on.
     fn feed(&self, position: u64) -> Arc<Feed> {
         Feed::join(&self.0.feed, self, position)
+    }
+
+    /// Counts events that the feed has handed to those who listen, so many of which wait there now.
+    fn feed_told(&self, count: u64, depth: usize) {
+        self.0.feed_high_water.fetch_max(depth, Ordering::Relaxed);
+        self.engine().bus().count_handed_on(self.now(), count, 0);
+    }
+
+    /// Counts events that one of those who listen to the feed has lost.
+    fn feed_lost(&self, count: u64) {
+        self.engine().bus().count_handed_on(self.now(), 0, count);
+    }
+
+    /// Tells how those who listen keep up: to one execution, as the bus knows, and to all of them by the feed.
+    fn listening(&self) -> Listening {
+        let bus = self.engine().bus().metrics(self.now());
+        let feed = self.0.feed.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+        Listening {
+            queued: bus.depth.max(feed.map_or(0, |feed| feed.depth())),
+            high_water: bus.high_water.max(self.0.feed_high_water.load(Ordering::Relaxed)),
+            dropped: bus.dropped,
+            recently_dropped: bus.recently_dropped,
+        }
     }
 
     fn streams(&self) -> usize {

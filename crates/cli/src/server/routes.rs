@@ -81,7 +81,11 @@ fn entry_lines(_: &mut SchemaGenerator) -> Schema {
 }
 
 fn messages(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "string", "description": "Server-sent events, whose `data` is an `Entry`." })
+    json_schema!({
+        "type": "string",
+        "description": "Server-sent events. The `data` of one with an `id` is an `Entry`; without, it tells how far a step has come \
+                        (`step.progress`) or what a model has written (`model.delta`), or what was counted (`metrics.update`).",
+    })
 }
 
 /// Lists them.
@@ -315,7 +319,7 @@ fn services() -> Vec<Operation> {
             .open()
             .about(about, "Says whether executions are taken")
             .answers::<Ready>(StatusCode::OK, "They are.")
-            .problem(ShuttingDown),
+            .problems(&[ShuttingDown, ResourceExhausted]),
         Operation::get("/metrics", "readMetrics", metrics::read)
             .about(about, "Shows what was counted, for Prometheus")
             .answers_as(StatusCode::OK, "The numbers.", vec![("text/plain", text)]),

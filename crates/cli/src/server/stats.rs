@@ -21,13 +21,17 @@ pub(super) async fn read(State(service): State<Service>) -> Json<Stats> {
 
 pub(super) fn stats(service: &Service) -> Stats {
     let metrics = service.engine().metrics().unwrap_or_default();
-    let bus = service.engine().bus().metrics(service.now());
+    let listening = service.listening();
     Stats {
         executions: executions(&metrics),
         agents: agents(&metrics),
         circuits: circuits(service),
         errors: errors(&metrics),
-        events: EventStats { queued: bus.depth as u64, dropped: bus.dropped, high_water: bus.high_water as u64 },
+        events: EventStats {
+            queued: listening.queued as u64,
+            dropped: listening.dropped,
+            high_water: listening.high_water as u64,
+        },
         usage: metrics.usage,
         system: system(service),
     }

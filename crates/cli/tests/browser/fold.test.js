@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { addSteps, apply, fromSnapshot, recall } from '../../src/server/dashboard/assets/fold.js';
+import { addSteps, apply, applyProgress, fromSnapshot, recall } from '../../src/server/dashboard/assets/fold.js';
 
 const snapshot = (lastSequence = 2) => ({
     executionId: 'x', status: 'running', startedAt: '2026-01-01T00:00:00.000Z', lastSequence,
@@ -78,4 +78,23 @@ test('a composite that opens asks for a new snapshot', () => {
     state.steps.get('a').kind = 'map';
     apply(state, entry(3, 'step.started', 'a', { kind: 'map' }));
     assert.ok(state.isStale);
+});
+
+test('progress is shown of the attempt that runs and goes with it', () => {
+    const state = fromSnapshot(snapshot());
+    const told = (type, attempt, data) => applyProgress(state, { type, stepPath: 'a', attempt, data });
+    told('step.progress', 1, { message: 'too early' });
+    assert.equal(state.steps.get('a').live, undefined);
+    for (const one of story().slice(0, 3)) apply(state, one);
+    told('step.progress', 1, { fraction: 0.5, message: 'half' });
+    told('model.delta', 1, { text: 'Once ' });
+    told('model.delta', 1, { text: 'upon' });
+    assert.deepEqual(state.steps.get('a').live, { attempt: 1, text: 'Once upon', fraction: 0.5, message: 'half' });
+    told('model.delta', 2, { text: 'x'.repeat(9000) });
+    assert.equal(state.steps.get('a').live.message, undefined);
+    assert.equal(state.steps.get('a').live.text.length, 4000);
+    applyProgress(state, { type: 'step.progress', stepPath: 'nowhere', attempt: 1, data: {} });
+    for (const one of story().slice(3)) apply(state, { ...one, sequence: one.sequence });
+    assert.equal(state.steps.get('a').live, undefined);
+    assert.equal(state.steps.get('a').status, 'completed');
 });

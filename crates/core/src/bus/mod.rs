@@ -4,8 +4,8 @@
 //! the oldest event is dropped and counted, and the subscriber's next read begins with [`Delivery::Dropped`]. What a subscriber
 //! missed stands in the journal, by sequence. With no subscriber nothing is built and nothing is copied.
 //!
-//! Who asks for it ([`Subscription::with_progress`]) hears of progress, too, which is in no journal: of each call the latest only, and of a
-//! model's answer what was written since the last time.
+//! Who asks for it ([`Subscription::with_progress`]) hears of progress, too, which is in no journal: of each attempt the latest only, and of a
+//! model's answer what was written since the last time. It comes between the events that it was shown between.
 
 mod window;
 
@@ -127,11 +127,25 @@ impl Bus {
     ///
     /// [`TooManySubscribers`] if there are [`Bus::SUBSCRIBERS`] already.
     pub fn subscribe(self: &Arc<Self>, execution: Option<ExecutionId>) -> Result<Subscription, TooManySubscribers> {
+        self.join(Queue::new(execution, true))
+    }
+
+    /// Listens to the progress of all executions, and to no events.
+    ///
+    /// # Errors
+    ///
+    /// [`TooManySubscribers`] if there are [`Bus::SUBSCRIBERS`] already that do the same; those who listen to events are counted by themselves.
+    pub(crate) fn subscribe_to_progress(self: &Arc<Self>) -> Result<Subscription, TooManySubscribers> {
+        self.join(Queue::new(None, false)).map(Subscription::with_progress)
+    }
+
+    fn join(self: &Arc<Self>, queue: Queue) -> Result<Subscription, TooManySubscribers> {
         let mut subscribers = self.subscribers();
-        if subscribers.len() >= Self::SUBSCRIBERS {
+        let alike = subscribers.iter().filter(|other| other.wants_events == queue.wants_events);
+        if alike.count() >= Self::SUBSCRIBERS {
             return Err(TooManySubscribers(()));
         }
-        let queue = Arc::new(Queue { execution, wants_progress: AtomicBool::new(false), inner: Mutex::default() });
+        let queue = Arc::new(queue);
         subscribers.push(Arc::clone(&queue));
         self.count.store(subscribers.len(), Ordering::Release);
         Ok(Subscription { bus: Arc::clone(self), queue })
@@ -159,6 +173,12 @@ impl Bus {
         }
     }
 
+    /// Counts events that somebody hands on from here to many, and those of them that were lost on the way, as if each of the many had
+    /// subscribed.
+    pub fn count_handed_on(&self, now: Timestamp, published: u64, dropped: u64) {
+        self.count(now, published, dropped);
+    }
+
     /// Tells when events were stored, not which: whoever follows all executions reads them in the order of the
     /// [store](crate::store), which the order of publishing is not.
     pub(crate) fn watch(&self) -> watch::Receiver<()> {
@@ -177,7 +197,7 @@ impl Bus {
         }
         let Some(last) = events.last() else { return };
         let (mut published, mut dropped) = (0, 0);
-        for queue in self.subscribers().iter() {
+        for queue in self.subscribers().iter().filter(|queue| queue.wants_events) {
             if queue.execution.is_none_or(|wanted| wanted == origin.identity.execution_id) {
                 let pushed = queue.push(origin, first, events);
                 published += events.len() as u64;
@@ -270,6 +290,7 @@ impl Drop for Subscription {
 #[derive(Debug)]
 struct Queue {
     execution: Option<ExecutionId>,
+    wants_events: bool,
     wants_progress: AtomicBool,
     inner: Mutex<Inner>,
 }
@@ -278,9 +299,21 @@ struct Queue {
 struct Inner {
     events: VecDeque<Published>,
     /// Of each call the latest, in the order in which the calls began to show it.
-    progress: VecDeque<(Arc<Origin>, Progress)>,
+    progress: VecDeque<Shown>,
+    /// How many events have come and gone, those that were dropped included.
+    pushed: u64,
+    gone: u64,
     dropped: Option<(u64, u64, u64)>,
     waker: Option<Waker>,
+}
+
+/// Progress that waits.
+#[derive(Debug)]
+struct Shown {
+    origin: Arc<Origin>,
+    progress: Progress,
+    /// How many events had come before it.
+    behind: u64,
 }
 
 /// What adding events to a queue came to.
@@ -291,6 +324,10 @@ struct Pushed {
 }
 
 impl Queue {
+    fn new(execution: Option<ExecutionId>, wants_events: bool) -> Self {
+        Self { execution, wants_events, wants_progress: AtomicBool::new(false), inner: Mutex::default() }
+    }
+
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -298,20 +335,25 @@ impl Queue {
     /// Puts progress in the place of what was not read of the same call; text is added to it.
     fn show(&self, origin: &Arc<Origin>, progress: &Progress) {
         let mut inner = self.inner();
-        let is_of_same = |(other, known): &&mut (Arc<Origin>, Progress)| {
-            let same_call = known.call == progress.call && known.is_text == progress.is_text;
-            same_call && other.identity.execution_id == origin.identity.execution_id
+        let is_of_same = |Shown { origin: other, progress: known, .. }: &&mut Shown| {
+            let same_attempt = known.call == progress.call && known.attempt == progress.attempt;
+            same_attempt
+                && known.is_text == progress.is_text
+                && other.identity.execution_id == origin.identity.execution_id
         };
         let is_full = inner.progress.len() >= Bus::QUEUE;
         match inner.progress.iter_mut().find(is_of_same) {
-            Some((_, known)) if progress.is_text => {
+            Some(Shown { progress: known, .. }) if progress.is_text => {
                 if known.message.len() + progress.message.len() <= Bus::TEXT {
                     known.message.push_str(&progress.message);
                 }
             }
-            Some((_, known)) => known.clone_from(progress),
+            Some(Shown { progress: known, .. }) => known.clone_from(progress),
             None if is_full => {}
-            None => inner.progress.push_back((Arc::clone(origin), progress.clone())),
+            None => {
+                let (origin, progress, behind) = (Arc::clone(origin), progress.clone(), inner.pushed);
+                inner.progress.push_back(Shown { origin, progress, behind });
+            }
         }
         if let Some(waker) = inner.waker.take() {
             waker.wake();
@@ -327,9 +369,11 @@ impl Queue {
                 && let Some(oldest) = inner.events.pop_front()
             {
                 dropped += 1;
+                inner.gone += 1;
                 let (count, from, _) = inner.dropped.unwrap_or((0, oldest.sequence, 0));
                 inner.dropped = Some((count + 1, from, oldest.sequence));
             }
+            inner.pushed += 1;
             inner.events.push_back(Published { origin: Arc::clone(origin), sequence, event: event.clone() });
         }
         if let Some(waker) = inner.waker.take() {
@@ -344,9 +388,14 @@ impl Inner {
         if let Some((count, from_sequence, to_sequence)) = self.dropped.take() {
             return Some(Delivery::Dropped { count, from_sequence, to_sequence });
         }
-        if let Some(event) = self.events.pop_front() {
-            return Some(Delivery::Event(event));
+        if self.progress.front().is_some_and(|shown| shown.behind <= self.gone)
+            && let Some(Shown { origin, progress, .. }) = self.progress.pop_front()
+        {
+            return Some(Delivery::Progress { origin, progress });
         }
-        self.progress.pop_front().map(|(origin, progress)| Delivery::Progress { origin, progress })
+        self.events.pop_front().map(|event| {
+            self.gone += 1;
+            Delivery::Event(event)
+        })
     }
 }

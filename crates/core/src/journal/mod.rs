@@ -5,14 +5,17 @@ mod reading;
 
 use std::{collections::HashSet, sync::Arc};
 
+use orchestr8_agent_base::context::{ExecutionIdentity, Progress};
 use orchestr8_schema::{
     Timestamp,
-    api::{Entry, JournalExport, JournalSummary, Level},
+    api::{self, Entry, JournalExport, JournalSummary, Level},
     event::{Event, EventBody, HookVerdict, LogLevel, TimeoutScope},
 };
 
 pub(crate) use self::reading::Readings;
 pub use self::reading::{EntryFilter, EntryPage, Reading};
+use serde_json::Map;
+
 use crate::{
     machine::{State, fold},
     plan::Plan,
@@ -186,6 +189,35 @@ impl Renderer {
         }
         truncate::entry(&mut entry);
         Some(entry)
+    }
+
+    /// Renders how far a call has come, which stands in no journal. Secrets are hidden and texts cut as in entries.
+    #[must_use]
+    pub fn progress(&self, identity: &ExecutionIdentity, progress: &Progress, at: Timestamp) -> api::StepProgress {
+        let mut message = progress.message.clone();
+        self.redactor.redact_text(&mut message);
+        let mut data = Map::new();
+        let kind = if progress.is_text {
+            data.insert("text".to_owned(), message.into());
+            api::StepProgress::OF_A_MODEL
+        } else {
+            truncate::text(&mut message);
+            data.extend(progress.fraction.map(|fraction| ("fraction".to_owned(), fraction.into())));
+            data.insert("message".to_owned(), message.into());
+            api::StepProgress::OF_A_STEP
+        };
+        let mut path = progress.step.step_path.to_string();
+        self.redactor.redact_text(&mut path);
+        api::StepProgress::new(
+            at,
+            kind,
+            identity.execution_id,
+            &identity.workflow_id,
+            identity.correlation_id.clone(),
+            (progress.step.step_id.as_str(), &path, progress.step.visit),
+            progress.attempt,
+            data,
+        )
     }
 }
 

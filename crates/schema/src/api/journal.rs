@@ -52,6 +52,69 @@ pub struct Entry {
     pub truncated: Option<Truncated>,
 }
 
+/// How far an attempt has come (`step.progress`), or what a model has written in it since the last time (`model.delta`): told to those who
+/// follow at the moment, and kept in no journal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct StepProgress {
+    /// When it was told.
+    pub timestamp: Timestamp,
+    /// `step.progress` or `model.delta`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The execution.
+    pub execution_id: ExecutionId,
+    /// Its workflow.
+    pub workflow_id: String,
+    /// What ties it to its cause.
+    pub correlation_id: CorrelationId,
+    /// The step.
+    pub step_id: String,
+    /// Its place.
+    pub step_path: String,
+    /// How often the place was entered before.
+    pub visit: u32,
+    /// The attempt.
+    pub attempt: u32,
+    /// `fraction`, from 0 to 1, where it is known, and `message`; or `text`.
+    pub data: Map<String, Value>,
+}
+
+impl StepProgress {
+    /// The type of what says how far an attempt has come.
+    pub const OF_A_STEP: &str = "step.progress";
+    /// The type of what says what a model has written.
+    pub const OF_A_MODEL: &str = "model.delta";
+
+    /// Tells something of an attempt.
+    #[must_use]
+    #[expect(clippy::too_many_arguments, reason = "an event is about all of them, and only the engine makes one")]
+    pub fn new(
+        timestamp: Timestamp,
+        kind: &str,
+        execution_id: ExecutionId,
+        workflow_id: &str,
+        correlation_id: CorrelationId,
+        (step_id, step_path, visit): (&str, &str, u32),
+        attempt: u32,
+        data: Map<String, Value>,
+    ) -> Self {
+        Self {
+            timestamp,
+            kind: kind.to_owned(),
+            execution_id,
+            workflow_id: workflow_id.to_owned(),
+            correlation_id,
+            step_id: step_id.to_owned(),
+            step_path: step_path.to_owned(),
+            visit,
+            attempt,
+            data,
+        }
+    }
+}
+
 /// What is not shown of an entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -30,7 +30,7 @@ pub use self::{
         WaitingFor, WorkflowSummary,
     },
     fork::{ForkAnswer, ForkBody, NotRetained},
-    journal::{Entry, JournalExport, JournalPage, JournalSummary, Level, Pagination, Truncated},
+    journal::{Entry, JournalExport, JournalPage, JournalSummary, Level, Pagination, StepProgress, Truncated},
     list::{Approval, ApprovalList, AttemptRecord, ExecutionList, ExecutionSummary, StepDetail, StepList},
     problem::{Health, Problem},
     request::{Accepted, CancelAnswer, CancelRequest, ExecuteRequest, Links, RequestContext, SyncResult, Warning},

@@ -94,6 +94,10 @@ fn executions(metrics: &MetricsSnapshot, all: &mut Families) {
     }
     all.family("orchestr8_journal_append_seconds", Kind::Histogram, "How long appending to the journal took.");
     all.sample(&[], &metrics.appends);
+    if let Some(bytes) = metrics.journal_bytes {
+        all.family("orchestr8_journal_bytes_total", Kind::Counter, "Bytes of events that were written.");
+        all.sample(&[], bytes);
+    }
 }
 
 fn steps(metrics: &MetricsSnapshot, all: &mut Families) {
@@ -195,11 +199,15 @@ fn circuits(metrics: &MetricsSnapshot, all: &mut Families) {
 }
 
 fn bus(service: &Service, all: &mut Families) {
-    let bus = service.engine().bus().metrics(service.now());
+    let listening = service.listening();
     all.family("orchestr8_events_dropped_total", Kind::Counter, "Events that slow subscribers lost.");
-    all.sample(&[], bus.dropped);
-    all.gauge("orchestr8_event_queue_depth", "Events that wait in the longest queue.", bus.depth);
-    all.gauge("orchestr8_event_queue_high_water", "The most events that ever waited in one queue.", bus.high_water);
+    all.sample(&[], listening.dropped);
+    all.gauge("orchestr8_event_queue_depth", "Events that wait in the longest queue.", listening.queued);
+    all.gauge(
+        "orchestr8_event_queue_high_water",
+        "The most events that ever waited in one queue.",
+        listening.high_water,
+    );
     all.gauge("orchestr8_sse_streams", "Streams of events that are open.", service.streams());
 }
 

@@ -21,10 +21,10 @@ use crate::support::{orchestr8, running_server::RunningServer, say};
 
 /// A message of a stream.
 #[derive(Clone, Debug, Default, PartialEq)]
-struct Message {
-    id: Option<u64>,
-    event: String,
-    data: Value,
+pub(super) struct Message {
+    pub(super) id: Option<u64>,
+    pub(super) event: String,
+    pub(super) data: Value,
 }
 
 impl Message {
@@ -153,26 +153,36 @@ fn every_event_has_its_place_for_all_who_listen_whenever_they_come_and_whoever_d
 }
 
 /// A service in this process, whose time is that of the test.
-struct InProcess {
-    engine: Engine,
+pub(super) struct InProcess {
+    pub(super) engine: Engine,
     service: Service,
     router: Router,
 }
 
 impl InProcess {
     fn new() -> Self {
-        let engine = Harness::new().agent(scripted("echo")).engine();
+        Self::of(Harness::new().agent(scripted("echo")).engine())
+    }
+
+    pub(super) fn of(engine: Engine) -> Self {
         let service = Service::new(engine.clone(), Access::local());
         let router = service.router();
         Self { engine, service, router }
     }
 
-    async fn get(&mut self, path: &str) -> Response<Body> {
+    pub(super) async fn get(&mut self, path: &str) -> Response<Body> {
         let request = Request::get(path).header("host", "localhost").body(Body::empty()).expect("a request");
         self.router.call(request).await.expect("never fails")
     }
 
-    async fn listen(&mut self, path: &str) -> Messages {
+    /// Reads a body of JSON.
+    pub(super) async fn read(&mut self, path: &str) -> Value {
+        let body = self.get(path).await.into_body();
+        let bytes = axum::body::to_bytes(body, 1_000_000).await.expect("a body");
+        serde_json::from_slice(&bytes).expect("JSON")
+    }
+
+    pub(super) async fn listen(&mut self, path: &str) -> Messages {
         let answer = self.get(path).await;
         assert_eq!(answer.status().as_u16(), 200);
         Messages { body: answer.into_body().into_data_stream(), text: String::new() }
@@ -190,13 +200,13 @@ impl InProcess {
 }
 
 /// What a stream in this process tells.
-struct Messages {
+pub(super) struct Messages {
     body: BodyDataStream,
     text: String,
 }
 
 impl Messages {
-    async fn next(&mut self) -> Option<Message> {
+    pub(super) async fn next(&mut self) -> Option<Message> {
         loop {
             if let Some((block, rest)) = self.text.split_once("\n\n") {
                 let (message, rest) = (Message::parse(block.lines()), rest.to_owned());
@@ -239,6 +249,7 @@ async fn a_slow_listener_loses_the_oldest_events_and_is_told_which() {
     server.run(1).await;
     assert_eq!(slow.next().await.expect("the stream goes on").id, Some(1));
     while quick.next().await.expect("the stream goes on").event != "execution.completed" {}
+    drop(quick);
     server.run(1000).await;
     let mut known = 0;
     let (dropped, next) = loop {
@@ -251,6 +262,16 @@ async fn a_slow_listener_loses_the_oldest_events_and_is_told_which() {
     let number = |name: &str| dropped[name].as_u64().expect("a number");
     assert_eq!((number("fromPosition"), Some(number("toPosition") + 1)), (known + 1, next.id));
     assert_eq!(number("count"), number("toPosition") - known);
+    // Who operates the server sees it, too.
+    let stats = server.read("/v1/stats").await;
+    assert_eq!(stats["events"]["dropped"], number("count"), "{}", stats["events"]);
+    assert!(stats["events"]["highWater"].as_u64() >= Some(Bus::QUEUE as u64), "{}", stats["events"]);
+    assert!(stats["events"]["queued"].as_u64() > Some(Bus::QUEUE as u64 / 2), "{}", stats["events"]);
+    let page = axum::body::to_bytes(server.get("/metrics").await.into_body(), 1_000_000).await.expect("a body");
+    let page = String::from_utf8(page.to_vec()).expect("UTF-8");
+    assert!(page.contains(&format!("\norchestr8_events_dropped_total {}\n", number("count"))), "{page}");
+    // Of all that both were told, more than a fifth.
+    assert_eq!(server.read("/health").await["status"], "critical");
     let newest = server.engine.position().await.expect("read");
     let left = newest - number("toPosition");
     assert!((Bus::QUEUE as u64..2 * Bus::QUEUE as u64).contains(&left), "{left} were kept");
@@ -262,6 +283,9 @@ async fn a_slow_listener_loses_the_oldest_events_and_is_told_which() {
             last = next;
         }
     }
+    // A minute later that is over.
+    tokio::time::sleep(Duration::from_secs(75)).await;
+    assert_eq!(server.read("/health").await["status"], "healthy");
     // Whoever comes back has lost nothing: it is stored.
     let mut again = server.listen("/v1/events?after=0&types=execution.completed").await;
     for _ in 0..2 {

@@ -6,6 +6,7 @@ mod control;
 mod dashboard;
 mod limits;
 mod openapi;
+mod progress;
 mod raw;
 mod security;
 mod workflows;

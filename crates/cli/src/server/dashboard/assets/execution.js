@@ -42,6 +42,7 @@ export function mount(root, page) {
             if (entry.type.startsWith('approval.')) page.refreshApprovals();
             if (panel && entry.stepPath === route.step) panel.refresh();
         },
+        onProgress: () => draw(),
         onState: page.connection,
         onError: complain,
     });
@@ -81,6 +82,7 @@ export function mount(root, page) {
             announced = execution.status;
         }
         tabView?.draw(state);
+        panel?.live(state.steps.get(panel.path)?.live);
     });
 
     function showTab() {

@@ -5,6 +5,8 @@ import { isTerminal } from './status.js';
 
 /** What the end of a step is counted under. */
 const COUNTED = ['completed', 'failed', 'skipped', 'cancelled', 'running'];
+/** The characters of a model's answer that are kept while it is written. */
+const LIVE_TEXT = 4000;
 const COMPOSITES = new Set(['parallel', 'branch', 'map', 'loop', 'workflow']);
 
 const STEP_STATUS = {
@@ -140,11 +142,21 @@ function note(step, { type, timestamp, attempt, data }) {
     if (data.error) record.failed = true;
 }
 
+/** Takes what no journal holds: how far an attempt has come, or what a model has written in it. It is gone with the attempt. */
+export function applyProgress(state, { type, stepPath, attempt, data }) {
+    const step = state?.steps.get(stepPath);
+    if (!step || step.status !== 'running') return;
+    if (step.live?.attempt !== attempt) step.live = { attempt, text: '' };
+    if (type === 'model.delta') step.live.text = (step.live.text + data.text).slice(-LIVE_TEXT);
+    else Object.assign(step.live, { fraction: data.fraction, message: data.message });
+}
+
 function setStatus(state, step, status) {
     const { progress } = state.execution;
     const before = step.status;
     if (before === status) return;
     step.status = status;
+    if (status !== 'running') delete step.live;
     const [from, to] = [countedAs(before), countedAs(status)];
     if (COUNTED.includes(from)) progress[from] = Math.max(0, progress[from] - 1);
     if (COUNTED.includes(to)) progress[to] += 1;

@@ -3,7 +3,7 @@
 import { forkFrom } from './actions.js';
 import { execution, get } from './api.js';
 import { copyButton } from './clipboard.js';
-import { h, replace } from './dom.js';
+import { h, replace, setText } from './dom.js';
 import { bytes, duration, money, number, plural, time } from './format.js';
 import { atMostEvery } from './frame.js';
 import { jsonView } from './json_view.js';
@@ -15,8 +15,12 @@ export function stepPanel(root, path, context) {
     let isClosed = false;
     let shown = null;
     const body = h('div', { class: 'panel-body' }, h('p', { class: 'dim' }, 'Reading…'));
+    const bar = h('progress', { max: 1, 'aria-label': 'Progress of the attempt' });
+    const message = h('p', {});
+    const written = h('pre', { class: 'written', tabindex: 0, 'aria-label': 'What the model has written' });
+    const now = h('div', { class: 'live', hidden: true }, bar, message, written);
     const close = h('button', { class: 'quiet', 'aria-label': 'Close the step', onclick: () => context.select(path) }, '✕');
-    replace(root, h('div', { class: 'row panel-head' }, h('h2', { class: 'mono' }, h('bdi', {}, path)), close), body);
+    replace(root, h('div', { class: 'row panel-head' }, h('h2', { class: 'mono' }, h('bdi', {}, path)), close), now, body);
 
     async function read() {
         try {
@@ -40,6 +44,18 @@ export function stepPanel(root, path, context) {
     return {
         path,
         refresh,
+        /** Shows how far the attempt has come, and what its model writes; nothing if nobody tells. */
+        live(told) {
+            now.hidden = !told;
+            if (!told) return;
+            bar.hidden = told.fraction === undefined;
+            bar.value = told.fraction ?? 0;
+            setText(message, told.message ?? '');
+            written.hidden = !told.text;
+            const isAtEnd = written.scrollTop + written.clientHeight >= written.scrollHeight - 4;
+            setText(written, told.text);
+            if (isAtEnd) written.scrollTop = written.scrollHeight;
+        },
         dispose() {
             isClosed = true;
             refresh.stop();

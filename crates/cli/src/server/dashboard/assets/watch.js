@@ -1,7 +1,7 @@
 // One execution as it is now: read once, then followed.
 
 import { Cached, execution, get, query } from './api.js';
-import { addSteps, apply, fromSnapshot } from './fold.js';
+import { addSteps, apply, applyProgress, fromSnapshot } from './fold.js';
 import { atMostEvery } from './frame.js';
 import { isTerminal } from './status.js';
 import { Stream } from './stream.js';
@@ -23,7 +23,7 @@ export class Watch {
     #isClosed = false;
     #refresh;
 
-    /** `onChange` hears of each change, `onEntry` of each entry of the journal, `onState` of the connection, `onError` of failure. */
+    /** `onChange` hears of each change, `onEntry` of each entry of the journal, `onProgress` of how far steps have come, `onState` of the connection, `onError` of failure. */
     constructor(id, to) {
         this.#id = id;
         this.#to = to;
@@ -69,6 +69,11 @@ export class Watch {
             return;
         }
         const entry = JSON.parse(data);
+        if (event === 'step.progress' || event === 'model.delta') {
+            applyProgress(this.state, entry);
+            this.#to.onProgress(entry);
+            return;
+        }
         if (entry.sequence === undefined) return;
         // What comes while the journal is read waits, lest it be taken for news before what came earlier.
         if (this.#held) this.#held.push(entry);
@@ -126,7 +131,7 @@ export class Watch {
         for (const [path, step] of before.steps) {
             const fresh = next.steps.get(path);
             if (!fresh) next.steps.set(path, step);
-            else Object.assign(fresh, { history: step.history, readyAt: step.readyAt });
+            else Object.assign(fresh, { history: step.history, readyAt: step.readyAt, live: step.live });
         }
         next.stepsVersion = before.stepsVersion + 1;
         this.state = next;
