@@ -1,11 +1,25 @@
-//! Runnable examples of orchestr8; one file per concept.
+//! Runnable examples of orchestr8; one file per concept. What the README and the book show in Rust is compiled here, and run where it can be.
 
-/// What the README shows, compiled and run.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 pub struct Readme;
 
-/// What the book says of embedding, compiled and run.
-#[cfg(doctest)]
-#[doc = include_str!("../docs/src/embedding.md")]
-pub struct Embedding;
+/// Chapters of the book; what of their code is not shown stands behind `#`.
+macro_rules! chapters {
+    ($($chapter:ident: $page:literal,)*) => {$(
+        #[cfg(doctest)]
+        #[doc = include_str!(concat!("../docs/src/", $page, ".md"))]
+        pub struct $chapter;
+    )*};
+}
+
+chapters! {
+    Budgets: "budgets",
+    Effects: "effects",
+    Embedding: "embedding",
+    Hooks: "hooks",
+    Models: "models",
+    Policies: "policies",
+    Tools: "tools",
+    WritingAnAgent: "writing-an-agent",
+}
