@@ -46,6 +46,8 @@ mod tools;
 mod tour;
 #[cfg(feature = "otel")]
 mod trace;
+#[cfg(all(unix, feature = "server"))]
+mod tutorial;
 #[cfg(feature = "server")]
 mod two_processes;
 mod upgrade;
