@@ -126,6 +126,8 @@ pub(super) struct Driver {
     claimed: Amount,
     /// Who waits for a slot, first in, first out.
     waiting: VecDeque<Waiter>,
+    /// The most slots that the execution may hold, unless it is paused.
+    most_slots: u32,
     /// The number of slots that the engine was asked for. One granted meanwhile may come on top, and is given back if nobody here
     /// needs it.
     asked: u32,
@@ -190,6 +192,8 @@ impl Driver {
     ) -> Self {
         let timeline = Timeline::begin(&*engine.clock, at);
         let origin = Arc::new(Origin { identity: Arc::clone(shared.identity()), plan: Arc::clone(&program.plan) });
+        let asked = state.queued().and_then(|queued| queued.max_concurrent_steps);
+        let most_slots = asked.into_iter().chain(program.plan.limits().max_concurrent_steps).min().unwrap_or(u32::MAX);
         let host = ExecutionHost::new(Arc::clone(&engine), Arc::clone(&shared), Arc::clone(&origin));
         Self {
             host: Arc::new(host),
@@ -218,6 +222,7 @@ impl Driver {
             recorded: Vec::new(),
             calls: Slab::new(),
             waiting: VecDeque::new(),
+            most_slots,
             asked: 0,
             runnable: VecDeque::new(),
             starting: Vec::new(),

@@ -99,9 +99,7 @@ impl Driver {
         if self.state.status() == Status::Paused {
             return 0;
         }
-        let asked = self.state.queued().and_then(|queued| queued.max_concurrent_steps);
-        let limits = [asked, self.program.plan.limits().max_concurrent_steps];
-        limits.into_iter().flatten().min().unwrap_or(u32::MAX)
+        self.most_slots
     }
 
     /// Takes a slot, within the limits of engine and workflow.
@@ -115,11 +113,11 @@ impl Driver {
 
     /// Gives slots to those who wait for them, as many as there are.
     pub(super) fn give_slots(&mut self) {
-        let limit = self.slot_limit();
         let mut spare = self.shared.mailbox().take_slots();
         if self.waiting.is_empty() && self.asked == 0 && spare == 0 {
             return;
         }
+        let limit = self.slot_limit();
         self.asked = self.asked.saturating_sub(spare);
         while let Some(waiter) = self.waiting.front() {
             if !waits(waiter, &self.state, &self.calls) {
