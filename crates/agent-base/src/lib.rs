@@ -43,6 +43,7 @@
 //! | `http-models` | `model::Anthropic` and `model::OpenAi` |
 //! | `prompt` | `prompt`: JSON prompts, and prompts in layers |
 //! | `llm` | `llm`: agents that ask models |
+//! | `research` | `research`: an agent that answers questions, and its templates in XML |
 //! | `example-agents` | `example_agents`, the deterministic agents that the example workflows call |
 //! | `adapter` | `adapter`, which puts an agent behind HTTP |
 //! | `http` | `http`, an agent and tools that ask HTTP servers under a policy |
@@ -90,6 +91,8 @@ pub mod process;
 #[cfg(feature = "prompt")]
 pub mod prompt;
 pub mod registry;
+#[cfg(feature = "research")]
+pub mod research;
 pub mod secret;
 pub mod service;
 pub mod tool;

@@ -12,6 +12,7 @@ use orchestr8_agent_base::{
     process::{self, ProgramAgent, ProgramCall, Programs, ShellTool},
     prompt::PromptFiles,
     registry::RegisterError,
+    research::Research,
 };
 use orchestr8_schema::{
     AgentId,
@@ -104,6 +105,9 @@ impl Agents {
         let programs = self.programs();
         process::register(&mut registry, &programs).map_err(unregistered)?;
         llm::register(&mut registry, self.prompts()).map_err(unregistered)?;
+        let research = Research::new(self.prompts());
+        let research = research.map_err(|error| Error::internal("making the research agent").with_source(error))?;
+        registry.register(research).map_err(unregistered)?;
         for (name, tool) in &self.config.tools {
             let tool = ShellTool::new(programs.clone(), name.clone(), tool);
             registry.tools_mut().register(tool).map_err(|error| misconfigured(&format!("tools.{name}"), error))?;

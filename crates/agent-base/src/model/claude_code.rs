@@ -107,6 +107,11 @@ impl ChatModel for ClaudeCodeModel {
         self.provider.key.read().ok().flatten()
     }
 
+    fn keyed(&self, key: SecretString) -> Option<Arc<dyn ChatModel>> {
+        let provider = ClaudeCode { key: ApiKey::given(key), ..self.provider.clone() };
+        Some(Arc::new(Self { info: self.info.clone(), provider }))
+    }
+
     async fn chat(
         &self,
         request: ChatRequest,

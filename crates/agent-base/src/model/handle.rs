@@ -22,7 +22,7 @@ use super::{
     structured::{instruction, portable, read, repair},
 };
 use crate::{
-    AgentContext, AgentError,
+    AgentContext, AgentError, SecretString,
     context::{Lack, Outcome, Remark},
 };
 
@@ -43,6 +43,12 @@ pub struct Model {
 }
 
 impl AgentContext {
+    /// Returns the models that agents may ask here.
+    #[cfg(feature = "research")]
+    pub(crate) fn models(&self) -> Option<&super::Models> {
+        self.host().and_then(|host| host.models())
+    }
+
     /// Returns the model that is meant by a name; absent for the default one.
     ///
     /// # Errors
@@ -72,6 +78,20 @@ impl Model {
     #[must_use]
     pub fn info(&self) -> &ModelInfo {
         self.resolved.chat.info()
+    }
+
+    /// Has the model asked with this key instead of its provider's.
+    ///
+    /// # Errors
+    ///
+    /// VALIDATION if the model takes no key.
+    pub fn keyed(mut self, key: SecretString) -> Result<Self, AgentError> {
+        let Some(chat) = self.resolved.chat.keyed(key) else {
+            let message = format!("provider `{}` takes no key of an agent's own", self.resolved.provider);
+            return Err(AgentError::validation(message));
+        };
+        self.resolved.chat = chat;
+        Ok(self)
     }
 
     /// Says which turn of a conversation is asked for, from 1.

@@ -76,6 +76,12 @@ pub trait ChatModel: Send + Sync + 'static {
         None
     }
 
+    /// Returns the same model, asked with another key than its provider's; absent, as by default, if it takes none.
+    fn keyed(&self, key: SecretString) -> Option<Arc<dyn ChatModel>> {
+        let _ = key;
+        None
+    }
+
     /// Asks the model.
     ///
     /// With `on_delta` the answer's text is handed over as it is written, as far as the model can do that; the result is the whole

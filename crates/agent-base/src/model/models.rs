@@ -195,6 +195,14 @@ impl Models {
         self.providers.is_empty()
     }
 
+    /// Finds a provider by its name, else the first one of this kind.
+    #[must_use]
+    pub fn named_or_of_kind(&self, text: &str) -> Option<&str> {
+        let named = self.providers.get_key_value(text);
+        let found = named.or_else(|| self.providers.iter().find(|(_, known)| known.kind == text));
+        found.map(|(name, _)| name.as_str())
+    }
+
     /// Finds the model that is meant by a name and, where somebody says, a provider.
     ///
     /// The provider is the one that is said, else the one before the first `/` if there is one of this name, else the default one. Then an

@@ -299,6 +299,11 @@ impl ChatModel for RecordingModel {
         self.inner.key()
     }
 
+    fn keyed(&self, key: SecretString) -> Option<Arc<dyn ChatModel>> {
+        let inner = self.inner.keyed(key)?;
+        Some(Arc::new(Self { inner, recording: self.recording.clone() }))
+    }
+
     async fn chat(
         &self,
         request: ChatRequest,

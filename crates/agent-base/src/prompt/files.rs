@@ -12,7 +12,7 @@ use orchestr8_schema::{
 };
 use serde_json::{Map, Value};
 
-use super::{Layers, Prompt};
+use super::{Layers, Prompt, front_matter::is_xml};
 use crate::AgentError;
 
 /// The largest file of a prompt.
@@ -58,13 +58,32 @@ impl PromptFiles {
 
     #[expect(clippy::unused_self, reason = "it stands beside `layers`")]
     fn agent_prompt(&self, text: &[u8]) -> Result<Prompt, AgentError> {
-        if text.trim_ascii_start().starts_with(b"<") {
-            return Err(AgentError::validation("prompts are JSON or YAML, not XML"));
-        }
+        refuse_xml(text)?;
         let prompt = AgentPrompt::read(text, &Options::new());
         let prompt =
             prompt.map_err(|error| AgentError::validation("the prompt is not well formed").with_source(error))?;
         Ok(Prompt::Agent(Box::new(prompt.value)))
+    }
+
+    /// Reads a [template](super::Template): its text, or the path of one, which ends in `.xml`.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    #[cfg(feature = "research")]
+    pub fn template(&self, template: &str) -> Result<super::Template, AgentError> {
+        if is_xml(template) {
+            return super::Template::read(template);
+        }
+        if template.contains(char::is_whitespace) || !template.ends_with(".xml") {
+            return Err(AgentError::validation(
+                "the template is neither XML behind front matter nor a path that ends in `.xml`",
+            ));
+        }
+        let file = self.file(&[template.to_owned()], template)?;
+        let text = std::str::from_utf8(&file)
+            .map_err(|error| AgentError::validation(format!("the template {template}")).with_source(error))?;
+        super::Template::read(text)
     }
 
     fn layers(&self, map: &Map<String, Value>) -> Result<Prompt, AgentError> {
@@ -151,6 +170,14 @@ impl PromptFiles {
     }
 }
 
+/// Whoever writes XML is told what to write instead.
+fn refuse_xml(text: &[u8]) -> Result<(), AgentError> {
+    if std::str::from_utf8(text).is_ok_and(is_xml) {
+        return Err(AgentError::validation("workflows and prompts are JSON or YAML, and this is XML"));
+    }
+    Ok(())
+}
+
 fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     let file = std::fs::File::open(path)?;
     if file.metadata()?.len() > MAX_FILE {
@@ -187,6 +214,7 @@ impl Layer {
     /// Reads `role: {name, system}`, `persona: {name, extends, modifiers}`, `personality: {name, modifiers}`, `task: {name, template}`, or a bare
     /// `content`.
     fn read(file: &[u8], key: &str, field: &str) -> Result<Self, AgentError> {
+        refuse_xml(file)?;
         let document = parse(file, &Options::new().format(Format::Yaml));
         let document =
             document.map_err(|error| AgentError::validation(format!("the file of the {key}")).with_source(error))?;

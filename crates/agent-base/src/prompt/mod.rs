@@ -10,6 +10,8 @@
 //! - [`Layers`]: a role, a persona, a personality and a task, each in a file of its own or inline. The first three are system text,
 //!   literally; the task is a template, and the user message.
 //!
+//! The research agent has a third one of its own, `Template` in XML; feature `research`.
+//!
 //! ```
 //! use orchestr8_agent_base::prompt::PromptFiles;
 //! use serde_json::json;
@@ -26,12 +28,17 @@
 
 mod agent_prompt;
 mod files;
+mod front_matter;
 mod layers;
 mod sanitize;
+#[cfg(feature = "research")]
+mod template;
 
 use orchestr8_schema::prompt::AgentPrompt;
 use serde_json::Value;
 
+#[cfg(feature = "research")]
+pub use self::template::Template;
 pub use self::{
     files::PromptFiles,
     layers::Layers,

@@ -44,12 +44,21 @@ const TAGS: [&str; 9] = [
 /// VALIDATION if a text has more than `most` characters, or a key is `__proto__`, `prototype` or `constructor`.
 pub fn sanitize(value: &mut Value, most: usize) -> Result<(), AgentError> {
     walk(value, MAX_DEPTH, &mut |text| {
-        if text.chars().count() > most {
-            return Err(AgentError::validation(format!("a value of the prompt has more than {most} characters")));
-        }
+        check_length(text, most)?;
         remove_control(text);
         escape_roles(text);
         escape_tags(text);
+        Ok(())
+    })
+}
+
+/// As [`sanitize`], but for tags: what becomes text within XML is escaped there.
+#[cfg(feature = "research")]
+pub(super) fn sanitize_for_xml(value: &mut Value, most: usize) -> Result<(), AgentError> {
+    walk(value, MAX_DEPTH, &mut |text| {
+        check_length(text, most)?;
+        remove_control(text);
+        escape_roles(text);
         Ok(())
     })
 }
@@ -60,6 +69,13 @@ pub(super) fn clean(value: &mut Value) -> Result<(), AgentError> {
         remove_control(text);
         Ok(())
     })
+}
+
+fn check_length(text: &str, most: usize) -> Result<(), AgentError> {
+    if text.chars().count() > most {
+        return Err(AgentError::validation(format!("a value of the prompt has more than {most} characters")));
+    }
+    Ok(())
 }
 
 fn walk(

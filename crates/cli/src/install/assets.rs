@@ -66,8 +66,9 @@ impl ShippedAgent {
 
 #[cfg(test)]
 mod tests {
+    use orchestr8_agent_base::prompt::Template;
     use orchestr8_schema::id::ToolName;
-    use serde_json::Value;
+    use serde_json::{Map, Value, json};
 
     use super::SHIPPED;
 
@@ -93,12 +94,11 @@ mod tests {
                 assert!(tool.trim().parse::<ToolName>().is_ok(), "{tool}");
             }
             let prompts = std::str::from_utf8(agent.prompts).expect("text");
-            for part in
-                ["<process_flow>", "<constraints>", "<error_protocols>", "<output_template>", "<variable_definitions>"]
-            {
-                assert_eq!(prompts.matches(part).count(), 1, "{}: {part}", agent.name);
-            }
-            assert!(!prompts.contains("<!DOCTYPE") && !prompts.contains("<!ENTITY"));
+            let template = Template::read(prompts).expect("a template");
+            assert_eq!(template.id(), format!("{}-research", agent.name));
+            let question = Map::from_iter([("research_query".to_owned(), json!("How is it done?"))]);
+            let composed = template.compose(&question).expect("the others have defaults");
+            assert!(composed.user.contains("<max_sources>20</max_sources>"), "{}", composed.user);
         }
     }
 }

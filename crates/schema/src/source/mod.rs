@@ -407,8 +407,10 @@ fn foreign_format(text: &str, subject: &str) -> Option<Diagnostic> {
     };
     let is_table = line.starts_with('[') && line.ends_with(']') && word(line.trim_matches(['[', ']']));
     let is_assignment = line.split_once('=').is_some_and(|(key, _)| word(key.trim()));
+    // Templates in XML have front matter.
+    let behind = text.strip_prefix("---\n").and_then(|rest| rest.split_once("\n---\n")).map(|(_, body)| body);
     let name = match line {
-        line if line.starts_with('<') => "XML",
+        line if line.starts_with('<') || behind.is_some_and(|body| body.trim_start().starts_with('<')) => "XML",
         _ if is_table || is_assignment => "TOML",
         _ => return None,
     };

@@ -140,6 +140,7 @@ pub(crate) fn table() -> Vec<(Code, String)> {
         [bomb("a", "1"), bomb("b", "*a"), bomb("c", "*b"), format!("d: [{}‸*c]", "*c, ".repeat(27))].concat(),
     );
     add(Code::WrongFormat, "<workflow/>".into());
+    add(Code::WrongFormat, "---\nid: x\n---\n<process_flow/>".into());
     add(Code::WrongFormat, "[workflow]\nid = \"x\"".into());
     add(Code::NotAnObject, "‸- 1".into());
     add(Code::Missing, "version: 1.0.0\n‸metadata: { id: w }\nsteps:\n".to_owned() + &step("a", &[]));

@@ -103,6 +103,11 @@ impl ChatModel for OpenAiModel {
         self.provider.key.read().ok().flatten()
     }
 
+    fn keyed(&self, key: SecretString) -> Option<Arc<dyn ChatModel>> {
+        let provider = OpenAi { key: ApiKey::given(key), ..self.provider.clone() };
+        Some(Arc::new(Self { info: self.info.clone(), provider }))
+    }
+
     async fn chat(
         &self,
         request: ChatRequest,

@@ -1,6 +1,11 @@
 //! An agent outside of workflows: as a service and as a part of another program, it asks its model the same.
 #![cfg(all(feature = "adapter", feature = "llm"))]
 
+#[cfg(feature = "research")]
+mod research;
+#[cfg(feature = "research")]
+mod template;
+
 use std::sync::Arc;
 
 use orchestr8_agent_base::{
