@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use orchestr8_agent_base::{
     AgentError, AgentManifest, AgentRegistry, Secrets, builtin, example_agents,
     http::{self, ServiceAgent, Web},
-    llm,
+    llm::{self, Guardrails, Subject},
     mcp::{Endpoint, McpClient},
     process::{self, ProgramAgent, ProgramCall, Programs, ShellTool},
     prompt::PromptFiles,
@@ -29,6 +29,7 @@ type Registration = Arc<dyn Fn(&mut AgentRegistry) -> Result<(), Error> + Send +
 #[derive(Clone, Default)]
 pub(crate) struct Agents {
     added: Vec<Registration>,
+    guardrails: Guardrails,
     config: Arc<Config>,
     /// The data directory, where there is one.
     home: Option<PathBuf>,
@@ -52,9 +53,18 @@ impl Agents {
         self.added.push(register);
     }
 
+    pub(crate) fn add_guardrail(
+        &mut self,
+        rule: &str,
+        check: impl Fn(Subject<'_>) -> Option<String> + Send + Sync + 'static,
+    ) {
+        self.guardrails = std::mem::take(&mut self.guardrails).check(rule, check);
+    }
+
     /// The same under these settings, with this data directory.
     pub(crate) fn configured(&self, config: Config, home: Option<PathBuf>) -> Self {
-        Self { added: self.added.clone(), config: Arc::new(config), home }
+        let (added, guardrails) = (self.added.clone(), self.guardrails.clone());
+        Self { added, guardrails, config: Arc::new(config), home }
     }
 
     /// Where secrets come from, whoever may ask for them.
@@ -104,7 +114,7 @@ impl Agents {
         http::register(&mut registry, &Web::new(self.config.policy.http.clone())).map_err(unregistered)?;
         let programs = self.programs();
         process::register(&mut registry, &programs).map_err(unregistered)?;
-        llm::register(&mut registry, self.prompts()).map_err(unregistered)?;
+        llm::register_guarded(&mut registry, self.prompts(), &self.guardrails).map_err(unregistered)?;
         let research = Research::new(self.prompts());
         let research = research.map_err(|error| Error::internal("making the research agent").with_source(error))?;
         registry.register(research).map_err(unregistered)?;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use clap::{Parser as _, error::ErrorKind as ClapErrorKind};
-use orchestr8_agent_base::{Agent, AgentRegistry, registry::RegisterError, tool::Tool};
+use orchestr8_agent_base::{Agent, AgentRegistry, llm, registry::RegisterError, tool::Tool};
 use tracing::Span;
 
 use crate::{
@@ -69,6 +69,17 @@ impl Program {
             let registered = registry.tools_mut().register(tool.clone());
             registered.map_err(|error| Error::internal("registering the tools").with_source(error))
         }));
+        self
+    }
+
+    /// Adds a check of what JSON prompts forbid: wherever a prompt of an agent has a guardrail of this rule, the check is asked; see
+    /// [`Guardrails`](llm::Guardrails).
+    pub fn guardrail(
+        mut self,
+        rule: &str,
+        check: impl Fn(llm::Subject<'_>) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.agents.add_guardrail(rule, check);
         self
     }
 

@@ -5,7 +5,7 @@ use orchestr8_schema::{ErrorKind, usage::Usage};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::{LlmConfig, text_of};
+use super::{Guardrails, LlmConfig, Subject, text_of};
 use crate::{
     AgentContext, AgentError,
     model::{ChatRequest, ChatTool, Message, Model, Part, Role, StopReason, ToolChoice, ToolRequest, WireNames},
@@ -20,6 +20,8 @@ const MAX_RESULT: usize = 64 * 1024;
 pub(super) struct Conversation<'a> {
     cx: &'a AgentContext,
     config: &'a LlmConfig,
+    guardrails: &'a Guardrails,
+    prompt: &'a Prompt,
     model: Model,
     tools: Tools,
     request: ChatRequest,
@@ -30,10 +32,12 @@ impl<'a> Conversation<'a> {
     pub(super) async fn begin(
         cx: &'a AgentContext,
         config: &'a LlmConfig,
-        prompt: &Prompt,
+        guardrails: &'a Guardrails,
+        prompt: &'a Prompt,
         input: &Value,
     ) -> Result<Self, AgentError> {
         let composed = prompt.compose(input)?;
+        guardrails.hold(cx, prompt, Subject::Input(input))?;
         let model = cx.model_of(config.model_for(Some(prompt)), config.provider.as_deref())?;
         let tools = cx.tools().only(config.tools.iter().cloned());
         let mut request = ChatRequest::new(Message::user(composed.user));
@@ -59,7 +63,7 @@ impl<'a> Conversation<'a> {
             let message = format!("`maxCostUsd` is set, and the price of `{}` is not known", model.info().model);
             return Err(AgentError::validation(message));
         }
-        Ok(Self { cx, config, model, tools, request, used: Usage::default() })
+        Ok(Self { cx, config, guardrails, prompt, model, tools, request, used: Usage::default() })
     }
 
     pub(super) async fn run(mut self, cancel: CancellationToken) -> Result<Value, AgentError> {
@@ -73,13 +77,18 @@ impl<'a> Conversation<'a> {
             self.used.add(&response.usage);
             let asked: Vec<_> = response.message.tool_requests().cloned().collect();
             if asked.is_empty() || response.stop_reason != StopReason::ToolUse {
-                return Ok(match (response.structured, &self.request.output_schema) {
+                let output = match (response.structured, &self.request.output_schema) {
                     (Some(value), Some(_)) => value,
                     _ => text_of(&response.message.text()),
-                });
+                };
+                self.guardrails.hold(self.cx, self.prompt, Subject::Output(&output))?;
+                return Ok(output);
             }
             if turn == self.config.max_turns {
                 break;
+            }
+            for ToolRequest { name, arguments, .. } in &asked {
+                self.guardrails.hold(self.cx, self.prompt, Subject::ToolCall { name, arguments })?;
             }
             self.request.messages.push(response.message);
             let results = self.call(turn, asked, &cancel).await?;

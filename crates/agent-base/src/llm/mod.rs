@@ -6,6 +6,7 @@
 
 mod config;
 mod conversation;
+mod guardrails;
 mod shipped;
 
 use async_trait::async_trait;
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use self::conversation::Conversation;
 pub use self::{
     config::LlmConfig,
+    guardrails::{Guardrails, Subject},
     shipped::{Classifier, Reviewer, Summarizer},
 };
 use crate::{
@@ -30,13 +32,21 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub struct Llm {
     files: PromptFiles,
+    guardrails: Guardrails,
 }
 
 impl Llm {
     /// Makes the agent. Prompts that are named are looked up in `files`.
     #[must_use]
     pub fn new(files: PromptFiles) -> Self {
-        Self { files }
+        Self { files, guardrails: Guardrails::new() }
+    }
+
+    /// Sets the checks of what prompts forbid; default none.
+    #[must_use]
+    pub fn guardrails(mut self, guardrails: Guardrails) -> Self {
+        self.guardrails = guardrails;
+        self
     }
 
     /// Returns the prompt of a configuration.
@@ -61,7 +71,7 @@ impl Agent for Llm {
     async fn execute(&self, input: &Value, cx: &AgentContext, cancel: CancellationToken) -> Result<Value, AgentError> {
         let config = LlmConfig::read(cx.config())?;
         let prompt = self.prompt(cx.config())?;
-        Conversation::begin(cx, &config, &prompt, input).await?.run(cancel).await
+        Conversation::begin(cx, &config, &self.guardrails, &prompt, input).await?.run(cancel).await
     }
 
     fn estimate(&self, _: &Value, config: &Map<String, Value>) -> Estimate {
@@ -115,10 +125,23 @@ fn obstacle(config: &Map<String, Value>, prompt: Option<&Prompt>, registry: &Age
 ///
 /// [`RegisterError`] if one of them is there already.
 pub fn register(registry: &mut AgentRegistry, files: PromptFiles) -> Result<(), RegisterError> {
-    registry.register(Llm::new(files))?;
-    registry.register(Summarizer::default())?;
-    registry.register(Classifier::default())?;
-    registry.register(Reviewer::default())
+    register_guarded(registry, files, &Guardrails::new())
+}
+
+/// As [`register`], with checks of what prompts forbid.
+///
+/// # Errors
+///
+/// As [`register`].
+pub fn register_guarded(
+    registry: &mut AgentRegistry,
+    files: PromptFiles,
+    guardrails: &Guardrails,
+) -> Result<(), RegisterError> {
+    registry.register(Llm::new(files).guardrails(guardrails.clone()))?;
+    registry.register(Summarizer::default().guardrails(guardrails.clone()))?;
+    registry.register(Classifier::default().guardrails(guardrails.clone()))?;
+    registry.register(Reviewer::default().guardrails(guardrails.clone()))
 }
 
 /// The manifest that all of these begin with.

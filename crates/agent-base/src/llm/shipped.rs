@@ -5,7 +5,7 @@ use orchestr8_schema::{prompt::AgentPrompt, source::Options, usage::Estimate, va
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
-use super::{LlmConfig, conversation::Conversation, manifest, obstacle, question};
+use super::{Guardrails, LlmConfig, conversation::Conversation, manifest, obstacle, question};
 use crate::{
     Agent, AgentContext, AgentError, AgentManifest, AgentRegistry,
     prompt::{Prompt, Question},
@@ -16,19 +16,29 @@ macro_rules! shipped {
         $(
             $(#[$doc])*
             #[derive(Clone, Debug)]
-            pub struct $name(Prompt);
+            pub struct $name {
+                prompt: Prompt,
+                guardrails: Guardrails,
+            }
 
             impl $name {
                 /// Returns the prompt, which says all of what the agent does.
                 #[must_use]
                 pub fn prompt(&self) -> &Prompt {
-                    &self.0
+                    &self.prompt
+                }
+
+                /// Sets the checks of what the prompt forbids; default none.
+                #[must_use]
+                pub fn guardrails(mut self, guardrails: Guardrails) -> Self {
+                    self.guardrails = guardrails;
+                    self
                 }
             }
 
             impl Default for $name {
                 fn default() -> Self {
-                    Self(read(include_str!($file)))
+                    Self { prompt: read(include_str!($file)), guardrails: Guardrails::new() }
                 }
             }
 
@@ -36,8 +46,8 @@ macro_rules! shipped {
             impl Agent for $name {
                 fn manifest(&self) -> AgentManifest {
                     let mut manifest = manifest($id, $description).config_schema(LlmConfig::schema_without_prompt());
-                    manifest.input_schema = self.0.input_schema().cloned();
-                    manifest.output_schema = self.0.output_schema().cloned();
+                    manifest.input_schema = self.prompt.input_schema().cloned();
+                    manifest.output_schema = self.prompt.output_schema().cloned();
                     manifest
                 }
 
@@ -48,7 +58,7 @@ macro_rules! shipped {
                     cancel: CancellationToken,
                 ) -> Result<Value, AgentError> {
                     let config = LlmConfig::read(cx.config())?;
-                    Conversation::begin(cx, &config, &self.0, input).await?.run(cancel).await
+                    Conversation::begin(cx, &config, &self.guardrails, &self.prompt, input).await?.run(cancel).await
                 }
 
                 fn estimate(&self, _: &Value, config: &Map<String, Value>) -> Estimate {
@@ -60,11 +70,11 @@ macro_rules! shipped {
                     input: &Value,
                     config: &Map<String, Value>,
                 ) -> Option<Result<Question, AgentError>> {
-                    Some(question(config, &self.0, input))
+                    Some(question(config, &self.prompt, input))
                 }
 
                 fn obstacle(&self, config: &Map<String, Value>, registry: &AgentRegistry) -> Option<Obstacle> {
-                    obstacle(config, Some(&self.0), registry)
+                    obstacle(config, Some(&self.prompt), registry)
                 }
             }
         )*

@@ -12,6 +12,7 @@ mod fairness;
 mod fallback;
 mod faulty_store;
 mod forks;
+mod guardrails;
 mod hooks;
 mod hostile_agents;
 mod limits;
