@@ -5,7 +5,7 @@ use std::time::Duration;
 use orchestr8_schema::{AgentId, Millis};
 use schemars::JsonSchema;
 use semver::Version;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// What an agent says about itself: who it is, what it takes and gives, and how it may be called.
@@ -25,6 +25,20 @@ pub struct AgentManifest {
     /// Its name for people; default the id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// Who has written it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub author: Option<String>,
+    /// The license that it may be used under, as SPDX has it: `MIT OR Apache-2.0`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub license: Option<String>,
+    /// Words to find it by.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
+    pub tags: Vec<String>,
+    /// What it can do, for whoever chooses among agents.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
+    pub capabilities: Vec<Capability>,
     /// JSON Schema (2020-12) of the input; absent accepts anything.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub input_schema: Option<Value>,
@@ -53,6 +67,35 @@ pub struct AgentManifest {
     /// The names of process variables that it reads.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub environment: Vec<String>,
+}
+
+/// Something that an agent can do, or that it needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Capability {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub description: String,
+    /// Whether the agent cannot work without it; default false.
+    #[serde(default)]
+    pub required: bool,
+}
+
+impl Capability {
+    /// Names something that an agent can do.
+    #[must_use]
+    pub fn new(name: impl Into<String>, description: impl Into<String>) -> Self {
+        Self { name: name.into(), description: description.into(), required: false }
+    }
+
+    /// Says that the agent cannot work without it.
+    #[must_use]
+    pub fn required(mut self) -> Self {
+        self.required = true;
+        self
+    }
 }
 
 /// The error of a manifest that does not have the required form.
@@ -109,6 +152,10 @@ impl AgentManifest {
             version,
             description: description.to_owned(),
             name: None,
+            author: None,
+            license: None,
+            tags: Vec::new(),
+            capabilities: Vec::new(),
             input_schema: None,
             output_schema: None,
             config_schema: None,
@@ -120,6 +167,41 @@ impl AgentManifest {
             secrets: Vec::new(),
             environment: Vec::new(),
         })
+    }
+
+    /// Sets the name for people.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Says who has written it.
+    #[must_use]
+    pub fn author(mut self, author: impl Into<String>) -> Self {
+        self.author = Some(author.into());
+        self
+    }
+
+    /// Sets the license.
+    #[must_use]
+    pub fn license(mut self, license: impl Into<String>) -> Self {
+        self.license = Some(license.into());
+        self
+    }
+
+    /// Adds a word to find it by.
+    #[must_use]
+    pub fn tag(mut self, tag: impl Into<String>) -> Self {
+        self.tags.push(tag.into());
+        self
+    }
+
+    /// Adds something that it can do.
+    #[must_use]
+    pub fn capability(mut self, capability: Capability) -> Self {
+        self.capabilities.push(capability);
+        self
     }
 
     /// Sets the input schema.

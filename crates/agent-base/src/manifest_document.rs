@@ -4,7 +4,10 @@ use orchestr8_schema::Millis;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{AgentManifest, manifest::InvalidManifest};
+use crate::{
+    AgentManifest,
+    manifest::{Capability, InvalidManifest},
+};
 
 /// A manifest as settings and services write it.
 #[derive(Deserialize)]
@@ -14,6 +17,12 @@ struct Document {
     version: String,
     description: String,
     name: Option<String>,
+    author: Option<String>,
+    license: Option<String>,
+    #[serde(default)]
+    tags: Vec<String>,
+    #[serde(default)]
+    capabilities: Vec<Capability>,
     input_schema: Option<Value>,
     output_schema: Option<Value>,
     config_schema: Option<Value>,
@@ -26,6 +35,10 @@ struct Document {
     irreversible: bool,
     #[serde(default)]
     dedicated_task: bool,
+    #[serde(default)]
+    secrets: Vec<String>,
+    #[serde(default)]
+    environment: Vec<String>,
 }
 
 fn yes() -> bool {
@@ -36,10 +49,12 @@ impl AgentManifest {
     /// Reads a manifest in the form that it is shown in; what it does not say has its default, and unknown keys are left out.
     ///
     /// ```
-    /// use orchestr8_agent_base::AgentManifest;
+    /// use orchestr8_agent_base::{AgentManifest, manifest::Capability};
     /// use serde_json::json;
     ///
+    /// let hears = Capability::new("hearing", "Hears what is said").required();
     /// let manifest = AgentManifest::new("@acme/echo", "1.0.0", "Echoes")?.idempotent();
+    /// let manifest = manifest.author("Ada").license("MIT").tag("sound").capability(hears).secret("secret://cave/key");
     /// assert_eq!(AgentManifest::from_value(&serde_json::to_value(&manifest)?)?, manifest);
     /// assert!(AgentManifest::from_value(&json!({ "id": "@acme/echo" })).is_err());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -51,7 +66,8 @@ impl AgentManifest {
     pub fn from_value(document: &Value) -> Result<Self, InvalidManifest> {
         let document = Document::deserialize(document).map_err(InvalidManifest::Document)?;
         let mut manifest = Self::new(&document.id, &document.version, &document.description)?;
-        manifest.name = document.name;
+        (manifest.name, manifest.author, manifest.license) = (document.name, document.author, document.license);
+        (manifest.tags, manifest.capabilities) = (document.tags, document.capabilities);
         manifest.input_schema = document.input_schema;
         manifest.output_schema = document.output_schema;
         manifest.config_schema = document.config_schema;
@@ -60,6 +76,7 @@ impl AgentManifest {
         manifest.idempotent = document.idempotent;
         manifest.irreversible = document.irreversible;
         manifest.dedicated_task = document.dedicated_task;
+        (manifest.secrets, manifest.environment) = (document.secrets, document.environment);
         Ok(manifest)
     }
 }

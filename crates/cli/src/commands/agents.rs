@@ -111,6 +111,21 @@ fn inspect(ui: Ui, args: &InspectArgs, agents: &Agents) -> Result<Exit, Error> {
     }
     ui.print(&summary(manifest))?;
     ui.print(&manifest.description)?;
+    let tags = Some(manifest.tags.join(", ")).filter(|tags| !tags.is_empty());
+    for (name, told) in
+        [("name", &manifest.name), ("author", &manifest.author), ("license", &manifest.license), ("tags", &tags)]
+    {
+        if let Some(told) = told {
+            ui.print(&format!("{name}: {told}"))?;
+        }
+    }
+    if !manifest.capabilities.is_empty() {
+        ui.print("\ncapabilities")?;
+    }
+    for capability in &manifest.capabilities {
+        let required = if capability.required { " (required)" } else { "" };
+        ui.print(&format!("{}{required}: {}", capability.name, capability.description))?;
+    }
     for (name, schema) in
         [("input", &manifest.input_schema), ("output", &manifest.output_schema), ("config", &manifest.config_schema)]
     {
