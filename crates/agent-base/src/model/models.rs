@@ -15,6 +15,11 @@ use super::{ChatModel, ChatRequest, prices::Rates};
 pub trait Provider: Send + Sync + 'static {
     /// Makes the model of this id; `provider` is the name that the provider is configured under. Nothing is connected to yet.
     fn model(&self, provider: &str, id: &str) -> Arc<dyn ChatModel>;
+
+    /// Says what people should know once nothing more is asked, such as answers that are left over; by default nothing.
+    fn remainder(&self) -> Option<String> {
+        None
+    }
 }
 
 /// The providers that agents may ask, by name.
@@ -187,6 +192,14 @@ impl Models {
     pub fn default_model(mut self, model: impl Into<String>) -> Self {
         self.default_model = Some(model.into());
         self
+    }
+
+    /// Tells what people should know once nothing more is asked, such as answers that are left over.
+    #[must_use]
+    pub fn remainders(&self) -> Vec<String> {
+        let remainder =
+            |(name, known): (&String, &Known)| Some(format!("provider `{name}`: {}", known.provider.remainder()?));
+        self.providers.iter().filter_map(remainder).collect()
     }
 
     /// Whether there is no provider.

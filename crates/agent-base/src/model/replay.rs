@@ -61,6 +61,7 @@ pub struct Replay {
 }
 
 struct Tape {
+    path: PathBuf,
     lines: BTreeMap<(String, u32), Line>,
     played: Mutex<HashMap<String, u32>>,
 }
@@ -88,15 +89,13 @@ impl Replay {
             lines.insert((line.digest.clone(), line.ordinal), line);
         }
         let info = ModelInfo::new("replay", "recorded", Capabilities::all());
-        Ok(Self { info, tape: Arc::new(Tape { lines, played: Mutex::default() }) })
+        Ok(Self { info, tape: Arc::new(Tape { path: path.to_owned(), lines, played: Mutex::default() }) })
     }
 
     /// Lists the recorded calls that nobody has asked for so far, as digest and ordinal.
     #[must_use]
     pub fn unused(&self) -> Vec<(String, u32)> {
-        let played = self.tape.played();
-        let is_unused = |(digest, ordinal): &&(String, u32)| played.get(digest).is_none_or(|count| ordinal >= count);
-        self.tape.lines.keys().filter(is_unused).cloned().collect()
+        self.tape.unused()
     }
 
     fn play(&self, request: &ChatRequest) -> Result<ChatResponse, AgentError> {
@@ -130,6 +129,12 @@ impl Replay {
 }
 
 impl Tape {
+    fn unused(&self) -> Vec<(String, u32)> {
+        let played = self.played();
+        let is_unused = |(digest, ordinal): &&(String, u32)| played.get(digest).is_none_or(|count| ordinal >= count);
+        self.lines.keys().filter(is_unused).cloned().collect()
+    }
+
     fn played(&self) -> MutexGuard<'_, HashMap<String, u32>> {
         self.played.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -186,6 +191,14 @@ impl Provider for Replay {
     fn model(&self, provider: &str, id: &str) -> Arc<dyn ChatModel> {
         let info = ModelInfo::new(provider, id, self.info.capabilities);
         Arc::new(Self { info, tape: Arc::clone(&self.tape) })
+    }
+
+    fn remainder(&self) -> Option<String> {
+        let has_played = self.tape.played().values().any(|count| *count > 0);
+        let (unused, all) = (self.unused().len(), self.tape.lines.len());
+        let path = self.tape.path.display();
+        (has_played && unused > 0)
+            .then(|| format!("{unused} of the {all} calls that {path} has recorded were not asked for"))
     }
 }
 
@@ -286,6 +299,10 @@ struct RecordingModel {
 impl Provider for Recording {
     fn model(&self, provider: &str, id: &str) -> Arc<dyn ChatModel> {
         Arc::new(RecordingModel { inner: self.inner.model(provider, id), recording: self.clone() })
+    }
+
+    fn remainder(&self) -> Option<String> {
+        self.inner.remainder()
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 use clap::Args;
 use orchestr8_core::{
     Engine, ExecutionHandle, StartError, StartRequest,
-    agent_base::{AgentRegistry, Clock as _, pattern},
+    agent_base::{AgentRegistry, Clock as _, model::Models, pattern},
     cassette::Cassette,
     clock::{self, SystemClock},
 };
@@ -235,6 +235,8 @@ fn here(cx: &Context<'_>, args: &RunArgs, workflow: &ValidWorkflow, asked: Asked
     let runtime = Runtime::new().map_err(|error| Error::internal("starting the runtime").with_source(error))?;
     let exit = runtime.block_on(async {
         let exit = execute(cx.ui, args, &engine, request).await;
+        let models = engine.agents().models();
+        models.into_iter().flat_map(Models::remainders).for_each(|remainder| cx.ui.warn(&remainder));
         data.prune(&store, &engine).await;
         exit
     });

@@ -262,6 +262,21 @@ fn what_is_recorded_is_played_without_a_provider() {
     let said = place.run(&question, &[]);
     assert_eq!(said.code, Some(0), "{} {}", said.stdout, said.stderr);
     assert_eq!(place.provider.asked().len(), 1, "nobody is asked again");
+    let said = say(place.command().args(["run", "ask.json"]));
+    assert_eq!(said.code, Some(0), "{} {}", said.stdout, said.stderr);
+    assert!(!said.stderr.contains("not asked for"), "{}", said.stderr);
+
+    // What is left over is told of.
+    fs::write(place.path().join("asked.jsonl"), recorded.repeat(2).replacen("\"ordinal\":0", "\"ordinal\":1", 1))
+        .expect("written");
+    let said = say(place.command().args(["run", "ask.json"]));
+    assert_eq!(said.code, Some(0), "{} {}", said.stdout, said.stderr);
+    let told = "asked.jsonl has recorded were not asked for";
+    assert!(
+        said.stderr.contains("provider `local`: 1 of the 2 calls that ") && said.stderr.contains(told),
+        "{}",
+        said.stderr
+    );
 }
 
 /// Runs the program with the settings of the examples that ask nobody.
