@@ -12,15 +12,8 @@ use orchestr8_core::{Engine, engine::EngineBuilder, store::SqliteStore};
 use orchestr8_schema::config::AccessPolicy;
 
 use crate::{
-    Error,
-    agents::Agents,
-    catalogue::Catalogue,
-    client::Client,
-    data::DataDir,
-    server_process::{self, ServerFile},
-    settings::Settings,
-    ui::Ui,
-    workflow_folder::normalize,
+    Error, agents::Agents, catalogue::Catalogue, client::Client, data::DataDir, server_process, settings::Settings,
+    ui::Ui, workflow_folder::normalize,
 };
 
 /// What every command is given beside its arguments.
@@ -131,9 +124,8 @@ impl Context<'_> {
 
     /// Finds the server that a process of this machine is, if it is one.
     pub(crate) fn server_of(&self, process: u32) -> Option<Client> {
-        let file = ServerFile::read(&self.data().ok()?).filter(|file| file.pid == process)?;
-        let client = Client::connect(&file.url(), server_process::token()).ok()?;
-        (client.health().pid == process).then(|| self.speaks_our_language(client).ok())?
+        let client = server_process::of_process(&self.data().ok()?, process)?;
+        self.speaks_our_language(client).ok()
     }
 
     /// Sees to it that a server is of a version that this program can speak with.

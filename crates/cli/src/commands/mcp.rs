@@ -56,8 +56,8 @@ pub(crate) fn mcp(cx: &Context<'_>, args: &McpArgs) -> Result<Exit, Error> {
 fn serve(cx: &Context<'_>, args: &ServeArgs) -> Result<Exit, Error> {
     let config = cx.settings.config();
     let engine = cx.engine()?;
-    let offer =
-        Offer::new(engine.clone(), cx.catalogue(&args.workflows, engine.agents())?, config.mcp.expose_workflows);
+    let catalogue = cx.catalogue(&args.workflows, engine.agents())?;
+    let offer = Offer::new(engine.clone(), catalogue, config.mcp.expose_workflows, Some(cx.data()?));
     let runtime = Runtime::new().map_err(|error| Error::internal("starting the runtime").with_source(error))?;
     let grace = config.server.shutdown_timeout.as_duration();
     let exit = runtime.block_on(async {

@@ -9,8 +9,8 @@ use orchestr8_core::{
 use orchestr8_schema::{
     CorrelationId, ExecutionId, IdempotencyKey, ValidWorkflow,
     api::{
-        Entry, Envelope, EnvelopeCode, EnvelopeError, EnvelopeMeta, EnvelopeRateLimit, EnvelopeStatus, ExecutionStatus,
-        Progress,
+        CancelRequest, Entry, Envelope, EnvelopeCode, EnvelopeError, EnvelopeMeta, EnvelopeRateLimit, EnvelopeStatus,
+        ExecutionStatus, Progress,
     },
     canonical,
 };
@@ -26,7 +26,7 @@ use super::{
     Offer,
     arguments::{CANCEL_WORKFLOW, Cancel, GET_STATUS, RUN_WORKFLOW, Run, RunOptions, Status, take_wait, unfit},
 };
-use crate::catalogue::Listing;
+use crate::{catalogue::Listing, server_process};
 
 /// Events at the end of a journal that are looked through for what was logged.
 const RECENT: u64 = 1000;
@@ -170,14 +170,48 @@ impl Offer {
         let Cancel { execution_id: id, reason, correlation_id } = cancel;
         let refused = |error: EnvelopeError| Refused::from(error).about(id).under(correlation_id.clone());
         self.engine().execution(id).await.map_err(|error| refused(unread(error)))?;
-        let handle = self.engine().reach(id).await.map_err(|error| refused(out_of_reach(error)))?;
         let reason = reason.unwrap_or_else(|| "a client of the Model Context Protocol asked for it".to_owned());
+        let handle = match self.engine().reach(id).await {
+            Ok(handle) => handle,
+            Err(TakeUpError::Held(holder)) => {
+                if !self.cancel_elsewhere(id, holder.process, reason).await {
+                    return Err(refused(out_of_reach(TakeUpError::Held(holder))));
+                }
+                return self.after_cancelling(id, correlation_id, cx).await;
+            }
+            Err(error) => return Err(refused(out_of_reach(error))),
+        };
         match handle.cancel(Cancellation::new(reason).requested_by("mcp")).await {
             // What it is already shows in the answer.
             Ok(()) | Err(CancelError::Ending(_) | CancelError::Ended) => {}
             Err(CancelError::Store(error)) => return Err(refused(unread(error))),
             Err(error) => return Err(refused(broken("cancelling an execution", &error))),
         }
+        self.after_cancelling(id, correlation_id, cx).await
+    }
+
+    /// Has the server in another process of this machine cancel what it drives, as `orchestr8 cancel` does. Tells whether it does.
+    async fn cancel_elsewhere(&self, id: ExecutionId, process: u32, reason: String) -> bool {
+        let Some(data) = self.0.data.clone() else { return false };
+        let mut request = CancelRequest::default();
+        request.reason = Some(reason);
+        let asked = move || server_process::of_process(&data, process).map(|client| client.cancel(id, &request));
+        match tokio::task::spawn_blocking(asked).await {
+            Ok(Some(Ok(_))) => true,
+            Ok(Some(Err(error))) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, process, "the server does not cancel");
+                false
+            }
+            Ok(None) | Err(_) => false,
+        }
+    }
+
+    async fn after_cancelling(
+        &self,
+        id: ExecutionId,
+        correlation_id: Option<CorrelationId>,
+        cx: &RequestContext<RoleServer>,
+    ) -> Result<Envelope, Refused> {
         let told = self.settled(id, Duration::ZERO, cx).await.map_err(|error| error.under(correlation_id.clone()))?;
         Ok(correlated(told, correlation_id))
     }

@@ -25,7 +25,10 @@ use rmcp::ErrorData;
 use tokio::sync::Semaphore;
 
 pub(crate) use self::handler::Handler;
-use crate::catalogue::{Catalogue, Listing};
+use crate::{
+    catalogue::{Catalogue, Listing},
+    data::DataDir,
+};
 
 /// What is offered to others. Clones are the same offer.
 #[derive(Clone, Debug)]
@@ -37,16 +40,19 @@ struct Inner {
     catalogue: Catalogue,
     exposes_workflows: bool,
     calls: Semaphore,
+    /// Where the server is found that drives what this process does not.
+    data: Option<DataDir>,
 }
 
 impl Offer {
     /// Tools that are called at the same time; more are refused.
     const CALLS: u32 = 64;
 
-    /// Offers what there is in a catalogue; each workflow as a tool of its own, too, if that is wanted.
-    pub(crate) fn new(engine: Engine, catalogue: Catalogue, exposes_workflows: bool) -> Self {
+    /// Offers what there is in a catalogue; each workflow as a tool of its own, too, if that is wanted. With a data directory its server is asked to
+    /// cancel what it drives and this process does not.
+    pub(crate) fn new(engine: Engine, catalogue: Catalogue, exposes_workflows: bool, data: Option<DataDir>) -> Self {
         let calls = Semaphore::new(Self::CALLS as usize);
-        Self(Arc::new(Inner { engine, catalogue, exposes_workflows, calls }))
+        Self(Arc::new(Inner { engine, catalogue, exposes_workflows, calls, data }))
     }
 
     fn engine(&self) -> &Engine {

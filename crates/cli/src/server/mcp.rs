@@ -38,7 +38,7 @@ impl fmt::Debug for Endpoint {
 
 impl Service {
     pub(super) fn mcp_endpoint(&self, exposes_workflows: bool) -> Endpoint {
-        let offer = Offer::new(self.engine().clone(), self.catalogue().clone(), exposes_workflows);
+        let offer = Offer::new(self.engine().clone(), self.catalogue().clone(), exposes_workflows, None);
         let mut config = StreamableHttpServerConfig::default()
             .with_legacy_session_mode(false)
             .with_json_response(true)

@@ -70,6 +70,13 @@ pub(crate) fn find(data: Option<&DataDir>, host: &str, port: u16) -> Result<Foun
     })
 }
 
+/// Finds the server that a process of this machine is, if it is the one of a data directory. It blocks while it asks.
+pub(crate) fn of_process(data: &DataDir, process: u32) -> Option<Client> {
+    let file = ServerFile::read(data).filter(|file| file.pid == process)?;
+    let client = Client::connect(&file.url(), token()).ok()?;
+    (client.health().pid == process).then_some(client)
+}
+
 /// Says that another program listens where the server would.
 pub(crate) fn foreign(port: u16) -> Error {
     Error::unreachable(format!("port {port} is in use by another program")).with_hint("orchestr8 start --port 0")

@@ -22,7 +22,7 @@ use serde_json::{Map, Value, json};
 use tokio::process::{Child, Command};
 
 use super::{catalogue, envelope, path};
-use crate::support::{orchestr8, say};
+use crate::support::{orchestr8, running_server::RunningServer, say};
 
 /// A client that counts what it is told.
 #[derive(Clone, Default)]
@@ -192,6 +192,43 @@ async fn both_eras_run_look_at_and_cancel_executions() {
         assert_eq!(session.client.list_all_resource_templates().await.expect("it lists").len(), 2);
         assert_eq!(session.end().await, Some(0));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_server_drives_is_cancelled_there() {
+    let (folder, home) = (catalogue(), tempfile::tempdir().expect("a folder"));
+    let at_home = |mut command: std::process::Command| {
+        command.env("ORCHESTR8_HOME", home.path());
+        command
+    };
+    let mut command = at_home(orchestr8());
+    command.args(["server", "--port", "0", "--workflows"]).arg(path(&folder));
+    let (server, session) = tokio::join!(
+        tokio::task::spawn_blocking(move || RunningServer::of(&mut command)),
+        Session::start(at_home(serve(&folder)), modern()),
+    );
+    let server = server.expect("it starts");
+    let id = tokio::task::block_in_place(|| {
+        let started = server.post("/v1/workflows/execute").json(&json!({ "workflowId": "gate" })).send();
+        let started: Value = started.expect("it answers").json().expect("JSON");
+        started["executionId"].as_str().expect("an id").to_owned()
+    });
+    session.waiting(&id).await;
+    let told = session.call("cancel_workflow", json!({ "executionId": id, "reason": "enough" })).await;
+    let status = told["data"]["status"].as_str().expect("a status");
+    assert!(told["executionId"] == json!(id) && ["cancelling", "cancelled"].contains(&status), "{told}");
+    let ended = tokio::task::block_in_place(|| {
+        let mut ended = Value::Null;
+        while !ended["status"].as_str().is_some_and(|status| status == "cancelled") {
+            let path = format!("/v1/executions/{id}?wait=5000");
+            ended = server.get(&path).send().expect("it answers").json().expect("JSON");
+        }
+        ended
+    });
+    assert!(ended.to_string().contains("enough"), "{ended}");
+    assert_eq!(session.end().await, Some(0));
+    // Its client blocks, also when it is dropped.
+    tokio::task::block_in_place(|| drop(server));
 }
 
 #[tokio::test]
