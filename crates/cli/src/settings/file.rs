@@ -7,7 +7,7 @@ use std::{
 
 use orchestr8_schema::{
     config::ConfigLayer,
-    source::{Format, Options},
+    source::{Format, Options, parse},
 };
 use serde_json::{Map, Value};
 
@@ -34,6 +34,56 @@ pub(super) fn read(path: &Path, warnings: &mut Vec<String>) -> Option<ConfigLaye
         }
         Err(invalid) => {
             let first = invalid.diagnostics().first().map_or_else(String::new, |first| first.message.clone());
+            warnings.push(format!("{name} counts as absent: {first}"));
+            None
+        }
+    }
+}
+
+/// Reads a file of tools, `{<name>: {command, description, …}}`, as the settings that it stands for. What the settings beside it say of a tool goes
+/// before it, whole.
+pub(super) fn read_tools(path: &Path, beside: &ConfigLayer, warnings: &mut Vec<String>) -> Option<ConfigLayer> {
+    let name = path.display();
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(error) => {
+            warnings.push(format!("{name} cannot be read and counts as absent: {error}"));
+            return None;
+        }
+    };
+    let tools = match parse(&text, &Options::new().format(Format::Yaml)) {
+        Ok(tools) => tools,
+        Err(invalid) => {
+            let first = invalid.diagnostics().first().map_or_else(String::new, |first| {
+                let line = first.span.as_ref().map_or_else(String::new, |span| format!(" in line {}", span.line));
+                format!("{}{line}", first.message)
+            });
+            warnings.push(format!("{name} counts as absent: {first}"));
+            return None;
+        }
+    };
+    let Value::Object(mut tools) = tools else {
+        warnings.push(format!("{name} counts as absent: it is no map of names to tools"));
+        return None;
+    };
+    let told = beside.settings().get("tools").and_then(Value::as_object);
+    for known in told.into_iter().flat_map(Map::keys) {
+        if tools.shift_remove(known).is_some() {
+            warnings.push(format!("{name}: the tool `{known}` stands in the settings, too, and theirs counts"));
+        }
+    }
+    let settings = Value::Object(Map::from_iter([("tools".to_owned(), Value::Object(tools))]));
+    match ConfigLayer::read(settings.to_string(), &Options::new()) {
+        Ok(loaded) => {
+            for warning in &loaded.warnings {
+                warnings.push(format!("{name}: {}: {}", warning.path, warning.message));
+            }
+            Some(loaded.value)
+        }
+        Err(invalid) => {
+            let first = invalid.diagnostics().first();
+            let first = first.map_or_else(String::new, |first| format!("{}: {}", first.path, first.message));
             warnings.push(format!("{name} counts as absent: {first}"));
             None
         }

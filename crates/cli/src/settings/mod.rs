@@ -23,6 +23,8 @@ use crate::{Error, data::DataDir, telemetry::Verbosity};
 
 /// The name of a file of settings.
 const FILE: &str = "config.json";
+/// The name of a file of tools, beside it.
+const TOOLS: &str = "tools.yaml";
 
 /// The settings of one run of the program.
 #[derive(Debug)]
@@ -73,11 +75,31 @@ impl Settings {
         let folder = env::current_dir().ok().and_then(|folder| project::find(&folder, env::home_dir().as_deref()));
         let project_file = folder.as_ref().map(|folder| folder.join(project::FOLDER).join(FILE));
         let mut project = project_file.as_deref().and_then(|path| file::read(path, &mut warnings)).unwrap_or_default();
+        let tools = |file: Option<&PathBuf>, beside: &ConfigLayer, warnings: &mut Vec<String>| {
+            let file = file.and_then(|file| file.parent()).map(|folder| folder.join(TOOLS));
+            file.and_then(|file| file::read_tools(&file, beside, warnings)).unwrap_or_default()
+        };
+        let user_tools = tools(user_file.as_ref(), &user, &mut warnings);
+        let mut project_tools = ConfigLayer::default();
         if let Some(folder) = folder.filter(|folder| !sources.trust_project && !project::is_trusted(folder, &user)) {
             project = project::harmless(&project, &folder, &mut warnings);
+            let file = folder.join(project::FOLDER).join(TOOLS);
+            if file.is_file() {
+                let (file, folder) = (file.display(), folder.display());
+                warnings
+                    .push(format!("{file} is ignored, since {folder} is not trusted; --trust-project makes it count"));
+            }
+        } else {
+            project_tools = tools(project_file.as_ref(), &project, &mut warnings);
         }
         let environment = environment::layer(env::vars_os(), sources.is_server, &mut warnings)?;
-        let layers = vec![(Origin::Environment, environment), (Origin::Project, project), (Origin::User, user)];
+        let layers = vec![
+            (Origin::Environment, environment),
+            (Origin::Project, project),
+            (Origin::Project, project_tools),
+            (Origin::User, user),
+            (Origin::User, user_tools),
+        ];
         let config = Config::from_layers(layers.iter().map(|(_, layer)| layer));
         Ok(Self { layers, config, warnings, user: user_file, project: project_file })
     }

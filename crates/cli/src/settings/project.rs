@@ -16,7 +16,8 @@ pub(super) const FOLDER: &str = ".orchestr8";
 /// Finds the project: the nearest folder upwards that has settings, below the home directory, which has those of the user.
 pub(super) fn find(from: &Path, home: Option<&Path>) -> Option<PathBuf> {
     let below_home = from.ancestors().take_while(|folder| Some(*folder) != home);
-    below_home.map(Path::to_owned).find(|folder| folder.join(FOLDER).join(super::FILE).is_file())
+    let has = |folder: &Path, file: &str| folder.join(FOLDER).join(file).is_file();
+    below_home.map(Path::to_owned).find(|folder| has(folder, super::FILE) || has(folder, super::TOOLS))
 }
 
 /// Whether the user trusts a project with everything.

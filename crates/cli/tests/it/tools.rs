@@ -10,6 +10,8 @@ use std::{
 
 use serde_json::{Value, json};
 
+#[cfg(feature = "server")]
+use crate::support::running_server::RunningServer;
 use crate::support::{Said, orchestr8, say};
 
 fn example(name: &str) -> PathBuf {
@@ -75,7 +77,11 @@ fn agents_of_the_settings_are_called_and_listed_with_where_they_come_from() {
         "command": "sh",
         "args": ["-c", "printf '{\"input\": %s, \"key\": \"%s\"}' \"$(cat)\" \"$MODE\""],
         "env": { "MODE": "fast" },
-        "manifest": { "id": "@acme/script", "version": "1.2.3", "description": "Tells what it is given" }
+        "manifest": {
+            "id": "@acme/script", "version": "1.2.3", "description": "Tells what it is given", "name": "Script",
+            "author": "Ada", "license": "MIT", "tags": ["text", "trial"],
+            "capabilities": [{ "name": "shell", "description": "Runs sh", "required": true }, { "name": "text", "description": "Reads texts" }]
+        }
     });
     let config = json!({
         "policy": { "process": { "allow": ["sh"] } },
@@ -106,6 +112,23 @@ fn agents_of_the_settings_are_called_and_listed_with_where_they_come_from() {
     assert_eq!(source("@acme/script"), Some(json!("program sh")));
     assert_eq!(source("@orchestr8/http"), Some(json!("built in")));
     assert_eq!(source("@acme/away"), None);
+    let script = listed["agents"].as_array().expect("a list").iter().find(|agent| agent["id"] == "@acme/script");
+    let script = script.expect("it is listed");
+    assert_eq!(
+        (&script["author"], &script["license"], &script["tags"]),
+        (&json!("Ada"), &json!("MIT"), &json!(["text", "trial"]))
+    );
+    assert_eq!(script["capabilities"][0], json!({ "name": "shell", "description": "Runs sh", "required": true }));
+    assert_eq!(script["capabilities"][1]["required"], false);
+    let inspected = say(orchestr8().arg("--config").arg(&settings).args(["agents", "inspect", "@acme/script"])).stdout;
+    let expected = "Tells what it is given\nname: Script\nauthor: Ada\nlicense: MIT\ntags: text, trial\n\ncapabilities\nshell (required): Runs sh\ntext: Reads texts\n";
+    assert!(inspected.ends_with(expected), "{inspected}");
+    #[cfg(feature = "server")]
+    {
+        let server = RunningServer::start(orchestr8().arg("--config").arg(&settings));
+        let shown: Value = server.get("/v1/agents/acme/script").send().expect("it answers").json().expect("JSON");
+        assert_eq!((&shown["author"], &shown["capabilities"]), (&script["author"], &script["capabilities"]));
+    }
 
     // An id stands for one agent.
     let mut twice = program.clone();
@@ -117,6 +140,63 @@ fn agents_of_the_settings_are_called_and_listed_with_where_they_come_from() {
     other["manifest"]["id"] = json!("@acme/other");
     let refused = list(&json!({ "agents": { "@acme/script": other } }), &[]);
     assert!(refused.stderr.contains("has the id @acme/other"), "{}", refused.stderr);
+}
+
+#[cfg(unix)]
+#[test]
+fn tools_stand_in_a_file_of_their_own_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let tools = "text.shout:\n  command: printf %s {text} | tr a-z A-Z\n  description: Shouts\n  parameters:\n    type: object\n    required: [text]\n    properties: { text: { type: string } }\n";
+    let workflow = json!({
+        "version": "1.0.0",
+        "metadata": { "id": "shout", "name": "Shout" },
+        "steps": [{ "id": "call", "tool": { "name": "text.shout", "arguments": { "text": "it's $(id)" } } }],
+        "outputs": { "said": "${steps.call.output.stdout}" }
+    });
+    let file = folder.path().join("shout.json");
+    fs::write(&file, workflow.to_string()).expect("written");
+    let write = |place: &str, text: &str| {
+        let path = folder.path().join(place);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        fs::write(path, text).expect("written");
+    };
+    let shout = |home: &str, arguments: &[&str]| {
+        let mut command = orchestr8();
+        command.current_dir(folder.path()).env("ORCHESTR8_HOME", folder.path().join(home));
+        say(command.args(arguments).arg("run").arg(&file))
+    };
+    write("home/config.json", r#"{ "policy": { "process": { "shell": true } } }"#);
+    write("home/tools.yaml", tools);
+    let said = shout("home", &[]);
+    assert_eq!(said.code, Some(0), "{} {}", said.stdout, said.stderr);
+    assert!(said.stdout.contains("IT'S $(ID)"), "{}", said.stdout);
+
+    // One of the same name in the settings counts, whole.
+    write(
+        "home/config.json",
+        r#"{ "policy": { "process": { "shell": true } }, "tools": { "text.shout": { "command": "printf no", "description": "Whispers" } } }"#,
+    );
+    let said = shout("home", &[]);
+    assert!(said.stderr.contains("the tool `text.shout` stands in the settings, too"), "{}", said.stderr);
+    assert_eq!(said.code, Some(2), "it takes no parameters: {}", said.stdout);
+
+    // Without a policy it is denied, and a mistake is told of with its place.
+    write("bare/tools.yaml", tools);
+    let denied = shout("bare", &[]);
+    assert!(denied.stderr.contains("policy.process.shell"), "{} {}", denied.stdout, denied.stderr);
+    write("wrong/tools.yaml", "text.shout:\n  command: [a]\n  description: Shouts\n");
+    let wrong = shout("wrong", &[]);
+    assert!(wrong.stderr.contains("tools.yaml counts as absent: /tools/text.shout/command"), "{}", wrong.stderr);
+    write("wrong/tools.yaml", "text.shout: {\n");
+    assert!(shout("wrong", &[]).stderr.contains("tools.yaml counts as absent"));
+
+    // That of a project runs code, so the project has to be trusted.
+    write(".orchestr8/tools.yaml", tools);
+    write("plain/config.json", r#"{ "policy": { "process": { "shell": true } } }"#);
+    let ignored = shout("plain", &[]);
+    assert!(ignored.stderr.contains(".orchestr8/tools.yaml is ignored"), "{}", ignored.stderr);
+    assert_eq!(ignored.code, Some(2), "{}", ignored.stdout);
+    assert_eq!(shout("plain", &["--trust-project"]).code, Some(0));
 }
 
 #[test]
