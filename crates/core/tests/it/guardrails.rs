@@ -99,7 +99,7 @@ async fn what_only_warns_is_recorded_and_changes_nothing() {
     let (run, halved) = run(["warn", "log", "log"], "fish", &answers).await;
     assert_eq!((run.status(), halved), (ExecutionStatus::Completed, 1));
     assert_eq!(run.output("ask")["text"], "A whale is no fish");
-    let told = |level: &str, message: &str, found: &str| (level.to_owned(), message.to_owned(), json!(found));
+    let told = |level: &str, message: &str, found: &str| (level.to_owned(), format!("ask: {message}"), json!(found));
     assert_eq!(
         remarks(&run),
         [

@@ -217,15 +217,15 @@ async fn what_a_server_drives_is_cancelled_there() {
     let told = session.call("cancel_workflow", json!({ "executionId": id, "reason": "enough" })).await;
     let status = told["data"]["status"].as_str().expect("a status");
     assert!(told["executionId"] == json!(id) && ["cancelling", "cancelled"].contains(&status), "{told}");
-    let ended = tokio::task::block_in_place(|| {
+    let journal = tokio::task::block_in_place(|| {
         let mut ended = Value::Null;
         while !ended["status"].as_str().is_some_and(|status| status == "cancelled") {
             let path = format!("/v1/executions/{id}?wait=5000");
             ended = server.get(&path).send().expect("it answers").json().expect("JSON");
         }
-        ended
+        server.get(&format!("/v1/executions/{id}/journal")).send().expect("it answers").text().expect("text")
     });
-    assert!(ended.to_string().contains("enough"), "{ended}");
+    assert!(journal.contains("enough"), "{journal}");
     assert_eq!(session.end().await, Some(0));
     // Its client blocks, also when it is dropped.
     tokio::task::block_in_place(|| drop(server));
