@@ -212,7 +212,8 @@ async fn hold(agents: usize) {
     let (engine, workflow) = (engine(&server.listen().await), conversation());
     // What the first one brings along belongs to the engine.
     execute(&engine, &workflow).await;
-    (server.payload.store(0, Ordering::SeqCst), server.waiting.store(0, Ordering::SeqCst));
+    server.payload.store(0, Ordering::SeqCst);
+    server.waiting.store(0, Ordering::SeqCst);
 
     let in_use = |stats: &Stats| stats.bytes_allocated as isize - stats.bytes_deallocated as isize;
     let region = Region::new(ALLOCATOR);

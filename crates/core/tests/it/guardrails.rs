@@ -26,19 +26,19 @@ fn guardrails() -> Guardrails {
     Guardrails::new()
         .check(RULES[0], move |subject| match subject {
             Subject::Input(value) | Subject::Output(value) => speaks(value),
-            _ => panic!("content is what is said"),
+            _ => unreachable!("content is what is said"),
         })
         .check(RULES[1], |subject| match subject {
             Subject::ToolCall { name: "halve", arguments } if arguments["n"] == 0 => Some("n is 0".to_owned()),
             Subject::ToolCall { .. } => None,
-            _ => panic!("behavior is what is done"),
+            _ => unreachable!("behavior is what is done"),
         })
         .check(RULES[2], |subject| match subject {
             Subject::Output(output) => {
                 let length = output["text"].as_str().unwrap_or_default().split_whitespace().count();
                 (length > 3).then(|| format!("{length} words"))
             }
-            _ => panic!("output is what comes out"),
+            _ => unreachable!("output is what comes out"),
         })
 }
 
