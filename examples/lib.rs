@@ -20,6 +20,7 @@ chapters! {
     Hooks: "hooks",
     Models: "models",
     Policies: "policies",
+    Prompts: "prompts",
     Tools: "tools",
     WritingAnAgent: "writing-an-agent",
 }
