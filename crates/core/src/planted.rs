@@ -6,7 +6,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -14,14 +14,18 @@ use std::{
 
 use orchestr8_schema::{
     api::Compensation,
-    event::{ApprovalDecision, Event, EventBody, LoopDecision, LoopVerdict, MapItems, SkipReason, Timer},
+    event::{
+        Activation, ApprovalDecision, Event, EventBody, LoopDecision, LoopVerdict, MapItems, Reuse, SkipReason, Timer,
+    },
+    validate::ValidKind,
 };
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::{
     engine::mailbox::Request,
-    machine::{Command, Commands, Refusal, State},
+    machine::{Command, Commands, Phase, Refusal, State},
+    plan::Plan,
 };
 
 /// The number of the mistake that is made, from 1; 0 for none.
@@ -94,6 +98,33 @@ defects! {
     FailureTakenForSuccess;
     /// Whoever takes an execution up begins its budget anew.
     BudgetReset;
+    /// What several branches lead to runs once more when it has run.
+    FanInTwice;
+    /// An answer to an approval takes back those to others.
+    SiblingReverted;
+    /// What a skipped step has not given can be read.
+    SkippedOutputRead;
+    // === what goes on, and what begins with what was ===
+    /// A reopened execution runs what has completed again.
+    CompletedReopened;
+    /// A reopened execution leaves out what was cut short.
+    UnfinishedLeftOut;
+    /// A reopened execution begins its budget anew.
+    BudgetResetByReopening;
+    /// What was undone is reopened all the same.
+    UndoneReopened;
+    /// A fork takes a result over although the step has another input.
+    ReusedWithOtherInput;
+    /// A fork calls again what it could take over.
+    ReuseForgotten;
+    /// A fork takes over what came after the place where it begins.
+    ForkOfTheEnd;
+    /// A fork has the idempotency keys of the execution that it was made from.
+    ForkSharesKeys;
+    /// A fork undoes what it has taken over.
+    ReusedUndone;
+    /// A hook that has answered has its turn once more.
+    HookTwice;
     // === what is asked for ===
     /// The timer of a wait is not set.
     WaitTimerLost;
@@ -128,6 +159,8 @@ defects! {
     TimeGoesBack;
     /// Idempotency keys change with the process.
     KeyChanges;
+    /// Whoever shuts down keeps its leases.
+    LeaseKept;
     // === what is handed on ===
     /// Signals are taken note of, and not delivered.
     SignalsLost;
@@ -152,6 +185,8 @@ defects! {
     AttemptTooMany;
     /// An open circuit is called.
     CircuitIgnored;
+    /// A probe of a half-open circuit that is dropped does not give its permit back.
+    ProbeLeaks;
     /// An agent's answer is handed on as null.
     AnswerLost;
 }
@@ -160,6 +195,7 @@ impl Defect {
     /// Makes this mistake from now on, or none.
     pub fn plant(defect: Option<Self>) {
         ACTIVE.store(defect.map_or(0, |defect| defect as usize + 1), Ordering::SeqCst);
+        orchestr8_resilience::planted::PROBES_LEAK.store(defect == Some(Self::ProbeLeaks), Ordering::SeqCst);
     }
 
     /// Whether this mistake is made.
@@ -173,18 +209,28 @@ fn active() -> Option<Defect> {
 }
 
 /// Has something else decided.
-pub(crate) fn decided(decided: Option<EventBody>) -> Option<EventBody> {
+pub(crate) fn decided(state: &State, decided: Option<EventBody>) -> Option<EventBody> {
     let body = decided?;
-    Some(active().and_then(|defect| mistaken(defect, &body)).unwrap_or(body))
+    Some(active().and_then(|defect| mistaken(defect, state, &body)).unwrap_or(body))
 }
 
-fn mistaken(defect: Defect, body: &EventBody) -> Option<EventBody> {
+fn mistaken(defect: Defect, state: &State, body: &EventBody) -> Option<EventBody> {
     let mut wrong = body.clone();
     match (defect, &mut wrong) {
         (Defect::ConditionIgnored, EventBody::StepSkipped { activation, reason: SkipReason::ConditionNotMet, .. }) => {
             let activation = *activation;
             wrong =
                 EventBody::StepScheduled { activation, input: Arc::new(json!({})), idempotency_key: None, reuse: None };
+        }
+        (Defect::ReusedWithOtherInput, EventBody::StepScheduled { reuse: reuse @ Some(Reuse::InputChanged), .. }) => {
+            *reuse = Some(Reuse::Reused);
+        }
+        (Defect::ReuseForgotten, EventBody::StepScheduled { reuse: reuse @ Some(Reuse::Reused), .. }) => *reuse = None,
+        (Defect::HookTwice, EventBody::HookFinished { activation, hook, .. })
+            if state.activation(*activation)?.rejected == 1 =>
+        {
+            let input = state.activation(*activation)?.input.clone().unwrap_or_default();
+            wrong = EventBody::HookStarted { activation: *activation, hook: *hook, input };
         }
         (Defect::RecoveredByNobody, EventBody::StepFallbackFailed { activation, fallback }) => {
             wrong = EventBody::StepRecovered { activation: *activation, fallback: *fallback };
@@ -307,10 +353,34 @@ pub(crate) fn stored(batch: &mut Vec<Event>) {
 }
 
 /// Has something else remembered.
-pub(crate) fn folded(state: &mut State, event: &Event) {
-    if Defect::BudgetReset.is_made() && matches!(event.body, EventBody::ExecutionRecovered { .. }) {
-        state.forget_spending();
+pub(crate) fn folded(plan: &Plan, state: &mut State, event: &Event) {
+    match (active(), &event.body) {
+        (Some(Defect::BudgetReset), EventBody::ExecutionRecovered { .. })
+        | (Some(Defect::BudgetResetByReopening), EventBody::ExecutionReopened(_)) => state.forget_spending(),
+        (Some(Defect::HookTwice), EventBody::HookStarted { activation, .. }) => state.mark(*activation),
+        (Some(Defect::FanInTwice), EventBody::StepCompleted { activation, .. }) => {
+            let step = state.steps()[activation.get()].step;
+            if plan.graph().dependencies(step) > 1 {
+                state.run_again(plan, *activation);
+            }
+        }
+        (Some(Defect::SiblingReverted), EventBody::ApprovalAnswered { activation, .. }) => {
+            let is_answered = |other: &Activation| {
+                let step = &state.steps()[other.get()];
+                let is_approval = matches!(plan.valid_step(step.step).kind, ValidKind::Approval(_));
+                other != activation && is_approval && step.phase == Phase::Completed
+            };
+            let others: Vec<_> = (0..state.steps().len() as u32).map(Activation).filter(is_answered).collect();
+            others.into_iter().for_each(|other| state.run_again(plan, other));
+        }
+        _ => {}
     }
+}
+
+/// What can be read of a skipped step that gave nothing.
+pub(crate) fn of_skipped() -> Option<&'static Value> {
+    static STALE: LazyLock<Value> = LazyLock::new(|| json!({ "score": 7 }));
+    Defect::SkippedOutputRead.is_made().then(|| &*STALE)
 }
 
 /// Has something else asked for by people, or, where it is only taken note of, whom to tell so.

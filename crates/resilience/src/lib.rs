@@ -145,6 +145,9 @@ pub mod documentation;
 mod invalid_policy;
 pub mod keyed;
 pub mod observe;
+#[cfg(planted)]
+#[doc(hidden)]
+pub mod planted;
 pub mod rate_limit;
 pub mod retry;
 pub mod retry_after;

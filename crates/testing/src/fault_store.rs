@@ -26,6 +26,18 @@ pub trait Interference: Debug + Send + Sync + 'static {
         let _ = events;
     }
 
+    /// Says whether what is stored outlives the process, even if the store within does not: an engine that is shut down leaves its
+    /// executions to the next one then.
+    fn outlives_process(&self) -> bool {
+        false
+    }
+
+    /// Hears that an execution's lease was taken.
+    fn claimed(&self) {}
+
+    /// Hears that an execution's lease was given back.
+    fn released(&self) {}
+
     /// Hears of events that have just been stored, before whoever wrote them does.
     fn stored(&self, events: &[Event]) {
         let _ = events;
@@ -144,7 +156,7 @@ impl After {
 #[async_trait]
 impl<S: Store> Store for FaultStore<S> {
     fn outlives_process(&self) -> bool {
-        self.inner.outlives_process()
+        self.interference.outlives_process() || self.inner.outlives_process()
     }
 
     async fn create(
@@ -157,6 +169,7 @@ impl<S: Store> Store for FaultStore<S> {
         let event = first.clone();
         let created = self.inner.create(first, request, holder).await?;
         if matches!(created, Created::New(_)) {
+            self.interference.claimed();
             self.interference.stored(std::slice::from_ref(&event));
         }
         after.wait().await;
@@ -199,15 +212,21 @@ impl<S: Store> Store for FaultStore<S> {
     }
 
     async fn claim(&self, seen: &Tenancy, holder: HolderId) -> Result<Lease, StoreError> {
-        self.inner.claim(seen, holder).await
+        let lease = self.inner.claim(seen, holder).await?;
+        self.interference.claimed();
+        Ok(lease)
     }
 
     async fn reclaim(&self, execution: ExecutionId, stored: u64, holder: HolderId) -> Result<Lease, StoreError> {
-        self.inner.reclaim(execution, stored, holder).await
+        let lease = self.inner.reclaim(execution, stored, holder).await?;
+        self.interference.claimed();
+        Ok(lease)
     }
 
     async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
-        self.inner.release(lease).await
+        self.inner.release(lease).await?;
+        self.interference.released();
+        Ok(())
     }
 
     async fn keep(&self, name: &str, text: &str) -> Result<(), StoreError> {

@@ -83,11 +83,11 @@ pub(crate) fn proceed(plan: &Plan, state: &mut State, event: &Event, out: &mut C
     #[cfg(planted)]
     {
         crate::planted::asked(out, before);
-        crate::planted::folded(state, event);
+        crate::planted::folded(plan, state, event);
     }
     let decided = decide::decide(plan, state);
     #[cfg(planted)]
-    let decided = crate::planted::decided(decided);
+    let decided = crate::planted::decided(state, decided);
     if let Some(body) = decided {
         out.push(Command::Record(Event { at: event.at, body }));
     }

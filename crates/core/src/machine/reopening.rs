@@ -33,6 +33,8 @@ use super::{
     instance::Place,
 };
 use crate::plan::Plan;
+#[cfg(planted)]
+use crate::planted::Defect;
 
 /// What a reopening makes of an activation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +117,12 @@ impl State {
     /// Whether a step has what others need of it: it completed or was recovered, or it stands in for one that did.
     fn is_kept(&self, plan: &Plan, activation: Activation) -> bool {
         let mut activation = activation;
+        #[cfg(planted)]
+        match self.steps[activation.get()].phase {
+            Phase::Completed if Defect::CompletedReopened.is_made() => return false,
+            Phase::Cancelled if Defect::UnfinishedLeftOut.is_made() => return true,
+            _ => {}
+        }
         // Verified chains of fallbacks have no cycles.
         loop {
             let step = &self.steps[activation.get()];
@@ -177,7 +185,10 @@ pub(super) fn fits(plan: &Plan, state: &State, reopening: &Reopening) -> Result<
     if state.status != Status::Failed {
         return Err(Refusal::new("only a failed execution can be reopened"));
     }
-    if state.compensation() != Compensation::None {
+    let is_undone = state.compensation() != Compensation::None;
+    #[cfg(planted)]
+    let is_undone = is_undone && !Defect::UndoneReopened.is_made();
+    if is_undone {
         return Err(Refusal::new("what the execution had done was undone when it failed: it can only be forked"));
     }
     if let Some(budget) = reopening.budget.as_ref().and_then(|asked| state.lowered(plan, asked)) {

@@ -237,6 +237,8 @@ impl State {
                 // A fallback can be recovered by its own, so it is asked in turn; verified chains have no cycles.
                 self.shown_output(plan, self.sibling(plan, activation, fallback))
             }
+            #[cfg(planted)]
+            Phase::Skipped => crate::planted::of_skipped(),
             _ => None,
         }
     }

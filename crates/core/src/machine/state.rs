@@ -410,6 +410,29 @@ impl State {
         self.cancelling.as_ref()
     }
 
+    /// Counts what is done about a step.
+    #[cfg(planted)]
+    pub(crate) fn mark(&mut self, activation: Activation) {
+        if let Some(step) = self.steps.get_mut(activation.get()) {
+            step.rejected += 1;
+        }
+    }
+
+    /// Has a step that has ended run once more, though not for ever.
+    #[cfg(planted)]
+    pub(crate) fn run_again(&mut self, plan: &Plan, activation: Activation) {
+        let step = &mut self.steps[activation.get()];
+        if step.rejected > 0 {
+            return;
+        }
+        *step = StepState::new(plan, step.step, step.scope);
+        (step.waits_for, step.phase, step.rejected) = (0, Phase::Ready, 1);
+        let (rank, scope) = (plan.steps()[step.step.get()].rank, step.scope);
+        self.live += 1;
+        self.scopes[scope as usize].live += 1;
+        self.agenda.ready.push(std::cmp::Reverse((rank, activation)));
+    }
+
     /// Returns what the workflow's `outputs` gave; absent if it has none or has not completed.
     #[must_use]
     pub fn outputs(&self) -> Option<&Arc<Value>> {

@@ -1,14 +1,22 @@
 //! Executions that are paused, stand still, and go on.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
-use orchestr8_core::{Cancellation, ExecutionHandle, RequestError};
+use orchestr8_core::{Cancellation, ExecutionHandle, MemoryStore, RequestError};
 use orchestr8_schema::{
     ErrorKind, ValidWorkflow,
     api::ExecutionStatus,
     event::{ApprovalAnswer, ApprovalDecision, Signal},
 };
-use orchestr8_testing::{Harness, Run, assert_completed, assert_events, assert_failed, scripted};
+use orchestr8_testing::{
+    FaultStore, Harness, Interference, Run, assert_completed, assert_events, assert_failed, scripted,
+};
 use serde_json::json;
 
 use crate::{step, workflow, workflow_with};
@@ -280,4 +288,47 @@ async fn a_pause_of_no_length_loses_nothing() {
     }
     assert_completed!(Run::of(&handle).await);
     assert!(matches!(handle.pause(None).await, Err(RequestError::Ended)));
+}
+
+/// Counts the leases that are held, in a store that outlives its process.
+#[derive(Debug, Default)]
+struct Leases(AtomicI64);
+
+impl Interference for Leases {
+    fn on_write(&self, _: u64) -> Option<orchestr8_testing::StoreFault> {
+        None
+    }
+
+    fn outlives_process(&self) -> bool {
+        true
+    }
+
+    fn claimed(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn released(&self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_waits_for_its_turn_is_anybodys_after_a_shutdown() {
+    let leases = Arc::new(Leases::default());
+    let heard = Arc::clone(&leases);
+    let engine = Harness::new()
+        .agent(scripted("slow").delays(20 * SECOND))
+        .engine_with(move |engine| {
+            let store = FaultStore::new(MemoryStore::new(), Arc::clone(&heard) as _);
+            engine.max_active_executions(1).store(store)
+        })
+        .engine();
+    let workflow = ValidWorkflow::from_value(&workflow(json!([step("a", "slow", &[])]))).expect("valid");
+    for _ in 0..2 {
+        engine.start(&workflow, json!({})).await.expect("stored");
+    }
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(leases.0.load(Ordering::SeqCst), 2);
+    assert!(!engine.shutdown(Duration::ZERO).await);
+    assert_eq!(leases.0.load(Ordering::SeqCst), 0);
 }

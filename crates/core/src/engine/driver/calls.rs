@@ -30,7 +30,7 @@ use crate::{
         stack::{self, Begun, CallFuture, CallLimits, LeafStack, Places},
     },
     machine::{
-        Call, Phase,
+        Call, Phase, Status,
         budget::{Amount, Shortage, exceeded},
         compensation::{Fate, Undoing},
     },
@@ -203,6 +203,9 @@ impl Driver {
         #[cfg(planted)]
         let key = match crate::planted::Defect::KeyChanges.is_made() {
             true => Some(format!("{} of epoch {}", identity.step_path, self.lease.epoch)),
+            false if crate::planted::Defect::ForkSharesKeys.is_made() => {
+                Some(format!("{} of any execution", identity.step_path))
+            }
             false => key,
         };
         let stack = self.program.stack_of(known.step, call)?;
@@ -463,6 +466,16 @@ impl Driver {
             }
             self.drop_claim(key);
             self.starting.push(key);
+        } else if self.state.status() == Status::Paused && !needs_slot(call) {
+            self.held_up.push(key);
+        }
+    }
+
+    /// Offers the beginnings again that a pause has refused: those of hooks that a process which is gone had begun. Steps wait for a
+    /// slot meanwhile, of which a pause gives none.
+    pub(super) fn offer_held_up(&mut self) {
+        for key in std::mem::take(&mut self.held_up) {
+            self.announce(key);
         }
     }
 
@@ -535,6 +548,7 @@ impl Driver {
     pub(super) fn close(&mut self, key: usize) {
         self.free_slot(key);
         self.drop_claim(key);
+        self.held_up.retain(|held_up| *held_up != key);
         let entry = self.calls.remove(key);
         match entry.id {
             CallId::Step(activation) => self.call_of[activation.get()] = NO_CALL,

@@ -122,6 +122,8 @@ pub(super) struct Driver {
     hook_calls: HashMap<Activation, usize>,
     /// Keys of calls that wait for what others have reserved of a budget.
     deferred: VecDeque<usize>,
+    /// Keys of calls whose beginning a pause has refused.
+    held_up: Vec<usize>,
     /// What calls that have waited so will reserve when they begin.
     claimed: Amount,
     /// Who waits for a slot, first in, first out.
@@ -200,6 +202,7 @@ impl Driver {
             slots: Held { engine: Arc::clone(&engine), shared: Arc::clone(&shared), count: 0 },
             hook_calls: HashMap::new(),
             deferred: VecDeque::new(),
+            held_up: Vec::new(),
             claimed: Amount::default(),
             call_of: Vec::new(),
             undoing: None,
@@ -236,7 +239,10 @@ impl Driver {
     /// Returns the state that the execution has ended with.
     async fn drive(mut self: Box<Self>) -> Result<State, Lost> {
         let run = self.run().await;
-        if self.stopping {
+        let gives_back = self.stopping;
+        #[cfg(planted)]
+        let gives_back = gives_back && !crate::planted::Defect::LeaseKept.is_made();
+        if gives_back {
             // Somebody else may take it up at once. A lease that cannot be released ends by itself.
             let _ = self.engine.store.release(&self.lease).await;
         }
@@ -285,7 +291,7 @@ impl Driver {
     async fn recover(&mut self) -> Result<Option<Place>, Lost> {
         let place = match self.state.status() {
             Status::Paused => None,
-            _ => Some(Arc::clone(&self.engine.places).wait().await.map_err(|Closed| Lost::stopped())?),
+            _ => Some(Arc::clone(&self.engine.places).wait().await.map_err(|Closed| self.left())?),
         };
         self.tell(EventBody::ExecutionRecovered { epoch: self.lease.epoch });
         // What the fold of this batch asks for is outstanding, too, but for the end itself.
@@ -305,7 +311,7 @@ impl Driver {
         reopening: Arc<Reopening>,
         to: oneshot::Sender<Result<(), Refusal>>,
     ) -> Result<Place, Lost> {
-        let place = Arc::clone(&self.engine.places).wait().await.map_err(|Closed| Lost::stopped())?;
+        let place = Arc::clone(&self.engine.places).wait().await.map_err(|Closed| self.left())?;
         match self.feed(EventBody::ExecutionReopened(reopening)) {
             Ok(()) => {
                 self.answers.push(Answer { to, result: Ok(()) });
@@ -339,7 +345,7 @@ impl Driver {
             .await;
             match admitted {
                 Some(Ok(place)) => return Ok(Some(place)),
-                Some(Err(Closed)) => return Err(Lost::stopped()),
+                Some(Err(Closed)) => return Err(self.left()),
                 None if self.store_and_carry_out().await? => return Ok(None),
                 None if self.stopping => return Err(Lost::stopped()),
                 None if self.state.status() == Status::Paused => {
@@ -348,6 +354,12 @@ impl Driver {
                 None => {}
             }
         }
+    }
+
+    /// The engine shuts down before the execution had its place: somebody else may have it at once.
+    fn left(&mut self) -> Lost {
+        self.stopping = true;
+        Lost::stopped()
     }
 
     /// Hands all that has happened to the machine. Ready once there is a batch to store or somebody to answer.
@@ -428,6 +440,9 @@ impl Driver {
                 }
                 Request::Resume { reason, answer } => {
                     let result = self.feed(EventBody::ExecutionResumed { reason });
+                    if result.is_ok() {
+                        self.offer_held_up();
+                    }
                     self.answers.push(Answer { to: answer, result });
                     break;
                 }

@@ -9,7 +9,7 @@ use super::{Driver, EngineShared, calls::Entry};
 use crate::{
     engine::stack::Places,
     execution::Shared,
-    machine::{Call, Command, State, Status},
+    machine::{Call, Command, Commands, State, Status},
 };
 
 /// Who waits for a slot.
@@ -61,6 +61,7 @@ impl Driver {
     pub(super) fn begin_calls(&mut self) {
         while !self.commands.is_empty() {
             let mut commands = std::mem::take(&mut self.commands);
+            leave_out_taken_back(&mut commands);
             for command in commands.drain(..) {
                 match command {
                     Command::Call(call) => self.begin_call(call),
@@ -156,6 +157,21 @@ impl Driver {
     pub(super) fn free_slot(&mut self, key: usize) {
         if std::mem::take(&mut self.calls[key].has_slot) {
             self.slots.give_back();
+        }
+    }
+}
+
+/// Leaves out hooks whose calls are taken back before they could begin: by now another one about the same thing may have its turn,
+/// which goes by the same name.
+fn leave_out_taken_back(commands: &mut Commands) {
+    let mut taken_back = Vec::new();
+    for index in (0..commands.len()).rev() {
+        match &commands[index] {
+            Command::AbortCall { call: call @ CallId::Hook(_), force: true, .. } => taken_back.push(*call),
+            Command::Call(call) if taken_back.contains(&call.id) => {
+                commands.remove(index);
+            }
+            _ => {}
         }
     }
 }

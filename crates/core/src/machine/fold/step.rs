@@ -343,7 +343,10 @@ impl<S: Sink> Fold<'_, S> {
         let before = std::mem::replace(&mut step.phase, phase);
         step.ended_at = Some(at);
         step.due_at = None;
-        if self.step(activation).reuse != Some(Reuse::Reused) {
+        let has_own_effect = self.step(activation).reuse != Some(Reuse::Reused);
+        #[cfg(planted)]
+        let has_own_effect = has_own_effect || crate::planted::Defect::ReusedUndone.is_made();
+        if has_own_effect {
             self.note_end(activation);
         }
         if before.is_in_flight() {
