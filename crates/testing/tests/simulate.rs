@@ -142,3 +142,94 @@ fn a_seed_gives_the_same_journal_in_another_process() {
     let told = String::from_utf8(other.output().expect("it runs").stdout).expect("text");
     assert!(told.contains(&format!("digest {}", trial.digest())), "{told}");
 }
+
+#[test]
+fn hooks_that_a_cancel_or_a_pause_meets_hold_nothing_up() {
+    let told = json!({ "agent": { "id": "@test/score" } });
+    let document = json!({
+        "version": "1.0.0",
+        "metadata": { "id": "hooked", "name": "Hooked" },
+        "hooks": { "beforeExecution": [told], "afterStep": [told], "afterExecution": [told] },
+        "steps": [{ "id": "only", "agent": { "id": "@test/score" }, "hooks": { "before": [told] } }]
+    });
+    let workflow = ValidWorkflow::from_value(&document).expect("valid");
+    let simulation = Simulation::new(&workflow, &agents()).unwrap();
+    // In the same breath as the call of the first hook, and where a process is gone while one is called.
+    assert_clean(&simulation.explore_with(0..4, Some(&faults(&["cancel@1"]))));
+    for write in 2..10 {
+        for event in [6, 9, 12, 15, 18] {
+            let told = [Fault::CrashBefore(write), Fault::Pause(event)];
+            assert_clean(&simulation.explore_with(0..2, Some(&told)));
+        }
+    }
+    assert_clean(&simulation.explore(0..100));
+}
+
+/// Two steps, of which the first one sees the input.
+fn two_steps() -> Simulation {
+    let document = json!({
+        "version": "1.0.0",
+        "metadata": { "id": "two", "name": "Two" },
+        "inputs": { "type": "object", "required": ["topic"], "properties": { "topic": { "enum": ["one", "other"] } } },
+        "policies": { "resilience": { "retry": { "maxAttempts": 1 } } },
+        "steps": [
+            { "id": "look", "agent": { "id": "@test/score" }, "input": { "topic": "${inputs.topic}" } },
+            { "id": "tell", "agent": { "id": "@test/score" }, "dependencies": ["look"] }
+        ]
+    });
+    Simulation::new(&ValidWorkflow::from_value(&document).expect("valid"), &agents()).expect("it can be simulated")
+}
+
+fn faults(texts: &[&str]) -> Vec<Fault> {
+    texts.iter().map(|text| text.parse().expect("a fault")).collect()
+}
+
+#[test]
+fn an_execution_that_failed_is_resumed_and_does_only_what_is_left() {
+    let simulation = two_steps();
+    let failed = simulation.run(3, &faults(&["fail@tell"])).unwrap();
+    assert_eq!((failed.end, failed.calls), (TrialEnd::Failed, 2));
+    let resumed = simulation.run(3, &faults(&["fail@tell", "reopen@1"])).unwrap();
+    assert_eq!((resumed.end, resumed.calls), (TrialEnd::Completed, 3));
+    // The second attempt of all is the first one since.
+    let again = simulation.run(3, &faults(&["fail@tell", "fail@tell:2", "reopen@1"])).unwrap();
+    assert_eq!((again.end, again.calls), (TrialEnd::Failed, 3));
+    let twice = simulation.run(3, &faults(&["fail@tell", "fail@tell:2", "reopen@1", "reopen@2"])).unwrap();
+    assert_eq!((twice.end, twice.calls), (TrialEnd::Completed, 4));
+    for trial in [resumed, again, twice] {
+        assert!(trial.violations.is_empty(), "{:?}", trial.violations);
+        let reopened = trial.journal.iter().filter(|event| event.body.name() == "execution.reopened").count();
+        assert_eq!(reopened, trial.faults.iter().filter(|fault| fault.name() == "reopen").count());
+    }
+}
+
+#[test]
+fn a_fork_takes_over_what_was_done_unless_its_input_is_another() {
+    let simulation = two_steps();
+    let calls = |seed, texts: &[&str]| {
+        let trial = simulation.run(seed, &faults(texts)).unwrap();
+        assert!(trial.violations.is_empty(), "{:?}", trial.violations);
+        assert_eq!(trial.end, TrialEnd::Completed);
+        let begun = trial.journal.iter().filter(|event| event.body.name() == "execution.queued").count();
+        (begun, trial.calls)
+    };
+    assert_eq!(calls(3, &["fork@tell"]), (2, 3), "one result is taken over");
+    assert_eq!(calls(3, &["fork@1"]), (2, 4), "nothing had been done there");
+    assert_eq!(calls(3, &["fork@1000"]), (1, 2), "there is no such place");
+    assert_eq!(calls(3, &["fork@look", "fork@tell"]), (3, 5), "the second is a fork of the first");
+    // Of two topics, some seed has the same one twice.
+    let others: Vec<_> = (0..8).map(|seed| calls(seed, &["fork-other@tell"]).1).collect();
+    assert!(others.contains(&4) && others.iter().all(|calls| [3, 4].contains(calls)), "{others:?}");
+}
+
+#[test]
+fn a_process_that_is_shut_down_leaves_its_execution_to_the_next() {
+    let simulation = two_steps();
+    for event in 1..10 {
+        let trial = simulation.run(3, &[Fault::Shutdown(event)]).unwrap();
+        assert!(trial.violations.is_empty(), "{:?}", trial.violations);
+        assert_eq!(trial.end, TrialEnd::Completed);
+        let taken_up = trial.journal.iter().any(|event| event.body.name() == "execution.recovered");
+        assert!(taken_up || event < 3 || trial.calls == 2, "event {event}");
+    }
+}

@@ -12,7 +12,7 @@ use orchestr8_schema::{
     source::{Options, Places},
     test_file::{MockFile, TestFile},
 };
-use orchestr8_testing::simulate::{Counterexample, Fault, MockMistake, NotSimulable, Report, Simulation};
+use orchestr8_testing::simulate::{Checkpoint, Counterexample, Fault, MockMistake, NotSimulable, Report, Simulation};
 
 use crate::{
     Error, Exit,
@@ -240,6 +240,10 @@ fn in_words(faults: &[Fault]) -> String {
         1 => visible(&place.path).into_owned(),
         attempt => format!("{}, attempt {attempt}", visible(&place.path)),
     };
+    let checkpoint = |at: &Checkpoint| match at {
+        Checkpoint::Before(path) => format!("before {}", visible(path)),
+        at => format!("behind event {at}"),
+    };
     let words = faults.iter().map(|fault| match fault {
         Fault::Crash(write) => format!("crash after write {write}"),
         Fault::CrashBefore(write) => format!("crash before write {write}"),
@@ -253,6 +257,10 @@ fn in_words(faults: &[Fault]) -> String {
         Fault::Cancel(event) => format!("cancel after event {event}"),
         Fault::Pause(event) => format!("pause after event {event}"),
         Fault::ClockJump(event) => format!("jump of the clock after event {event}"),
+        Fault::Shutdown(event) => format!("shutdown after event {event}"),
+        Fault::Reopen(failure) => format!("resumed after failure {failure}"),
+        Fault::Fork(at) => format!("fork {}", checkpoint(at)),
+        Fault::ForkOther(at) => format!("fork {} with another input", checkpoint(at)),
         other => other.to_string(),
     });
     let words: Vec<_> = words.collect();

@@ -9,7 +9,7 @@ use std::{
 
 use orchestr8_agent_base::{Agent, AgentContext, AgentError, AgentManifest, AgentRegistry};
 use orchestr8_core::planted::Defect;
-use orchestr8_schema::ValidWorkflow;
+use orchestr8_schema::{ValidWorkflow, source::Options, test_file::MockFile};
 use orchestr8_testing::simulate::Simulation;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -69,6 +69,7 @@ fn simulations() -> Vec<Simulation> {
         { "id": "short", "loop": { "until": "loop.index >= `9`", "init": 0, "maxIterations": 2, "onLimit": "accept", "steps": [score("brief", &json!({}))] } },
         { "id": "way", "dependencies": ["first"], "branch": { "cases": [{ "name": "high", "when": "steps.first.output.score > `5`", "steps": [score("high", &json!({}))] }], "default": { "steps": [score("low", &json!({}))] } } },
         score("maybe", &json!({ "dependencies": ["first"], "condition": { "if": "steps.first.output.score > `3`" } })),
+        score("reads", &json!({ "input": { "seen": "${steps.maybe.output.score ?? 0}" } })),
         score("last", &json!({ "dependencies": ["both", "each", "again", "way"] })),
     ]));
     let people = workflow("people", &json!({}), &json!([
@@ -76,6 +77,10 @@ fn simulations() -> Vec<Simulation> {
         { "id": "go", "wait": { "signal": "go", "timeout": "168h" }, "onError": "continue" },
         { "id": "ask", "dependencies": ["pause"], "approval": { "prompt": "Go on?", "timeout": "240h", "onTimeout": "reject" }, "onError": "continue" },
         { "id": "ask-too", "approval": { "prompt": "Go on?" }, "onError": "continue" },
+        { "id": "ask-both", "parallel": { "steps": [
+            { "id": "one", "approval": { "prompt": "One?" }, "onError": "continue" },
+            { "id": "other", "approval": { "prompt": "Other?" }, "onError": "continue" }
+        ] } },
         { "id": "more", "dependencies": ["go"], "wait": { "signal": "go" } },
         score("heard", &json!({ "dependencies": ["go"] })),
         score("agreed", &json!({ "dependencies": ["ask"] })),
@@ -110,10 +115,32 @@ fn simulations() -> Vec<Simulation> {
         { "id": "many", "dependencies": ["first"], "onError": "continue", "map": { "items": "${variables.items}", "onItemError": "skip", "steps": [score("one", &json!({}))] } },
         score("last", &json!({ "dependencies": ["second"], "onError": "continue" })),
     ]));
+    // Whoever loses the race may be probing the circuit that is shared with those behind.
+    let probed = workflow("probed", &json!({ "policies": { "resilience": { "retry": { "maxAttempts": 5, "baseDelayMs": 1000 }, "circuitBreaker": { "failureThreshold": 1, "resetTimeout": 1000, "key": "shared" } } } }), &json!([
+{ "id": "race", "parallel": { "join": "any", "steps": [score("left", &json!({})), score("right", &json!({}))] } },
+        score("after", &json!({ "dependencies": ["race"] })),
+        score("later", &json!({ "dependencies": ["after"] })),
+    ]));
+    let told = json!({ "agent": { "id": "@test/score" } });
+    let hooked = workflow("hooked", &json!({ "hooks": { "beforeExecution": [told], "afterStep": [told], "afterExecution": [told] } }), &json!([
+        score("first", &json!({ "hooks": { "before": [told] } })),
+        score("second", &json!({ "dependencies": ["first"] })),
+    ]));
+    let inputs = json!({ "type": "object", "required": ["topic"], "properties": { "topic": { "enum": ["one", "other", "another"] } } });
+    let again = workflow("again", &json!({ "inputs": inputs, "policies": { "resilience": { "retry": { "maxAttempts": 1 } }, "budget": { "maxTokens": 4000, "maxSteps": 9 } } }), &json!([
+        score("look", &json!({ "input": { "topic": "${inputs.topic}" } })),
+        { "id": "each", "dependencies": ["look"], "map": { "items": "${variables.items}", "concurrency": 1, "steps": [score("one", &json!({ "input": { "item": "${item}" } }))] } },
+        score("beside", &json!({})),
+        score("last", &json!({ "dependencies": ["each", "beside"] })),
+    ]));
     let agents = agents();
     let simulation = |workflow: ValidWorkflow| Simulation::new(&workflow, &agents).unwrap();
-    let all = [composites, people, failures, limited, fallbacks, saga, budgeted];
-    all.into_iter().map(|workflow| simulation(workflow).slots(2)).collect()
+    let all = [composites, people, failures, limited, fallbacks, saga, budgeted, hooked, again];
+    let mut all: Vec<_> = all.into_iter().map(|workflow| simulation(workflow).slots(2)).collect();
+    let mocks = json!({ "mocks": { "race.right": { "sequence": [{ "fail": { "code": "NETWORK" } }, { "returns": { "score": 1 } }] } } });
+    let mocks = MockFile::read(mocks.to_string().as_bytes(), &Options::new()).unwrap().value;
+    all.push(Simulation::with_mocks(&probed, &agents, &mocks).unwrap().slots(2));
+    all
 }
 
 /// Looks for violations until there is one, or the time is over. Tells how long it took, and what was found.

@@ -13,8 +13,8 @@ use orchestr8_core::plan::Plan;
 use orchestr8_schema::{StepIndex, event::EventBody, validate::ValidKind};
 
 use super::{
-    Chance, Counterexample, Coverage, Fault, Invariant, MockMistake, NotSimulable, Place, Report, Simulation, Stand,
-    Trial, TrialEnd, Violation,
+    Chance, Checkpoint, Counterexample, Coverage, Fault, Invariant, MockMistake, NotSimulable, Place, Report,
+    Simulation, Stand, Trial, TrialEnd, Violation,
 };
 
 /// How often a fault is tried at an earlier place when an example is made smaller.
@@ -62,8 +62,8 @@ impl Simulation {
         self.report(found)
     }
 
-    /// Looks for a promise that is broken, with the faults of [`explore`](Self::explore), and stops at the first one. It need not be
-    /// that of the lowest seed, nor the smallest example.
+    /// Looks for a promise that is broken, with the faults that [`explore`](Self::explore) has for these seeds if it begins with 0, and
+    /// stops at the first one. It need not be that of the lowest seed, nor the smallest example.
     #[must_use]
     pub fn first_violation(&self, seeds: Range<u64>) -> Option<Violation> {
         let next = AtomicU64::new(seeds.start);
@@ -79,7 +79,7 @@ impl Simulation {
                         if seed >= seeds.end || found.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
                             return;
                         }
-                        let faults = faults_of(seed, seed - seeds.start, &calm);
+                        let faults = faults_of(seed, seed, &calm);
                         let violations =
                             stand.judge(seed, &faults).map(|(_, violations)| violations).unwrap_or_default();
                         if let Some(first) = violations.into_iter().next() {
@@ -172,6 +172,9 @@ impl Findings {
         } += 1;
         let mut state = orchestr8_core::machine::State::new(plan);
         for event in &trial.journal {
+            if matches!(event.body, EventBody::ExecutionQueued(_)) {
+                state = orchestr8_core::machine::State::new(plan);
+            }
             orchestr8_core::machine::fold(plan, &mut state, event);
             let Some(step) = event.body.activation().and_then(|activation| state.activation(activation)) else {
                 continue;
@@ -304,7 +307,11 @@ fn faults_of(seed: u64, number: u64, calm: &Trial) -> Vec<Fault> {
             let event = 1 + chance.below(calm.journal.len() as u64 + 6);
             let path = chance.pick(&paths).map_or_else(String::new, |path| (*path).clone());
             let place = Place { path, attempt: 1 + chance.below(4).saturating_sub(1) as u32 };
-            match chance.below(16) {
+            let checkpoint = match chance.one_in(3) {
+                true if !place.path.is_empty() => Checkpoint::Before(place.path.clone()),
+                _ => Checkpoint::Behind(event),
+            };
+            match chance.below(22) {
                 0 | 1 => Fault::Crash(write),
                 2 | 3 => Fault::CrashBefore(write),
                 4 => Fault::Torn(write),
@@ -317,10 +324,23 @@ fn faults_of(seed: u64, number: u64, calm: &Trial) -> Vec<Fault> {
                 12 => Fault::Cancel(event),
                 13 => Fault::Pause(event),
                 14 => Fault::ClockJump(event),
+                15 => Fault::Shutdown(event),
+                16 | 17 => Fault::Reopen(1 + chance.below(2)),
+                18 | 19 => Fault::Fork(checkpoint),
+                20 => Fault::ForkOther(checkpoint),
                 _ => Fault::SlowHuman,
             }
         })
         .collect();
+    // Only what has failed is reopened.
+    if faults.iter().any(|fault| matches!(fault, Fault::Reopen(_))) {
+        let path = chance.pick(&paths).map_or_else(String::new, |path| (*path).clone());
+        let attempts = 1 + chance.below(3) as u32;
+        faults.extend((1..=attempts).map(|attempt| Fault::Fail(Place { path: path.clone(), attempt })));
+        if chance.one_in(2) {
+            faults.push(Fault::Reopen(1));
+        }
+    }
     faults.sort();
     faults.dedup();
     faults
@@ -339,6 +359,18 @@ fn earlier(fault: &Fault) -> Vec<Fault> {
         Fault::Cancel(at) => below(*at).map(Fault::Cancel).collect(),
         Fault::Pause(at) => below(*at).map(Fault::Pause).collect(),
         Fault::ClockJump(at) => below(*at).map(Fault::ClockJump).collect(),
+        Fault::Shutdown(at) => below(*at).map(Fault::Shutdown).collect(),
+        Fault::Reopen(at) => below(*at).map(Fault::Reopen).collect(),
+        Fault::Fork(Checkpoint::Behind(at)) => {
+            below(*at).map(|earlier| Fault::Fork(Checkpoint::Behind(earlier))).collect()
+        }
+        // The same input is the simpler one.
+        Fault::ForkOther(at) => {
+            let same = std::iter::once(Fault::Fork(at.clone()));
+            let latest = if let Checkpoint::Behind(latest) = at { *latest } else { 0 };
+            same.chain(below(latest).map(|earlier| Fault::ForkOther(Checkpoint::Behind(earlier)))).collect()
+        }
+        Fault::Fork(Checkpoint::Before(_)) => Vec::new(),
         Fault::Timeout(_) | Fault::Fail(_) | Fault::Hang(_) | Fault::RateLimit(_) | Fault::SlowHuman => Vec::new(),
     }
 }

@@ -6,7 +6,9 @@ use std::{fmt, str::FromStr};
 ///
 /// It is written as its name, `@`, and its place: a number of appends (counted from 1, over all lives of the process), a step path with
 /// an attempt behind `:` unless it is the first, or a number of events. `crash@12`, `timeout@charge`, `fail@reviews[3].score:2`,
-/// `cancel@40`, `slow-human`.
+/// `cancel@40`, `reopen@1`, `fork@charge`, `slow-human`.
+///
+/// Attempts of a step are counted on where the execution is reopened or forked, and so are events over an execution and its forks.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Fault {
@@ -34,8 +36,35 @@ pub enum Fault {
     Pause(u64),
     /// The wall clock is set forward or back once the execution has this many events.
     ClockJump(u64),
+    /// Somebody stops the process in good order once the execution has this many events, and another begins at once.
+    Shutdown(u64),
+    /// Somebody resumes the execution a while after it has failed for this many times, at times with higher limits.
+    Reopen(u64),
+    /// Somebody forks the execution once it has ended, with the same input. A second fork is one of the first one.
+    Fork(Checkpoint),
+    /// The same with another input.
+    ForkOther(Checkpoint),
     /// People take from minutes to weeks to answer.
     SlowHuman,
+}
+
+/// Where in the life of an execution a fork of it begins: written as a number, or else as a step path.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Checkpoint {
+    /// Behind the event of this number, from 1.
+    Behind(u64),
+    /// Just before this step was first scheduled.
+    Before(String),
+}
+
+impl fmt::Display for Checkpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Behind(sequence) => write!(f, "{sequence}"),
+            Self::Before(path) => f.write_str(path),
+        }
+    }
 }
 
 /// An attempt of a step.
@@ -49,7 +78,7 @@ pub struct Place {
 
 impl Fault {
     /// The names of all faults, as they are written.
-    pub const NAMES: [&'static str; 13] = [
+    pub const NAMES: [&'static str; 17] = [
         "crash",
         "crash-before",
         "torn",
@@ -62,6 +91,10 @@ impl Fault {
         "cancel",
         "pause",
         "upgrade-clock",
+        "shutdown",
+        "reopen",
+        "fork",
+        "fork-other",
         "slow-human",
     ];
 
@@ -81,16 +114,28 @@ impl Fault {
             Self::Cancel(_) => "cancel",
             Self::Pause(_) => "pause",
             Self::ClockJump(_) => "upgrade-clock",
+            Self::Shutdown(_) => "shutdown",
+            Self::Reopen(_) => "reopen",
+            Self::Fork(_) => "fork",
+            Self::ForkOther(_) => "fork-other",
             Self::SlowHuman => "slow-human",
         }
     }
 
-    /// Whether it only interrupts, so that the result should be the one that would have been without it.
+    /// Whether it only interrupts or does again what is not done, so that the result should be the one that would have been without it.
     #[must_use]
     pub fn is_interruption(&self) -> bool {
         match self {
-            Self::Crash(_) | Self::CrashBefore(_) | Self::Torn(_) | Self::Conflict(_) | Self::DiskFull(_) => true,
-            Self::Timeout(_)
+            Self::Crash(_)
+            | Self::CrashBefore(_)
+            | Self::Torn(_)
+            | Self::Conflict(_)
+            | Self::DiskFull(_)
+            | Self::Shutdown(_)
+            | Self::Reopen(_)
+            | Self::Fork(_) => true,
+            Self::ForkOther(_)
+            | Self::Timeout(_)
             | Self::Fail(_)
             | Self::Hang(_)
             | Self::RateLimit(_)
@@ -113,7 +158,10 @@ impl fmt::Display for Fault {
             | Self::DiskFull(n)
             | Self::Cancel(n)
             | Self::Pause(n)
-            | Self::ClockJump(n) => write!(f, "@{n}"),
+            | Self::ClockJump(n)
+            | Self::Shutdown(n)
+            | Self::Reopen(n) => write!(f, "@{n}"),
+            Self::Fork(at) | Self::ForkOther(at) => write!(f, "@{at}"),
             Self::Timeout(place) | Self::Fail(place) | Self::Hang(place) | Self::RateLimit(place) => {
                 write!(f, "@{}", place.path)?;
                 if place.attempt == 1 { Ok(()) } else { write!(f, ":{}", place.attempt) }
@@ -148,6 +196,15 @@ impl FromStr for Fault {
             let (path, attempt) = numbered.unwrap_or((at, 1));
             Ok(Place { path: path.to_owned(), attempt })
         };
+        let checkpoint = || match at {
+            None | Some("" | "0") => Err(invalid(format!(
+                "`{name}@<n>` needs the number of an event, from 1, and `{name}@<step path>` a step"
+            ))),
+            Some(at) => Ok(match at.parse() {
+                Ok(sequence) => Checkpoint::Behind(sequence),
+                Err(_) => Checkpoint::Before(at.to_owned()),
+            }),
+        };
         Ok(match name {
             "crash" => Self::Crash(number("an append")?),
             "crash-before" => Self::CrashBefore(number("an append")?),
@@ -161,6 +218,10 @@ impl FromStr for Fault {
             "cancel" => Self::Cancel(number("an event")?),
             "pause" => Self::Pause(number("an event")?),
             "upgrade-clock" => Self::ClockJump(number("an event")?),
+            "shutdown" => Self::Shutdown(number("an event")?),
+            "reopen" => Self::Reopen(number("a failure")?),
+            "fork" => Self::Fork(checkpoint()?),
+            "fork-other" => Self::ForkOther(checkpoint()?),
             "slow-human" if at.is_none() => Self::SlowHuman,
             "slow-human" => return Err(invalid("`slow-human` has no place".to_owned())),
             _ => return Err(invalid(format!("the faults are {}", Self::NAMES.join(", ")))),
@@ -187,6 +248,10 @@ mod tests {
             "cancel@7",
             "pause@8",
             "upgrade-clock@9",
+            "shutdown@10",
+            "reopen@1",
+            "fork@12",
+            "fork-other@reviews[\"x\"].score",
             "slow-human",
         ];
         for (text, name) in texts.iter().zip(Fault::NAMES) {
@@ -201,6 +266,8 @@ mod tests {
         let tell = |text: &str| text.parse::<Fault>().unwrap_err().to_string();
         assert_eq!(tell("crash@0"), "`crash@0` is no fault: `crash@<n>` needs the number of an append, from 1");
         assert_eq!(tell("timeout@"), "`timeout@` is no fault: `timeout@<step path>` needs a step path");
+        let needed = "`fork@<n>` needs the number of an event, from 1, and `fork@<step path>` a step";
+        assert_eq!(tell("fork@0"), format!("`fork@0` is no fault: {needed}"));
         assert_eq!(tell("slow-human@3"), "`slow-human@3` is no fault: `slow-human` has no place");
         assert!(tell("flood@3").starts_with("`flood@3` is no fault: the faults are crash, crash-before, "));
     }

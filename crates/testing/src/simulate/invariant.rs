@@ -14,7 +14,7 @@ pub enum Invariant {
     AppendThenAct,
     /// The open effects are those that the machine calls outstanding.
     OutstandingIsOpen,
-    /// Interruptions change no result.
+    /// Interruptions change no result, nor does a fork with the same input.
     SameAfterCrash,
     /// No activation ends twice, or does anything after its end.
     EndsOnce,
@@ -70,6 +70,14 @@ pub enum Invariant {
     BudgetHolds,
     /// Once nothing goes wrong any more, the execution ends, or waits for something that has a name.
     Progress,
+    /// A reopened execution keeps what has completed, and has exactly the rest before it.
+    ReopeningHolds,
+    /// A fork takes a result over if nothing that it depends on has changed, and only then.
+    ReuseHolds,
+    /// A hook is called once for each of its turns.
+    HooksOnce,
+    /// Whoever stops in good order gives back what it drives.
+    LeaseReleased,
     /// An agent whose effect can neither be undone nor repeated acts once.
     EffectOnce,
     /// What the workflow's author says always holds: the number of the expression, from 0.
@@ -113,6 +121,10 @@ impl Invariant {
             Self::CircuitHolds => "circuit-holds",
             Self::BudgetHolds => "budget-holds",
             Self::Progress => "progress",
+            Self::ReopeningHolds => "reopening-holds",
+            Self::ReuseHolds => "reuse-holds",
+            Self::HooksOnce => "hooks-once",
+            Self::LeaseReleased => "lease-released",
             Self::EffectOnce => "effect-once",
             Self::Always(_) => "always",
         }

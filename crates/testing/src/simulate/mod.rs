@@ -44,11 +44,14 @@ use std::{sync::Arc, time::Duration};
 use orchestr8_agent_base::{
     AgentRegistry, manifest::InvalidManifest, registry::RegisterError, tool::RegisterToolError,
 };
-use orchestr8_core::plan::{Plan, PlanError};
+use orchestr8_core::{
+    machine::{State, fold},
+    plan::{Plan, PlanError},
+};
 use orchestr8_schema::{
     ValidWorkflow,
     canonical::sha256_hex,
-    event::Event,
+    event::{Event, EventBody},
     id::InvalidId,
     jmespath::JmesPath,
     test_file::{Mock, MockAnswer, MockFile, MockTarget},
@@ -64,7 +67,7 @@ use self::{
     world::World,
 };
 pub use self::{
-    fault::{Fault, InvalidFault, Place},
+    fault::{Checkpoint, Fault, InvalidFault, Place},
     invariant::{Invariant, Violation},
     report::{Counterexample, Coverage, MockMistake, Report},
 };
@@ -172,7 +175,7 @@ pub struct Trial {
     pub violations: Vec<Violation>,
     /// Mocks that could not answer as they should.
     pub mistakes: Vec<MockMistake>,
-    /// The journal.
+    /// The journal; those of forks follow on that of the execution that they were made from.
     pub journal: Vec<Event>,
     /// How much time passed in it.
     pub elapsed: Duration,
@@ -313,6 +316,19 @@ impl Simulation {
         Ok(Stand { simulation: self, stage, agents, plan })
     }
 
+    /// Makes the input of a fork that has another one than the execution.
+    fn other_input(&self, seed: u64, input: &Value) -> Value {
+        let made = self.workflow.inputs().and_then(|schema| value_of(schema, &mut Chance::of(seed, "other input")));
+        made.unwrap_or_else(|| match input {
+            Value::Object(fields) => {
+                let mut fields = fields.clone();
+                fields.insert("isOther".to_owned(), true.into());
+                Value::Object(fields)
+            }
+            other => other.clone(),
+        })
+    }
+
     fn input_of(&self, seed: u64) -> Result<Value, NotSimulable> {
         match (&self.input, self.workflow.inputs()) {
             (Some(input), _) => Ok(input.clone()),
@@ -373,6 +389,7 @@ impl Stand<'_> {
             workflow: &simulation.workflow,
             agents: &self.agents,
             input: &input,
+            other_input: &simulation.other_input(seed, &input),
             horizon: simulation.horizon,
             slots: simulation.slots,
         };
@@ -407,7 +424,7 @@ impl Trial {
         let errors = state.steps().iter().filter_map(|step| step.error.as_ref()).chain(state.error());
         let mut codes = errors.map(|error| error.code);
         let was_limited = codes.any(|code| matches!(code, ErrorKind::Timeout | ErrorKind::BudgetExceeded));
-        let journal = referee.journal().to_vec();
+        let journal: Vec<_> = referee.earlier().iter().chain(referee.journal()).cloned().collect();
         let elapsed = match (journal.first(), journal.last()) {
             (Some(first), Some(last)) => last.at.since(first.at),
             _ => Duration::ZERO,
@@ -430,19 +447,23 @@ impl Trial {
     /// Returns the SHA-256 of the journal, in hex: the same for the same seed and faults, in any process.
     #[must_use]
     pub fn digest(&self) -> String {
-        // The first event holds the whole workflow, which is the same for all.
-        let text: Vec<_> = self.journal.iter().skip(1).map(|event| format!("{event:?}")).collect();
+        // The first event of each execution holds the whole workflow, which is the same for all.
+        let is_told = |event: &&Event| !matches!(event.body, EventBody::ExecutionQueued(_));
+        let text: Vec<_> = self.journal.iter().filter(is_told).map(|event| format!("{event:?}")).collect();
         sha256_hex(text.join("\n"))
     }
 
     /// Renders the journal, a line for each event: its sequence, the time since the beginning, its type, and its step.
     #[must_use]
     pub fn journal_lines(&self, plan: &Plan) -> Vec<String> {
-        let mut state = orchestr8_core::machine::State::new(plan);
+        let mut state = State::new(plan);
         let began = self.journal.first().map(|event| event.at);
         let mut lines = Vec::with_capacity(self.journal.len());
         for (index, event) in self.journal.iter().enumerate() {
-            orchestr8_core::machine::fold(plan, &mut state, event);
+            if matches!(event.body, EventBody::ExecutionQueued(_)) {
+                state = State::new(plan);
+            }
+            fold(plan, &mut state, event);
             let passed = began.map_or(Duration::ZERO, |began| event.at.since(began));
             let mut line = format!("{:>4} +{}ms {}", index + 1, passed.as_millis(), event.body.name());
             if let Some(path) = event.body.activation().and_then(|activation| state.step_path(plan, activation)) {

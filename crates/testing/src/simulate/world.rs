@@ -15,6 +15,7 @@ use orchestr8_schema::{
     ErrorKind, Timestamp,
     event::{Activation, ApprovalAnswer, ApprovalDecision, Event, EventBody, Signal},
     json_schema::{JsonValidator, Violations},
+    policy::Budget,
     usage::Usage,
     validate::{ValidKind, ValidWait},
 };
@@ -23,7 +24,8 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::{
     chance::Chance,
-    fault::{Fault, Place},
+    fault::{Checkpoint, Fault, Place},
+    invariant::Invariant,
     referee::{Begun, CallEnd, Referee},
     report::MockMistake,
     stand_in::Real,
@@ -51,6 +53,8 @@ pub(super) struct World {
     pub(super) news: Notify,
     /// Wakes whoever runs the process when it is to be gone.
     pub(super) gone: Notify,
+    /// Wakes whoever runs the process when it is to end in good order.
+    pub(super) stop: Notify,
     scene: Mutex<Scene>,
 }
 
@@ -70,6 +74,34 @@ struct Scene {
     early: HashMap<Arc<str>, u32>,
     /// Mocks that cannot answer as they should.
     mistakes: Vec<MockMistake>,
+    /// How many executions were begun: the first one, and forks.
+    executions: usize,
+    /// Forks that were asked for, whether or not there is one.
+    forks: usize,
+    /// Where the fork begins that is being asked for.
+    forking: Option<u64>,
+    /// By step path, the attempts before the execution was reopened or forked.
+    attempts: HashMap<Arc<str>, u32>,
+    /// By what is waited for, how often somebody was asked.
+    asked: HashMap<String, u32>,
+    /// The process is told to end.
+    is_stopping: bool,
+    /// The process has the lease of the execution.
+    is_held: bool,
+}
+
+/// What somebody does with a failed execution to have it go on.
+#[derive(Debug)]
+pub(super) struct Resuming {
+    pub(super) delay: Duration,
+    pub(super) budget: Option<Budget>,
+}
+
+/// What somebody forks an execution with.
+#[derive(Clone, Debug)]
+pub(super) struct Forking {
+    pub(super) at: Checkpoint,
+    pub(super) has_other_input: bool,
 }
 
 /// What somebody outside does with the execution.
@@ -110,6 +142,7 @@ impl World {
             mocks: Arc::clone(mocks),
             news: Notify::new(),
             gone: Notify::new(),
+            stop: Notify::new(),
             scene: Mutex::new(Scene {
                 referee,
                 life: None,
@@ -121,9 +154,16 @@ impl World {
                 errand_count: 0,
                 early: HashMap::new(),
                 mistakes: Vec::new(),
+                executions: 0,
+                forks: 0,
+                forking: None,
+                attempts: HashMap::new(),
+                asked: HashMap::new(),
+                is_stopping: false,
+                is_held: false,
             }),
         };
-        world.send_early_signals();
+        world.send_early_signals(&mut world.scene());
         world
     }
 
@@ -139,6 +179,84 @@ impl World {
     pub(super) fn begin_life(&self, after: Duration) {
         let mut scene = self.scene();
         scene.life = Some((Instant::now(), after));
+        (scene.is_stopping, scene.is_held) = (false, false);
+    }
+
+    /// The process is told to end.
+    pub(super) fn stops(&self) {
+        self.scene().is_stopping = true;
+    }
+
+    /// The process has ended in good order: what it drove is anybody's.
+    pub(super) fn has_stopped(&self) {
+        let mut scene = self.scene();
+        // A store that refuses, or has given the execution to somebody else, takes no lease back.
+        let is_troubled = self.faults.iter().any(|fault| matches!(fault, Fault::DiskFull(_) | Fault::Conflict(_)));
+        if scene.is_held && !is_troubled && !scene.referee.state().status().is_terminal() {
+            scene.referee.blame(Invariant::LeaseReleased, "the process ended, and its lease was not given back");
+        }
+    }
+
+    // === what becomes of executions that have ended ===
+
+    /// How many executions were begun.
+    pub(super) fn executions(&self) -> usize {
+        self.scene().executions
+    }
+
+    /// Whether, when and how somebody has the failed execution go on.
+    pub(super) fn resuming(&self) -> Option<Resuming> {
+        let scene = self.scene();
+        let failures = scene.referee.count_of_failures();
+        let is_meant = |fault: &Fault| matches!(fault, Fault::Reopen(at) if *at == failures);
+        self.faults.iter().any(is_meant).then(|| {
+            let mut chance = Chance::of(self.seed, &format!("reopen {failures}"));
+            let delay = chance.duration(Duration::from_secs(1), Duration::from_secs(86_400));
+            let limits = scene.referee.plan().limits().budget.filter(|_| chance.one_in(2));
+            let budget = limits.map(|limits| {
+                let more = |limit: u64| limit.saturating_mul(10 * failures);
+                let mut budget = Budget::default();
+                (budget.max_tokens, budget.max_steps) = (limits.tokens.map(more), limits.steps.map(more));
+                budget
+            });
+            Resuming { delay, budget }
+        })
+    }
+
+    /// The fork that is to be made of the execution that has ended.
+    pub(super) fn next_fork(&self) -> Option<Forking> {
+        let mut forks = self.faults.iter().filter_map(|fault| match fault {
+            Fault::Fork(at) => Some(Forking { at: at.clone(), has_other_input: false }),
+            Fault::ForkOther(at) => Some(Forking { at: at.clone(), has_other_input: true }),
+            _ => None,
+        });
+        forks.nth(self.scene().forks)
+    }
+
+    /// Somebody asks for a fork. Returns after how many events of the execution it begins; absent if there is no such place.
+    pub(super) fn asks_for_fork(&self, at: &Checkpoint) -> Option<u64> {
+        let mut scene = self.scene();
+        scene.forking = scene.referee.position(at);
+        scene.forking
+    }
+
+    /// There is no fork, for a reason that holds.
+    pub(super) fn has_no_fork(&self) {
+        let mut scene = self.scene();
+        scene.forking = None;
+        scene.forks += 1;
+    }
+
+    /// A fork has been stored: from here on it is what is simulated.
+    fn begin_fork(&self, scene: &mut Scene, sequence: u64) {
+        let all: Vec<_> = (0..scene.referee.state().steps().len() as u32).map(Activation).collect();
+        scene.count_attempts(&all);
+        scene.forks += 1;
+        scene.errands.clear();
+        scene.early.clear();
+        scene.asked.clear();
+        scene.referee.begin_fork(sequence);
+        self.send_early_signals(scene);
     }
 
     /// The process is gone. Returns how long after the beginning of all, and the number of writes so far.
@@ -182,8 +300,7 @@ impl World {
     }
 
     /// Some signals come before anybody waits for them.
-    fn send_early_signals(&self) {
-        let mut scene = self.scene();
+    fn send_early_signals(&self, scene: &mut Scene) {
         let plan = Arc::clone(scene.referee.plan());
         for step in 0..plan.steps().len() as u32 {
             let step = orchestr8_schema::StepIndex(step);
@@ -203,9 +320,10 @@ impl World {
     /// An agent is called.
     pub(super) fn called(&self, (called, real): (&Called, &Real), input: &Value, cx: &AgentContext) -> Act {
         let path = cx.step_path().as_str();
-        let place = Place { path: path.to_owned(), attempt: cx.attempt() };
         let target = real.target(input);
         let mut scene = self.scene();
+        let before = scene.attempts.get(path).copied().unwrap_or_default();
+        let place = Place { path: path.to_owned(), attempt: before + cx.attempt() };
         let begun = Begun {
             path,
             attempt: cx.attempt(),
@@ -216,7 +334,7 @@ impl World {
         };
         let call = scene.referee.called(begun);
         drop(scene);
-        let mut order = Chance::of(self.order, &format!("delay of {path} {}", cx.attempt()));
+        let mut order = Chance::of(self.order, &format!("delay of {path} {}", place.attempt));
         let delay = match order.below(4) {
             0 => Duration::ZERO,
             _ => {
@@ -225,7 +343,7 @@ impl World {
                 order.duration(Duration::from_millis(1), Duration::from_secs(20)).min(most)
             }
         };
-        let mut chance = Chance::of(self.seed, &format!("end of {path} {}", cx.attempt()));
+        let mut chance = Chance::of(self.seed, &format!("end of {path} {}", place.attempt));
         let fault = self.faults.iter().find_map(|fault| match fault {
             Fault::Timeout(at) if *at == place => Some(Ending::WhenTold),
             Fault::Hang(at) if *at == place => Some(Ending::Never),
@@ -359,6 +477,7 @@ impl World {
         let plan = Arc::clone(scene.referee.plan());
         let Some(path) = scene.referee.state().step_path(&plan, activation) else { return };
         let path = path.as_str();
+        let is_first = scene.asks(&format!("approval {path}")) == 0;
         let mut chance = Chance::of(self.seed, &format!("person at {path}"));
         let slow = self.faults.contains(&Fault::SlowHuman);
         let (shortest, longest) = match slow {
@@ -369,15 +488,19 @@ impl World {
         if let Some(expires) = expires {
             let left = expires.since(asked);
             match chance.below(8) {
-                // Never.
-                0 => return,
+                // Never, unless asked again.
+                0 if is_first => return,
                 // At the very instant.
                 1 if slow => delay = left,
                 _ if slow => {}
                 _ => delay = delay.min(left.mul_f64(0.9)),
             }
         }
-        let decision = if chance.one_in(6) { ApprovalDecision::Reject } else { ApprovalDecision::Approve };
+        // Whoever is asked again because the execution goes on has made up their mind.
+        let decision = match chance.one_in(6) && is_first {
+            true => ApprovalDecision::Reject,
+            false => ApprovalDecision::Approve,
+        };
         let answer = match schema {
             Some(schema) => value_of(schema, &mut chance).unwrap_or_default(),
             None => json!({}),
@@ -387,7 +510,7 @@ impl World {
         match chance.below(6) {
             // The same again, and the opposite after it.
             0 => scene.errand(delay + Duration::from_secs(1), Errand::Answer(path.to_owned(), approval)),
-            1 => {
+            1 if is_first => {
                 let decision = match decision {
                     ApprovalDecision::Approve => ApprovalDecision::Reject,
                     ApprovalDecision::Reject => ApprovalDecision::Approve,
@@ -407,12 +530,14 @@ impl World {
         }
         let plan = Arc::clone(scene.referee.plan());
         let Some(path) = scene.referee.state().step_path(&plan, activation) else { return };
+        let times = scene.asks(&format!("signal {}", path.as_str()));
         let mut chance = Chance::of(self.seed, &format!("signal to {}", path.as_str()));
-        if may_fail && chance.one_in(6) {
+        if may_fail && chance.one_in(6) && times == 0 {
             return;
         }
         let delay = chance.duration(Duration::from_millis(10), Duration::from_secs(3600));
-        let signal = signal(name, path.as_str());
+        // One that was received before would be taken for told.
+        let signal = signal(name, &if times == 0 { path.to_string() } else { format!("{path} {times}") });
         scene.errand(delay, Errand::Signal(signal.clone()));
         if chance.one_in(4) {
             scene.errand(delay + Duration::from_millis(5), Errand::Signal(signal));
@@ -442,6 +567,26 @@ impl Scene {
 
     fn wall(&self) -> Timestamp {
         Timestamp::from_micros(START.saturating_add(self.jump)).plus(self.elapsed())
+    }
+
+    /// Counts how often somebody was asked for something. Returns how often before.
+    fn asks(&mut self, what: &str) -> u32 {
+        let times = self.asked.entry(what.to_owned()).or_default();
+        *times += 1;
+        *times - 1
+    }
+
+    /// Adds up the attempts of steps that are about to be what they were before their first one.
+    fn count_attempts(&mut self, steps: &[Activation]) {
+        let (plan, state) = (Arc::clone(self.referee.plan()), self.referee.state());
+        let made = steps.iter().filter_map(|activation| {
+            let attempts = state.activation(*activation).map(|step| step.attempts).filter(|attempts| *attempts > 0)?;
+            Some((Arc::from(state.step_path(&plan, *activation)?.as_str()), attempts))
+        });
+        let made: Vec<(Arc<str>, u32)> = made.collect();
+        for (path, attempts) in made {
+            *self.attempts.entry(path).or_default() += attempts;
+        }
     }
 
     fn errand(&mut self, delay: Duration, errand: Errand) {
@@ -484,9 +629,34 @@ impl Interference for World {
         hit
     }
 
+    fn outlives_process(&self) -> bool {
+        self.scene().is_stopping
+    }
+
+    fn claimed(&self) {
+        self.scene().is_held = true;
+    }
+
+    fn released(&self) {
+        self.scene().is_held = false;
+    }
+
     fn stored(&self, events: &[Event]) {
         let mut scene = self.scene();
-        let before = scene.referee.journal().len() as u64;
+        match events.first().map(|first| &first.body) {
+            Some(EventBody::ExecutionQueued(_)) => {
+                scene.executions += 1;
+                if let Some(sequence) = scene.forking.take() {
+                    self.begin_fork(&mut scene, sequence);
+                }
+            }
+            Some(EventBody::ExecutionReopened(reopening)) => {
+                scene.count_attempts(&reopening.rerun);
+                scene.errands.clear();
+            }
+            _ => {}
+        }
+        let before = scene.referee.count_of_events();
         let elapsed = scene.elapsed();
         scene.referee.stored(events, elapsed);
         let after = before + events.len() as u64;
@@ -497,6 +667,7 @@ impl Interference for World {
             match *fault {
                 Fault::Cancel(at) if (before + 1..=after).contains(&at) => scene.errand(Duration::ZERO, Errand::Cancel),
                 Fault::Pause(at) if (before + 1..=after).contains(&at) => scene.errand(Duration::ZERO, Errand::Pause),
+                Fault::Shutdown(at) if (before + 1..=after).contains(&at) => self.stop.notify_one(),
                 Fault::ClockJump(at) if (before + 1..=after).contains(&at) => {
                     let mut chance = Chance::of(self.seed, &format!("clock {at}"));
                     let by = chance.duration(Duration::from_secs(1), Duration::from_secs(86_400)).as_micros() as i64;

@@ -2,11 +2,12 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
     time::Duration,
 };
 
 use orchestr8_core::{
-    machine::State,
+    machine::{State, StepState},
     plan::{Plan, SharedKey},
 };
 use orchestr8_schema::{
@@ -106,7 +107,10 @@ struct Tally {
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     made: Vec<Made>,
-    keys: HashMap<Activation, String>,
+    /// With the input that goes with it.
+    keys: HashMap<Activation, (String, Option<Arc<Value>>)>,
+    /// Keys that an execution has used which this one was forked from.
+    foreign: HashSet<String>,
     owners: HashMap<String, Activation>,
     /// Whose result is stored.
     committed: HashSet<Activation>,
@@ -189,7 +193,15 @@ impl Calls {
         let leaf = plan.steps()[state.activation(activation)?.step.get()].leaf.as_ref()?;
         leaf.policy.circuit_breaker.as_ref()?;
         let SharedKey::Fixed(key) = &leaf.policy.key else { return None };
-        let in_progress = self.made.iter().any(|made| made.end.is_none() && made.goes_through(key));
+        let goes_through = |step: &StepState| {
+            let leaf = plan.steps()[step.step.get()].leaf.as_ref();
+            leaf.is_some_and(|leaf| {
+                leaf.policy.circuit_breaker.is_some() && leaf.policy.key == SharedKey::Fixed(key.clone())
+            })
+        };
+        // The call of an attempt that has begun may be about to be made.
+        let in_progress = self.made.iter().any(|made| made.end.is_none() && made.goes_through(key))
+            || state.steps().iter().any(|step| step.phase.is_in_flight() && goes_through(step));
         let is_over = match self.circuits.get(key)? {
             Gate::Open(until) => until.is_some_and(|until| until < at),
             Gate::HalfOpen(_) => true,
@@ -218,7 +230,8 @@ impl Calls {
                 blame(Invariant::AppendThenAct, message);
             }
             let key = self.undo_keys.entry(undone).or_insert_with(|| call.key.to_owned());
-            if *key != call.key || self.keys.get(&undone).is_some_and(|own| own == call.key) {
+            let is_own = self.keys.get(&undone).is_some_and(|(own, _)| own == call.key);
+            if *key != call.key || is_own || self.foreign.contains(call.key) {
                 blame(Invariant::KeysHold, format!("{} is undone with another idempotency key", call.path));
             }
             self.made.push(Made { activation: None, circuit: None, answer: None, end: None });
@@ -244,11 +257,21 @@ impl Calls {
             if call.acts_once && self.of(activation).flatten().any(CallEnd::may_have_acted) {
                 blame(Invariant::EffectOnce, format!("{} may have acted twice", call.path));
             }
-            let key = self.keys.entry(activation).or_insert_with(|| call.key.to_owned());
+            let new = || (call.key.to_owned(), known.input.clone());
+            let (key, input) = self.keys.entry(activation).or_insert_with(new);
+            if *input != known.input {
+                // A reopened execution has come to another input: that is another call.
+                (*key, *input) = new();
+            }
             if *key != call.key {
                 blame(Invariant::KeysHold, format!("{} was called with another idempotency key", call.path));
             }
             // A key of the workflow's own making may be shared on purpose.
+            if known.idempotency_key.is_none() && self.foreign.contains(call.key) {
+                let message =
+                    format!("{} has the idempotency key of the execution that this one is a fork of", call.path);
+                blame(Invariant::KeysHold, message);
+            }
             let owner = *self.owners.entry(call.key.to_owned()).or_insert(activation);
             if owner != activation && known.idempotency_key.is_none() {
                 let message = format!("{} has the idempotency key of {}", call.path, steps.path(owner));
@@ -349,6 +372,28 @@ impl Calls {
     /// What the agent of a step has answered; absent if none of its calls succeeded.
     pub(super) fn answer(&self, activation: Activation) -> Option<&Value> {
         self.made.iter().rev().find(|made| made.activation == Some(activation)).and_then(|made| made.answer.as_ref())
+    }
+
+    /// The execution goes on, with these steps as if their turn had never come.
+    pub(super) fn reopened(&mut self, again: &[Activation]) {
+        for activation in again {
+            self.committed.remove(activation);
+            self.told.remove(activation);
+            self.not_before.remove(activation);
+        }
+    }
+
+    /// What is watched from here on is a fork of what was.
+    pub(super) fn begin_fork(&mut self) {
+        let before = std::mem::take(self);
+        let ended = before.made.into_iter().map(|made| {
+            let end = made.end.or(Some(CallEnd::Dropped));
+            Made { activation: None, circuit: None, answer: None, end }
+        });
+        self.made = ended.collect();
+        let keys = before.owners.into_keys().chain(before.undo_keys.into_values());
+        self.foreign = before.foreign.into_iter().chain(keys).collect();
+        self.is_disturbed = before.is_disturbed;
     }
 
     /// What was in progress is gone with its process, and so is what circuits knew since they were last kept.

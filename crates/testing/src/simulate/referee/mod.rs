@@ -5,6 +5,7 @@
 
 mod calls;
 mod effects;
+mod origin;
 mod routes;
 mod scopes;
 mod spending;
@@ -23,18 +24,22 @@ use orchestr8_core::{
     plan::Plan,
 };
 use orchestr8_schema::{
+    StepPath,
     api::Compensation,
-    event::{ApprovalDecision, Event, EventBody, EventSort},
+    event::{Activation, ApprovalDecision, Event, EventBody, EventSort},
     jmespath::JmesPath,
 };
 use serde_json::Value;
 
 pub(crate) use self::calls::{Begun, CallEnd};
 use self::{
-    calls::Calls, effects::Effects, scopes::Scopes, spending::Spending, steps::Steps, undoing::Undoing,
+    calls::Calls, effects::Effects, origin::Origin, scopes::Scopes, spending::Spending, steps::Steps, undoing::Undoing,
     watched::Watched,
 };
-use super::invariant::{Invariant, Violation};
+use super::{
+    fault::Checkpoint,
+    invariant::{Invariant, Violation},
+};
 
 /// The most violations that are kept of one execution; the first tells most.
 const MAX_VIOLATIONS: usize = 20;
@@ -42,6 +47,12 @@ const MAX_VIOLATIONS: usize = 20;
 #[derive(Debug)]
 pub(crate) struct Referee {
     plan: Arc<Plan>,
+    slots: u32,
+    always: Arc<[JmesPath]>,
+    /// The journals of the executions that this one was forked from.
+    earlier: Vec<Event>,
+    /// Of the execution that this one was forked from.
+    origin: Option<Origin>,
     /// The fold of what is stored.
     state: State,
     journal: Vec<Event>,
@@ -69,6 +80,9 @@ pub(crate) enum Told<'a> {
 impl Referee {
     pub(crate) fn new(plan: Arc<Plan>, slots: u32, always: Arc<[JmesPath]>) -> Self {
         Self {
+            slots,
+            earlier: Vec::new(),
+            origin: None,
             state: State::new(&plan),
             journal: Vec::new(),
             batches: 0,
@@ -79,7 +93,8 @@ impl Referee {
             spending: Spending::default(),
             calls: Calls::default(),
             said: HashSet::new(),
-            watched: Watched::new(always),
+            watched: Watched::new(Arc::clone(&always)),
+            always,
             violations: Vec::new(),
             plan,
         }
@@ -97,13 +112,29 @@ impl Referee {
         &self.journal
     }
 
+    /// The journals of the executions that the present one was forked from, one after the other.
+    pub(crate) fn earlier(&self) -> &[Event] {
+        &self.earlier
+    }
+
+    /// The number of events of all executions.
+    pub(crate) fn count_of_events(&self) -> u64 {
+        (self.earlier.len() + self.journal.len()) as u64
+    }
+
+    /// How often an execution has failed.
+    pub(crate) fn count_of_failures(&self) -> u64 {
+        let all = self.earlier.iter().chain(&self.journal);
+        all.filter(|event| matches!(event.body, EventBody::ExecutionFailed)).count() as u64
+    }
+
     pub(crate) fn violations(&self) -> &[Violation] {
         &self.violations
     }
 
     pub(crate) fn blame(&mut self, invariant: Invariant, message: impl Into<String>) {
         if self.violations.len() < MAX_VIOLATIONS {
-            let sequence = self.journal.len() as u64;
+            let sequence = self.count_of_events();
             self.violations.push(Violation { invariant, message: message.into(), sequence });
         }
     }
@@ -149,14 +180,20 @@ impl Referee {
                     effect => opened.push(effect),
                 }
             }
+            if let EventBody::ExecutionReopened(reopening) = &event.body {
+                self.reopened(&reopening.rerun);
+            }
             let mut blames = self.steps.take(&self.plan, &self.state, event, &self.calls);
             self.scopes.take(&self.plan, &self.state, event, &self.steps, &mut blames);
             self.undoing.take(event, &self.steps, &mut blames);
             self.spending.take(&self.plan, &self.state, event, &mut blames);
+            if let Some(origin) = &self.origin {
+                origin.take(&self.state, event, &self.steps, &mut blames);
+            }
             blames.extend(self.calls.take(&self.plan, &self.state, event));
             self.check_answer(event);
             self.check_undone(event);
-            blames.extend(routes::check(&self.plan, &self.state, event));
+            blames.extend(routes::check(&self.plan, &self.state, event, &self.steps));
             blames.extend(self.watched.take(&self.plan, &self.state, event));
             for (invariant, message) in blames {
                 self.blame(invariant, message);
@@ -174,6 +211,62 @@ impl Referee {
         if let Some(message) = self.effects.differ(&self.plan, &self.state) {
             self.blame(Invariant::OutstandingIsOpen, message);
         }
+    }
+
+    /// A failed execution goes on: what has not come to its end is as if its turn had never come.
+    fn reopened(&mut self, rerun: &[Activation]) {
+        let (again, mut blames) = self.steps.reopened(&self.state, rerun);
+        self.undoing.reopened(&again, &mut blames);
+        self.scopes.reopened(&again);
+        self.calls.reopened(&again);
+        for (invariant, message) in blames {
+            self.blame(invariant, message);
+        }
+    }
+
+    /// The failed execution is said not to be able to go on.
+    pub(crate) fn is_not_reopened(&mut self, because: &str) {
+        if !self.undoing.has_begun() {
+            let message = format!("nothing was undone, and it cannot be resumed: {because}");
+            self.blame(Invariant::ReopeningHolds, message);
+        }
+    }
+
+    /// Finds the path of a step that is written like this.
+    pub(crate) fn step_path(&self, path: &str) -> Option<StepPath> {
+        self.state.step_path(&self.plan, self.steps.at(path)?)
+    }
+
+    /// Finds after how many events a fork of the execution begins; absent if there is no such place.
+    pub(crate) fn position(&self, at: &Checkpoint) -> Option<u64> {
+        origin::position(&self.steps, &self.journal, at)
+    }
+
+    /// The execution is said not to have a fork there.
+    pub(crate) fn is_not_forked(&mut self, position: Option<u64>, was_undone: bool, because: &str) {
+        if position.is_some() && !(was_undone && self.undoing.has_begun()) {
+            self.blame(Invariant::ReuseHolds, format!("it cannot be forked: {because}"));
+        }
+    }
+
+    /// A fork begins with what the execution had come to after so many events; from here on it is what is watched.
+    pub(crate) fn begin_fork(&mut self, sequence: u64) {
+        let Some(execution) = self.state.queued().map(|queued| queued.execution_id) else { return };
+        let origin = Origin::of(&self.plan, execution, &self.journal, sequence);
+        if let Some(message) = self.undoing.forbids(sequence, &origin, &self.steps) {
+            self.blame(Invariant::ReuseHolds, message);
+        }
+        self.origin = Some(origin);
+        self.earlier.append(&mut self.journal);
+        self.state = State::new(&self.plan);
+        self.effects = Effects::default();
+        self.steps = Steps::new(self.slots);
+        self.scopes = Scopes::default();
+        self.undoing = Undoing::default();
+        self.spending = Spending::default();
+        self.said.clear();
+        self.calls.begin_fork();
+        self.watched = Watched::new(Arc::clone(&self.always));
     }
 
     /// Somebody is about to answer an approval.
@@ -233,6 +326,9 @@ impl Referee {
 
     /// An agent is called: what the journal says must allow it. Returns the number of the call, for [`Self::answered`].
     pub(crate) fn called(&mut self, call: Begun<'_>) -> usize {
+        if self.steps.hook_called(call.path) > 1 {
+            self.blame(Invariant::HooksOnce, format!("a hook about {} is called twice", place_of(call.path)));
+        }
         let (number, blames) = self.calls.begin(&self.plan, &self.state, (&self.steps, &self.undoing), call);
         for (invariant, message) in blames {
             self.blame(invariant, message);
@@ -285,6 +381,11 @@ impl Referee {
             self.blame(Invariant::TimeGoesOn, format!("{} is earlier than the event before", told(event)));
         }
     }
+}
+
+/// Names what a hook is about.
+fn place_of(path: &str) -> &str {
+    if path.is_empty() { "the execution" } else { path }
 }
 
 /// Names an event for people.

@@ -7,18 +7,19 @@ use orchestr8_core::{
     plan::Plan,
 };
 use orchestr8_schema::{
-    Millis, Timestamp,
-    event::{Event, EventBody, LoopDecision, LoopVerdict, SkipReason},
-    expression::{LoopField, Root, Scope, Template},
+    Millis, StepIndex, Timestamp,
+    event::{Activation, Event, EventBody, LoopDecision, LoopVerdict, SkipReason},
+    expression::{LoopField, Root, Scope, StepField, Template},
     policy::OnError,
     validate::{LoopTest, ValidKind, ValidLoop, ValidWait},
 };
 use serde_json::Value;
 
+use super::steps::Steps;
 use crate::simulate::invariant::Invariant;
 
 /// Looks at an event that was stored just now.
-pub(super) fn check(plan: &Plan, state: &State, event: &Event) -> Option<(Invariant, String)> {
+pub(super) fn check(plan: &Plan, state: &State, event: &Event, steps: &Steps) -> Option<(Invariant, String)> {
     if let EventBody::ExecutionCompleted { outputs } = &event.body {
         let given = plan.workflow().resolve_outputs(&StepScope::of_execution(plan, state)).ok()?;
         let is_same = match (&given, outputs.as_deref()) {
@@ -37,6 +38,16 @@ pub(super) fn check(plan: &Plan, state: &State, event: &Event) -> Option<(Invari
         let path = path.as_ref().map_or("a step", |path| path.as_str());
         Some((Invariant::RouteIsKnown, format!("{path} {what}")))
     };
+    if let EventBody::StepScheduled { input, .. } = &event.body
+        && step.input.is_declared()
+    {
+        let own = state.activation(activation)?.step;
+        let known = OfRecord { outside: scope, plan, steps, place: (activation, own), is_astray: Cell::new(false) };
+        let given = step.input.resolve(&known);
+        if known.is_astray.get() && given.as_ref() != Ok(&**input) {
+            return wrong("sees what a step has given that has given nothing");
+        }
+    }
     match &event.body {
         EventBody::StepScheduled { .. } | EventBody::StepSkipped { reason: SkipReason::ConditionNotMet, .. } => {
             let runs = matches!(event.body, EventBody::StepScheduled { .. });
@@ -118,6 +129,28 @@ fn is_loop_wrong(looped: &ValidLoop, decision: &LoopDecision, scope: StepScope<'
         Err(_) => false,
     };
     !expected
+}
+
+/// What a step sees, but of outputs only those that the journal knows of.
+struct OfRecord<'a> {
+    outside: StepScope<'a>,
+    plan: &'a Plan,
+    steps: &'a Steps,
+    place: (Activation, StepIndex),
+    /// An output was shown that the journal does not know of.
+    is_astray: Cell<bool>,
+}
+
+impl Scope for OfRecord<'_> {
+    fn root(&self, root: Root) -> Option<Cow<'_, Value>> {
+        let shown = self.outside.root(root)?;
+        let Root::Step { step, field: StepField::Output } = root else { return Some(shown) };
+        let (activation, own) = self.place;
+        let step = self.plan.unit_of(own).global(step);
+        let is_known = self.steps.has_given(self.plan, activation, step);
+        self.is_astray.set(self.is_astray.get() || !is_known);
+        is_known.then_some(shown)
+    }
 }
 
 /// What `until` sees of a loop after an iteration.

@@ -24,6 +24,8 @@ type Items = BTreeMap<u32, Result<Arc<Value>, Arc<Failure>>>;
 #[derive(Debug, Default)]
 pub(super) struct Scopes {
     items: HashMap<Activation, Items>,
+    /// Maps that bear the failures of items.
+    tolerant: BTreeSet<Activation>,
     /// By map, the items that have begun.
     begun: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
 }
@@ -47,6 +49,19 @@ impl Scopes {
         }
     }
 
+    /// The execution goes on, with these steps as if their turn had never come, or open again: an item that had ended a map by its
+    /// failure has another turn.
+    pub(super) fn reopened(&mut self, again: &[Activation]) {
+        for map in again {
+            if self.tolerant.contains(map) {
+                continue;
+            }
+            if let Some(items) = self.items.get_mut(map) {
+                items.retain(|_, outcome| outcome.is_ok());
+            }
+        }
+    }
+
     fn item_finished(
         &mut self,
         plan: &Plan,
@@ -59,6 +74,9 @@ impl Scopes {
         let path = steps.path(map);
         let Some(known) = state.activation(map) else { return };
         let ValidKind::Map(valid) = &plan.valid_step(known.step).kind else { return };
+        if valid.on_item_error != OnItemError::Fail {
+            self.tolerant.insert(map);
+        }
         let items = self.items.entry(map).or_default();
         if valid.accumulator.is_some() && items.len() != index as usize {
             blames.push((

@@ -3,7 +3,10 @@
 use std::collections::{BTreeSet, HashMap};
 
 use orchestr8_core::{machine::State, plan::Plan};
-use orchestr8_schema::event::{Activation, CallId, Event, EventBody};
+use orchestr8_schema::{
+    event::{Activation, CallId, Event, EventBody},
+    policy::Budget,
+};
 
 use super::steps::Blames;
 use crate::simulate::invariant::Invariant;
@@ -16,12 +19,21 @@ pub(super) struct Spending {
     /// What attempts in progress have reserved.
     reserved: HashMap<CallId, u64>,
     begun: BTreeSet<Activation>,
+    /// Limits that a reopening has raised.
+    raised: Budget,
 }
 
 impl Spending {
     /// Looks at an event that was folded into the state just now.
     pub(super) fn take(&mut self, plan: &Plan, state: &State, event: &Event, blames: &mut Blames) {
-        let Some(limits) = plan.limits().budget else { return };
+        let Some(mut limits) = plan.limits().budget else { return };
+        if let EventBody::ExecutionReopened(reopening) = &event.body {
+            let asked = reopening.budget.clone().unwrap_or_default();
+            self.raised.max_tokens = asked.max_tokens.or(self.raised.max_tokens);
+            self.raised.max_steps = asked.max_steps.or(self.raised.max_steps);
+        }
+        limits.tokens = self.raised.max_tokens.or(limits.tokens);
+        limits.steps = self.raised.max_steps.or(limits.steps);
         let mut blame = |message: String| blames.push((Invariant::BudgetHolds, message));
         match &event.body {
             EventBody::AttemptStarted { call: call @ CallId::Step(activation), restart, reserved, .. } => {

@@ -1,7 +1,7 @@
 //! What the journal must look like, step by step.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -9,7 +9,7 @@ use std::{
 use orchestr8_core::{machine::State, plan::Plan};
 use orchestr8_schema::{
     ErrorKind, Failure, StepIndex, Timestamp,
-    event::{Activation, ApprovalAnswer, ApprovalDecision, CallId, Event, EventBody, Signal, SkipReason},
+    event::{Activation, ApprovalAnswer, ApprovalDecision, CallId, Event, EventBody, Reuse, Signal, SkipReason},
     policy::OnError,
     validate::ValidKind,
 };
@@ -42,8 +42,10 @@ pub(super) struct Steps {
     rescued: HashMap<Activation, bool>,
     called_for: BTreeSet<Activation>,
     scheduled: BTreeSet<Activation>,
-    /// What hooks that are being called are about.
-    hooked: BTreeSet<Activation>,
+    /// What hooks that are being called are about, and how often each was called in this life of the process.
+    hooked: BTreeMap<Activation, u32>,
+    /// Hooks that have had their turn, and what about.
+    hook_turns: HashSet<String>,
     running: BTreeSet<Activation>,
     pub(super) paused: bool,
     ending_since: Option<(Timestamp, &'static str)>,
@@ -68,7 +70,8 @@ impl Steps {
             rescued: HashMap::new(),
             called_for: BTreeSet::new(),
             scheduled: BTreeSet::new(),
-            hooked: BTreeSet::new(),
+            hooked: BTreeMap::new(),
+            hook_turns: HashSet::new(),
             running: BTreeSet::new(),
             paused: false,
             ending_since: None,
@@ -90,7 +93,16 @@ impl Steps {
 
     /// Whether a hook about a step, or about the execution as a whole, is being called.
     pub(super) fn is_hooked(&self, activation: Option<Activation>) -> bool {
-        self.hooked.contains(&activation.unwrap_or(Activation::EXECUTION))
+        self.hooked.contains_key(&activation.unwrap_or(Activation::EXECUTION))
+    }
+
+    /// An agent is called about a step, or about the execution as a whole. Returns how often, if a hook calls it.
+    pub(super) fn hook_called(&mut self, path: &str) -> u32 {
+        let about = self.at(path).unwrap_or(Activation::EXECUTION);
+        self.hooked.get_mut(&about).map_or(0, |count| {
+            *count += 1;
+            *count
+        })
     }
 
     pub(super) fn has_path_below(&self, prefix: &str) -> bool {
@@ -113,8 +125,12 @@ impl Steps {
         match &event.body {
             EventBody::ExecutionPaused { .. } => (self.paused, self.is_steady) = (true, false),
             EventBody::ExecutionResumed { .. } => self.paused = false,
-            EventBody::HookStarted { activation, .. } => {
-                self.hooked.insert(*activation);
+            EventBody::HookStarted { activation, hook, .. } => {
+                self.hooked.insert(*activation, 0);
+                if !self.hook_turns.insert(format!("{} {hook:?}", activation.0)) {
+                    let message = format!("a hook about {} has had its turn before", self.path(*activation));
+                    blames.push((Invariant::HooksOnce, message));
+                }
             }
             EventBody::HookFinished { activation, .. } => {
                 self.hooked.remove(activation);
@@ -191,6 +207,51 @@ impl Steps {
         blames
     }
 
+    /// The execution goes on after a failure. Returns the steps that are not at their end any more.
+    pub(super) fn reopened(&mut self, state: &State, rerun: &[Activation]) -> (Vec<Activation>, Blames) {
+        let mut blames = Blames::new();
+        let mut blame = |invariant, message: String| blames.push((invariant, message));
+        let own = state.own_steps().len();
+        let mut again = Vec::new();
+        // Items that open now are new.
+        for (activation, step) in (0..).map(Activation).zip(state.steps()).take(self.paths.len()) {
+            let path = self.path(activation);
+            if step.phase.is_terminal() {
+                // Inside of composites, failures that were borne are a part of their results.
+                if activation.get() < own && !self.is_satisfied(activation) {
+                    blame(Invariant::ReopeningHolds, format!("{path} had not completed, and does not run again"));
+                }
+            } else {
+                if self.has_result(activation) {
+                    blame(Invariant::CommittedOnce, format!("{path} had its result, and is to run again"));
+                }
+                again.push(activation);
+            }
+            let is_pending = step.phase.status() == "pending";
+            if is_pending != rerun.contains(&activation) {
+                blame(Invariant::ReopeningHolds, format!("{path} is not what the reopening says of it"));
+            }
+            if is_pending && (step.attempts > 0 || step.output.is_some() || step.error.is_some()) {
+                blame(Invariant::ReopeningHolds, format!("{path} is to run again, and has something left of before"));
+            }
+        }
+        for activation in &again {
+            self.ended.remove(activation);
+            self.rescued.remove(activation);
+            self.called_for.remove(activation);
+            self.answers.remove(activation);
+            self.attempts.remove(activation);
+        }
+        for activation in rerun {
+            self.scheduled.remove(activation);
+        }
+        self.running.clear();
+        self.hooked.clear();
+        self.hook_turns.clear();
+        (self.paused, self.ending_since) = (false, None);
+        (again, blames)
+    }
+
     /// Looks at the whole once the execution is over.
     pub(super) fn end(&self, plan: &Plan, state: &State, journal: &[Event]) -> Blames {
         let mut blames = Blames::new();
@@ -198,9 +259,12 @@ impl Steps {
         if let Some(open) = open {
             blames.push((Invariant::AllEnd, format!("{} has not ended", self.path(open))));
         }
-        let terminal = journal.iter().filter(|event| event.body.is_terminal()).count();
-        if terminal != 1 || !journal.last().is_some_and(|event| event.body.is_terminal()) {
-            blames.push((Invariant::AllEnd, format!("the journal has {terminal} terminal events, or more behind it")));
+        // Nothing but a reopening follows on a terminal event.
+        let goes_on =
+            |pair: &[Event]| pair[0].body.is_terminal() && !matches!(pair[1].body, EventBody::ExecutionReopened(_));
+        if journal.windows(2).any(goes_on) || !journal.last().is_some_and(|event| event.body.is_terminal()) {
+            let message = "the journal goes on behind its terminal event, or has none".to_owned();
+            blames.push((Invariant::AllEnd, message));
         }
         if let (Some((since, "cancelling")), Some(last), true) = (self.ending_since, journal.last(), self.is_steady) {
             let grace = state.cancelling().map_or(plan.limits().grace_period, |request| request.grace_period);
@@ -317,6 +381,7 @@ impl Steps {
     pub(super) fn crashed(&mut self) {
         self.is_steady = false;
         self.running.clear();
+        self.hooked.values_mut().for_each(|count| *count = 0);
         self.attempts.values_mut().for_each(|(_, _, began)| *began = None);
     }
 
@@ -373,11 +438,12 @@ impl Steps {
         blames: &mut Blames,
     ) {
         let Some(known) = state.activation(activation) else { return };
+        // Whether it is the result that it takes over is looked at where the origin is known.
+        if known.reuse == Some(Reuse::Reused) {
+            return;
+        }
         let fits = match &plan.valid_step(known.step).kind {
-            ValidKind::Agent | ValidKind::Tool => {
-                let is_reused = known.reuse.is_some();
-                is_reused || calls.answer(activation).is_some_and(|answer| output == Some(answer))
-            }
+            ValidKind::Agent | ValidKind::Tool => calls.answer(activation).is_some_and(|answer| output == Some(answer)),
             ValidKind::Approval(approval) => match self.answers.get(&activation) {
                 Some(answer) => {
                     answer.decision == ApprovalDecision::Approve
@@ -457,6 +523,25 @@ impl Steps {
             Some(End::Completed) => true,
             Some(End::Failed) => self.rescued.get(&activation) == Some(&true),
             _ => false,
+        }
+    }
+
+    /// Whether a step that another one sees, beside it or further out, has given something; one that never was is not looked at.
+    pub(super) fn has_given(&self, plan: &Plan, activation: Activation, step: StepIndex) -> bool {
+        let id = &plan.steps()[step.get()].id;
+        let mut path = self.path(activation);
+        let mut is_there = false;
+        loop {
+            let outer = path.rsplit_once('.').map(|(outer, _)| outer);
+            let seen = self.at(&outer.map_or_else(|| id.to_string(), |outer| format!("{outer}.{id}")));
+            if seen.is_some_and(|seen| self.has_result(seen)) {
+                return true;
+            }
+            is_there |= seen.is_some();
+            match outer {
+                Some(outer) => path = outer,
+                None => return !is_there,
+            }
         }
     }
 

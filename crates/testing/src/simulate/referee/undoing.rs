@@ -4,7 +4,10 @@ use std::collections::HashMap;
 
 use orchestr8_schema::event::{Activation, CallId, Event, EventBody};
 
-use super::steps::{Blames, Steps};
+use super::{
+    origin::Origin,
+    steps::{Blames, Steps},
+};
 use crate::simulate::invariant::Invariant;
 
 /// What was seen of an execution's compensation.
@@ -20,12 +23,39 @@ pub(super) struct Undoing {
     /// The latest attempt of the current one.
     attempt: u32,
     is_over: bool,
+    /// By number of events, when compensation began and ended.
+    span: Option<(u64, u64)>,
+    /// What was undone, as far as anybody knows.
+    undone: Vec<Activation>,
 }
 
 impl Undoing {
     /// The step that is being undone, and the attempt at it.
     pub(super) fn current(&self) -> Option<(Activation, u32)> {
         self.current.map(|activation| (activation, self.attempt))
+    }
+
+    /// Whether anything was to be undone.
+    pub(super) fn has_begun(&self) -> bool {
+        self.span.is_some()
+    }
+
+    /// The execution goes on, with these steps as if their turn had never come.
+    pub(super) fn reopened(&mut self, again: &[Activation], blames: &mut Blames) {
+        if self.has_begun() {
+            let message = "it is resumed though what it had done was undone".to_owned();
+            blames.push((Invariant::CompensationOnce, message));
+        }
+        self.ended.retain(|activation, _| !again.contains(activation));
+    }
+
+    /// Says why there must be no fork that begins after so many events; absent if there may be one.
+    pub(super) fn forbids(&self, sequence: u64, origin: &Origin, steps: &Steps) -> Option<String> {
+        if self.span.is_some_and(|(began, ended)| (began..ended).contains(&sequence)) {
+            return Some("the fork begins where things are being undone".to_owned());
+        }
+        let undone = self.undone.iter().map(|activation| steps.path(*activation)).find(|path| origin.has(path))?;
+        Some(format!("the fork takes over the result of {undone}, which was undone since"))
     }
 
     /// Looks at an event that was folded into the state just now.
@@ -43,6 +73,7 @@ impl Undoing {
                     blame("compensation began twice, or in an execution that goes on".to_owned());
                 }
                 self.order = order.to_vec();
+                self.span = Some((self.sequence, u64::MAX));
                 let newest_first =
                     self.order.windows(2).all(|pair| self.ended.get(&pair[0]) > self.ended.get(&pair[1]));
                 if !newest_first || self.order.iter().any(|activation| !self.ended.contains_key(activation)) {
@@ -68,12 +99,16 @@ impl Undoing {
                 }
             }
             EventBody::CompensationFinished { .. } if self.is_over => blame("compensation ended twice".to_owned()),
-            EventBody::CompensationFinished { .. } => self.is_over = true,
+            EventBody::CompensationFinished { .. } => {
+                self.is_over = true;
+                self.span = self.span.map(|(began, _)| (began, self.sequence));
+            }
             EventBody::AttemptStarted { call: CallId::Compensation(activation), attempt, .. } => {
                 if self.current != Some(*activation) {
                     blame(format!("{} is undone out of turn", steps.path(*activation)));
                 }
                 self.attempt = *attempt;
+                self.undone.push(*activation);
             }
             _ => {}
         }
