@@ -161,6 +161,8 @@ fn remark(entry: &Entry) -> String {
         }
         "timeout.exceeded" => vec![text("scope"), millis("timeoutMs")],
         "execution.cancelling" => vec![text("reason")],
+        "hook.started" => vec![text("point"), text("hook")],
+        "hook.finished" => vec![text("point"), text("hook"), text("decision"), text("reason").or_else(failure)],
         "circuit.opened" | "circuit.half-opened" | "circuit.closed" => vec![text("key"), text("reason")],
         _ => vec![failure()],
     };
