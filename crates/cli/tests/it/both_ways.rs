@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::support::{Said, orchestr8, running_server::RunningServer, say};
+use crate::support::{Said, orchestr8, running_server::RunningServer, say, steady};
 
 /// Something waits for a person, something for a signal; something has failed before.
 fn workflow() -> Value {
@@ -117,7 +117,7 @@ fn who_changes_something_changes_the_same_with_a_server_and_without() {
             &["resume", "@last"],
         ],
         &[&["approve", "@last", "--reject"], &["cancel", "@last", "--reason", "no", "--wait"]],
-        &[&["cancel", "@last", "--force", "--wait"], &["cancel", "@last"], &["fork", "@last", "--from", "end"]],
+        &[&["cancel", "@last", "--force", "--wait"], &["cancel", "@last"]],
     ];
     for commands in ends {
         let told: Vec<Vec<(String, Option<i32>)>> = [false, true]
@@ -130,10 +130,6 @@ fn who_changes_something_changes_the_same_with_a_server_and_without() {
                 let server = is_served.then(|| RunningServer::start(&mut command));
                 let short = id[id.len() - 8..].to_owned();
                 let of = |args: &&[&str]| {
-                    if args[0] == "fork" {
-                        // It would wait for somebody again.
-                        return (String::new(), None);
-                    }
                     let said = program(&data, args);
                     let id = program(&data, &["list", "--ids"]).stdout;
                     let text = said.stdout.replace(id.trim(), "[id]").replace(&short, "[short]");
@@ -168,4 +164,39 @@ fn what_another_process_drives_is_changed_there_or_not_at_all() {
     let cancelled = program(&data, &["cancel", &id, "--local", "--wait"]);
     assert_eq!(cancelled.stdout, format!("{} is cancelled\n", &id[id.len() - 8..]), "{}", cancelled.stderr);
     drop(server);
+}
+
+#[test]
+fn a_workflow_of_two_files_runs_and_is_forked_the_same_by_a_server_that_sees_neither() {
+    let file = |steps: &str| format!("version: 1.0.0\nmetadata: {{ id: two, name: Two }}\nsteps:\n{steps}");
+    let part = file("  - { id: inner, agent: { id: '@orchestr8/echo' }, input: { text: '${inputs.text}' } }\n");
+    let whole = |last: &str| {
+        file(&format!(
+            "  - {{ id: part, workflow: {{ ref: ./part.yaml, input: {{ text: hi }} }} }}\n  - {{ id: end, dependencies: [part], {last} }}\n"
+        ))
+    };
+    let broken = whole("agent: { id: '@orchestr8/fail' }, input: { code: INTERNAL }");
+    let mended = whole("agent: { id: '@orchestr8/echo' }, input: { said: '${steps.part.output.inner.text}' }");
+    let told: Vec<_> = [false, true]
+        .map(|is_served| {
+            let folder = tempfile::tempdir().expect("a folder");
+            let data = folder.path().join("data");
+            let server = is_served.then(|| RunningServer::start(orchestr8().arg("--data-dir").arg(&data)));
+            let file = |name: &str, text: &str| {
+                let path = folder.path().join(name);
+                fs::write(&path, text).expect("written");
+                path.display().to_string()
+            };
+            file("part.yaml", &part);
+            let (broken, mended) = (file("broken.yaml", &broken), file("mended.yaml", &mended));
+            let ran = program(&data, &["run", &broken]);
+            let forked = program(&data, &["fork", "@last", "--from", "end", "--with", &mended]);
+            drop(server);
+            assert!(forked.stdout.contains(r#""end":{"said":"hi"}"#), "{forked:?}");
+            let said = |said: Said| (said.code, steady(&said.stdout), steady(&said.stderr));
+            (said(ran), said(forked))
+        })
+        .into();
+    assert_eq!((told[0].0.0, told[0].1.0), (Some(1), Some(0)));
+    assert_eq!(told[0], told[1]);
 }

@@ -2,23 +2,13 @@
 
 use std::{fs, path::Path};
 
-use crate::support::{orchestr8, say};
+use crate::support::{orchestr8, say, steady};
 
 /// Returns the first block of a language that stands behind `after`.
 fn block<'a>(text: &'a str, after: &str, language: &str) -> &'a str {
     let behind = text.split_once(after).expect("the README says so").1;
     let begun = behind.split_once(&format!("```{language}\n")).expect("a block follows").1;
     begun.split_once("```").expect("it ends").0
-}
-
-/// Names what differs from run to run: how long things took, and the execution's id.
-fn steady(text: &str) -> Vec<String> {
-    let word = |word: &str| match word.strip_suffix("ms") {
-        Some(number) if number.parse::<u32>().is_ok() => "[took]".to_owned(),
-        _ if word.len() == 36 && word.split('-').count() == 5 => "[id]".to_owned(),
-        _ => word.to_owned(),
-    };
-    text.lines().map(|line| line.split_whitespace().map(word).collect::<Vec<_>>().join(" ")).collect()
 }
 
 #[test]

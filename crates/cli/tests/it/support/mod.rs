@@ -63,6 +63,42 @@ pub(crate) fn say(command: &mut Command) -> Said {
     command.output().expect("the built program starts").into()
 }
 
+/// Names what differs from run to run: how long things took, ids, addresses, and what waits for jitter.
+pub(crate) fn steady(text: &str) -> Vec<String> {
+    let word = |word: &str| {
+        let bare = word.trim_matches([':', ',']);
+        let took = bare.trim_start_matches('+').trim_end_matches(['m', 's']);
+        let is_hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+        if bare.len() > took.len() && took.parse::<f64>().is_ok() {
+            "[took]".to_owned()
+        } else if bare.starts_with("http://127.0.0.1:") {
+            "[url]".to_owned()
+        } else if is_hex(bare) && (bare.len() == 36 || bare.len() == 8) {
+            word.replace(bare, "[id]")
+        } else {
+            word.to_owned()
+        }
+    };
+    let mut lines: Vec<String> =
+        text.lines().map(|line| line.split_whitespace().map(word).collect::<Vec<_>>().join(" ")).collect();
+    for line in &mut lines {
+        if let Some((before, _)) = line.split_once(" pid ") {
+            *line = format!("{before} pid [number]");
+        }
+        if let Some((before, _)) = line.split_once(" (virtual ") {
+            *line = format!("{before} (virtual [took])");
+        }
+        // What chance does in a simulation may change from version to version.
+        if let Some(((seeds, _), (_, verdict))) = line.split_once(" · ").zip(line.rsplit_once(" simulated · ")) {
+            *line = format!("{seeds} · {verdict}");
+        }
+        if line.ends_with(" cancelled, 0 waiting") {
+            "[counts]".clone_into(line);
+        }
+    }
+    lines
+}
+
 /// Asserts a snapshot in which ids, times and durations are replaced by their names.
 pub(crate) fn assert_steady(name: &str, text: &str) {
     let mut settings = insta::Settings::clone_current();
