@@ -21,7 +21,7 @@ use orchestr8_schema::{
 use serde_json::Value;
 use tokio::runtime::Builder;
 
-use crate::{Error, ErrorKind, models::models, placeholder, telemetry};
+use crate::{Error, ErrorKind, inline_prompts::InlinePrompts, models::models, placeholder, telemetry};
 
 type Registration = Arc<dyn Fn(&mut AgentRegistry) -> Result<(), Error> + Send + Sync>;
 
@@ -73,6 +73,11 @@ impl Agents {
             Some(home) => Secrets::environment().file(home.join("secrets.json")),
             None => Secrets::environment(),
         }
+    }
+
+    /// Where prompts are that workflow files name, beside the file.
+    pub(crate) fn inline_prompts(&self) -> InlinePrompts {
+        InlinePrompts::new(self.config.prompts.paths.iter().map(PathBuf::from).chain(self.home.clone()).collect())
     }
 
     /// Where prompts are that a workflow names. Those of the user are all that is read: a workflow may be anybody's.

@@ -16,7 +16,7 @@ use std::{
 use orchestr8_agent_base::AgentRegistry;
 use orchestr8_schema::{
     Diagnostic, ValidWorkflow,
-    source::{Options, load, parse},
+    source::{Options, load, load_value, parse},
     validate::WorkflowLoader as _,
 };
 use serde_json::Value;
@@ -24,6 +24,7 @@ use serde_json::Value;
 use crate::{
     commands::test::is_test_file,
     files_below::files_below,
+    inline_prompts::{InlinePrompts, Inlined},
     workflow_folder::{WorkflowFolder, is_workflow_name},
 };
 
@@ -35,6 +36,7 @@ pub struct Catalogue(Arc<Inner>);
 struct Inner {
     places: Vec<PathBuf>,
     agents: AgentRegistry,
+    prompts: InlinePrompts,
     known: Mutex<Known>,
 }
 
@@ -98,7 +100,20 @@ impl Catalogue {
     /// Below folders, test files, hidden folders and documents without `steps` are left out; a file that is named counts whatever it is.
     #[must_use]
     pub fn new(places: Vec<PathBuf>, agents: AgentRegistry) -> Self {
-        Self(Arc::new(Inner { places, agents, known: Mutex::default() }))
+        Self::with_prompts(places, agents, Vec::new())
+    }
+
+    /// As [`new`](Self::new). Prompts that files name are looked for beside the file, then in these folders, and written into the workflows.
+    #[must_use]
+    pub fn with_prompts(places: Vec<PathBuf>, agents: AgentRegistry, folders: Vec<PathBuf>) -> Self {
+        let prompts = InlinePrompts::new(folders);
+        Self(Arc::new(Inner { places, agents, prompts, known: Mutex::default() }))
+    }
+
+    /// Whether a workflow is one of the catalogue as it is now, its sub-workflows included. This reads the disk.
+    #[must_use]
+    pub fn offers(&self, workflow: &ValidWorkflow) -> bool {
+        self.look().get(workflow.id()).is_some_and(|known| known.workflow == *workflow)
     }
 
     /// Looks at what there is. This reads the disk.
@@ -114,7 +129,7 @@ impl Catalogue {
         let stamps: BTreeMap<_, _> =
             files.keys().chain(&known.wanted).map(|path| (path.clone(), Stamp::of(path))).collect();
         if stamps != known.stamps || missing != known.missing {
-            let mut reading = Reading::new(&self.0.agents, &missing);
+            let mut reading = Reading::new(&self.0.agents, &self.0.prompts, &missing);
             reading.read(files);
             reading.listing.log();
             *known = Known { stamps, wanted: reading.wanted, missing, listing: Arc::new(reading.listing) };
@@ -204,6 +219,7 @@ impl Found {
 /// All files, as they are read.
 struct Reading<'a> {
     agents: &'a AgentRegistry,
+    prompts: &'a InlinePrompts,
     listing: Listing,
     /// Everything that was looked for, files of sub-workflows included.
     wanted: BTreeSet<PathBuf>,
@@ -212,9 +228,9 @@ struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    fn new(agents: &'a AgentRegistry, missing: &[UnusableFile]) -> Self {
+    fn new(agents: &'a AgentRegistry, prompts: &'a InlinePrompts, missing: &[UnusableFile]) -> Self {
         let listing = Listing { workflows: BTreeMap::new(), unusable: missing.to_vec() };
-        Self { agents, listing, wanted: BTreeSet::new(), left: Catalogue::MAX_TEXT }
+        Self { agents, prompts, listing, wanted: BTreeSet::new(), left: Catalogue::MAX_TEXT }
     }
 
     fn read(&mut self, files: BTreeMap<PathBuf, bool>) {
@@ -260,12 +276,36 @@ impl<'a> Reading<'a> {
     fn check(&mut self, file: PathBuf, id: Option<String>, ids: &Arc<BTreeMap<String, String>>) {
         let (name, folder) = (file.display().to_string(), WorkflowFolder::knowing(Arc::clone(ids)));
         let options = Options::new().file_name(&name).agents(self.agents).workflows(&folder);
+        let invalid = |diagnostics: Vec<Diagnostic>| UnusableFile {
+            id: id.clone(),
+            diagnostics,
+            ..UnusableFile::new(&file, "the workflow is not valid")
+        };
         let workflow = match folder.read(&name) {
-            Ok(text) => load(&text, &options).map_err(|invalid| UnusableFile {
-                id,
-                diagnostics: invalid.into_diagnostics(),
-                ..UnusableFile::new(&file, "the workflow is not valid")
-            }),
+            Ok(text) => {
+                // First as it is written, so that problems have their places.
+                let workflow = load(&text, &options).map_err(|found| invalid(found.into_diagnostics()));
+                let inlining = folder.clone().with_prompts(self.prompts.clone());
+                let options = options.workflows(&inlining);
+                let whole = workflow.and_then(|workflow| {
+                    let Inlined { document, wanted, problems } = self.prompts.inline(&text, &name);
+                    self.wanted.extend(wanted);
+                    if !problems.is_empty() {
+                        return Err(invalid(problems));
+                    }
+                    let has_sub_workflows = workflow.sub_workflows().next().is_some();
+                    if document.is_none() && !has_sub_workflows {
+                        return Ok(workflow);
+                    }
+                    let whole = match document {
+                        Some(document) => load_value(&document, &options),
+                        None => load(&text, &options),
+                    };
+                    whole.map_err(|found| invalid(found.into_diagnostics()))
+                });
+                self.wanted.extend(inlining.wanted().into_iter().map(PathBuf::from));
+                whole
+            }
             Err(error) => Err(UnusableFile { id, ..UnusableFile::new(&file, unreadable(&error)) }),
         };
         match workflow {

@@ -5,10 +5,13 @@ use std::path::{Path, PathBuf};
 use std::{
     ffi::OsString,
     io::{self, IsTerminal as _},
+    sync::{Arc, OnceLock},
 };
 
 use orchestr8_agent_base::AgentRegistry;
 use orchestr8_core::{Engine, engine::EngineBuilder, store::SqliteStore};
+#[cfg(feature = "server")]
+use orchestr8_schema::ValidWorkflow;
 use orchestr8_schema::config::AccessPolicy;
 
 use crate::{
@@ -61,16 +64,24 @@ impl Context<'_> {
         build(self.builder(store, &self.settings.config().policy.secrets)?)
     }
 
-    /// Makes an engine on a store that executes what anybody sends it: of the secrets it gives out what the settings name, and nothing else.
+    /// Makes an engine on a store that executes what anybody sends it: of the secrets it gives out what the settings name, and nothing else. Where they
+    /// name none, workflows of the catalogue are given what they list.
     ///
     /// # Errors
     ///
     /// When the agents cannot be registered.
     #[cfg(feature = "server")]
-    pub(crate) fn serving_engine_on(&self, store: SqliteStore) -> Result<Engine, Error> {
+    pub(crate) fn serving_engine_on(
+        &self,
+        store: SqliteStore,
+        catalogue: Arc<OnceLock<Catalogue>>,
+    ) -> Result<Engine, Error> {
         let mut secrets = self.settings.config().policy.secrets.clone();
+        let is_open = secrets.allow.is_none();
         secrets.allow.get_or_insert_default();
-        build(self.builder(store, &secrets)?.metrics(true))
+        let builder = self.builder(store, &secrets)?.metrics(true);
+        let offers = move |workflow: &ValidWorkflow| catalogue.get().is_some_and(|known| known.offers(workflow));
+        build(if is_open { builder.trusted(offers) } else { builder })
     }
 
     fn builder(&self, store: SqliteStore, secrets: &AccessPolicy) -> Result<EngineBuilder, Error> {
@@ -100,7 +111,7 @@ impl Context<'_> {
         let whole = places.iter().map(|place| std::path::absolute(place).map(|place| normalize(&place)));
         let whole = whole.collect::<Result<_, _>>();
         let whole = whole.map_err(|error| Error::unreachable("there is no working directory").with_source(error))?;
-        Ok(Catalogue::new(whole, agents.clone()))
+        Ok(Catalogue::with_prompts(whole, agents.clone(), self.agents.inline_prompts().into_folders()))
     }
 
     /// Has something changed. If another process drives what is to be changed, the server in that process is asked.

@@ -27,6 +27,7 @@ mod execution_name;
 mod files_below;
 mod following;
 pub mod graph;
+mod inline_prompts;
 mod install;
 pub mod interrupt;
 mod log_files;

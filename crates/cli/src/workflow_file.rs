@@ -8,12 +8,13 @@ use std::{
 
 use orchestr8_schema::{
     Code, Diagnostic, InvalidWorkflow, ValidWorkflow,
-    source::{Options, load, parse},
+    source::{Options, load, load_value, parse},
 };
 use serde_json::{Map, Value};
 
 use crate::{
     Error,
+    inline_prompts::{InlinePrompts, Inlined},
     render::Report,
     workflow_folder::{WorkflowFolder, normalize},
 };
@@ -28,6 +29,7 @@ pub struct WorkflowFile {
     bytes: Vec<u8>,
     /// Where its sub-workflows are.
     folder: WorkflowFolder,
+    prompts: Option<InlinePrompts>,
 }
 
 impl WorkflowFile {
@@ -75,7 +77,13 @@ impl WorkflowFile {
             let diagnostic = Diagnostic::new(Code::TooLong, "", message).with_help("pass large data as input");
             return Err(Error::invalid_file(Report::new(name, "", vec![diagnostic])));
         }
-        Ok(Self { name, bytes, folder: WorkflowFolder::default() })
+        Ok(Self { name, bytes, folder: WorkflowFolder::default(), prompts: None })
+    }
+
+    /// Has prompts that stand in files written into the workflow and its sub-workflows when they are checked.
+    pub(crate) fn with_prompts(mut self, prompts: InlinePrompts) -> Self {
+        self.prompts = Some(prompts);
+        self
     }
 
     /// Checks the workflow and its sub-workflows. The options' format is that of the file's name.
@@ -84,7 +92,23 @@ impl WorkflowFile {
     ///
     /// The report of all problems, if one of them is an error.
     pub fn check(&self, options: Options<'_>) -> Result<ValidWorkflow, Report> {
-        self.load(options).map_err(|invalid| self.report(invalid.into_diagnostics()))
+        let told = |invalid: InvalidWorkflow| self.report(invalid.into_diagnostics());
+        // First as it is written, so that problems have their places.
+        let workflow = self.load(options).map_err(told)?;
+        let Some(prompts) = &self.prompts else { return Ok(workflow) };
+        let Inlined { document, problems, .. } = prompts.inline(&self.bytes, &self.name);
+        if !problems.is_empty() {
+            return Err(self.report(problems));
+        }
+        if document.is_none() && self.sub_workflows().next().is_none() {
+            return Ok(workflow);
+        }
+        let folder = WorkflowFolder::default().with_prompts(prompts.clone());
+        let options = options.file_name(&self.name).workflows(&folder);
+        match document {
+            Some(document) => load_value(&document, &options).map_err(told),
+            None => load(&self.bytes, &options).map_err(told),
+        }
     }
 
     /// Checks the workflow and its sub-workflows, as [`check`](Self::check) does.
@@ -108,6 +132,8 @@ impl WorkflowFile {
     pub(crate) fn bundle(&self, path: &Path) -> Map<String, Value> {
         let place = normalize(folder(path));
         let document = |(name, text): (String, String)| {
+            let inlined = self.prompts.as_ref().and_then(|prompts| prompts.inline(text.as_bytes(), &name).document);
+            let text = inlined.map_or(text, |document| document.to_string());
             let parsed = parse(text, &Options::new().file_name(&name)).ok()?;
             Some((relative(Path::new(&name), &place), serde_json::to_value(parsed).ok()?))
         };

@@ -11,7 +11,10 @@ use std::{
 
 use orchestr8_schema::validate::{LoadError, WorkflowLoader};
 
-use crate::workflow_file::MAX_SIZE;
+use crate::{
+    inline_prompts::{InlinePrompts, Inlined},
+    workflow_file::MAX_SIZE,
+};
 
 /// Finds sub-workflows by paths relative to the file in which they are referred to, and keeps their texts for drawing problems.
 ///
@@ -24,12 +27,20 @@ pub(crate) struct WorkflowFolder {
     /// Those that were looked for, also where there are none.
     wanted: RefCell<BTreeSet<String>>,
     texts: RefCell<BTreeMap<String, Vec<u8>>>,
+    /// Has prompts written into what is read.
+    prompts: Option<InlinePrompts>,
 }
 
 impl WorkflowFolder {
     /// Finds some sub-workflows by their ids, too.
     pub(crate) fn knowing(known: Arc<BTreeMap<String, String>>) -> Self {
         Self { known, ..Self::default() }
+    }
+
+    /// Writes prompts into the workflows that are read.
+    pub(crate) fn with_prompts(mut self, prompts: InlinePrompts) -> Self {
+        self.prompts = Some(prompts);
+        self
     }
 
     /// Returns the names of all files that were looked for, also where there are none.
@@ -69,6 +80,15 @@ impl WorkflowLoader for WorkflowFolder {
         file.take(MAX_SIZE + 1).read_to_end(&mut text).map_err(failed)?;
         if text.len() as u64 > MAX_SIZE {
             return Err(LoadError::new("the file has more than 10 MB"));
+        }
+        if let Some(prompts) = &self.prompts {
+            let Inlined { document, wanted, problems } = prompts.inline(&text, name);
+            self.wanted.borrow_mut().extend(wanted.iter().map(|path| path.display().to_string()));
+            if let Some(problem) = problems.first() {
+                return Err(LoadError::new(problem.message.clone()));
+            }
+            // JSON is YAML.
+            text = document.map_or(text, |document| document.to_string().into_bytes());
         }
         self.texts.borrow_mut().insert(name.to_owned(), text.clone());
         Ok(text)

@@ -46,12 +46,54 @@ impl PromptFiles {
     ///
     /// VALIDATION if it is not well formed; NOT_FOUND, with every path that was tried, if it is not there.
     pub fn read(&self, prompt: &Value) -> Result<Prompt, AgentError> {
+        self.find(prompt, &mut Vec::new())
+    }
+
+    /// Writes out what stands under `prompt` in a configuration, so that it stands for itself and no file is needed any more. What was looked for
+    /// is added to `wanted`, also where there was nothing.
+    ///
+    /// ```
+    /// use orchestr8_agent_base::prompt::PromptFiles;
+    /// use serde_json::json;
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// std::fs::create_dir_all(folder.path().join("prompts/roles"))?;
+    /// std::fs::write(folder.path().join("prompts/roles/editor.yaml"), "role: { name: editor, system: You edit texts. }")?;
+    /// let files = PromptFiles::new([folder.path().to_owned()]);
+    /// let prompt = json!({ "role": "editor", "task": "Edit this: {{ input.text }}" });
+    /// let inline = files.inline(&prompt, &mut Vec::new())?;
+    /// assert_eq!(inline, json!({ "role": "You edit texts.", "task": "Edit this: {{ input.text }}" }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub fn inline(&self, prompt: &Value, wanted: &mut Vec<PathBuf>) -> Result<Value, AgentError> {
+        let before = wanted.len();
+        let found = self.find(prompt, wanted)?;
+        if wanted.len() == before {
+            return Ok(prompt.clone());
+        }
+        Ok(match found {
+            Prompt::Agent(prompt) => serde_json::to_value(&*prompt).unwrap_or_default(),
+            Prompt::Layers(layers) => {
+                let Layers { role, persona, personality, task, model } = *layers;
+                let texts = [("role", role), ("persona", persona), ("personality", personality), ("task", task)];
+                let texts = texts.into_iter().filter_map(|(key, text)| Some((key, in_words(text?))));
+                let model = model.map(|model| ("model", model));
+                texts.chain(model).map(|(key, text)| (key.to_owned(), Value::String(text))).collect()
+            }
+        })
+    }
+
+    fn find(&self, prompt: &Value, wanted: &mut Vec<PathBuf>) -> Result<Prompt, AgentError> {
         match prompt {
-            Value::String(path) => self.agent_prompt(&self.file(std::slice::from_ref(path), path)?),
+            Value::String(path) => self.agent_prompt(&self.file(std::slice::from_ref(path), path, wanted)?),
             Value::Object(map) if map.contains_key("schemaVersion") => {
                 self.agent_prompt(&serde_json::to_vec(map).unwrap_or_default())
             }
-            Value::Object(map) => self.layers(map),
+            Value::Object(map) => self.layers(map, wanted),
             _ => Err(AgentError::validation("`prompt` is neither an object nor the path of a prompt")),
         }
     }
@@ -72,21 +114,30 @@ impl PromptFiles {
     /// As [`read`](Self::read).
     #[cfg(feature = "research")]
     pub fn template(&self, template: &str) -> Result<super::Template, AgentError> {
+        super::Template::read(&self.inline_template(template, &mut Vec::new())?)
+    }
+
+    /// As [`inline`](Self::inline), of a [template](super::Template).
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    #[cfg(feature = "research")]
+    pub fn inline_template(&self, template: &str, wanted: &mut Vec<PathBuf>) -> Result<String, AgentError> {
         if is_xml(template) {
-            return super::Template::read(template);
+            return Ok(template.to_owned());
         }
         if template.contains(char::is_whitespace) || !template.ends_with(".xml") {
             return Err(AgentError::validation(
                 "the template is neither XML behind front matter nor a path that ends in `.xml`",
             ));
         }
-        let file = self.file(&[template.to_owned()], template)?;
-        let text = std::str::from_utf8(&file)
-            .map_err(|error| AgentError::validation(format!("the template {template}")).with_source(error))?;
-        super::Template::read(text)
+        let file = self.file(&[template.to_owned()], template, wanted)?;
+        String::from_utf8(file)
+            .map_err(|error| AgentError::validation(format!("the template {template}")).with_source(error))
     }
 
-    fn layers(&self, map: &Map<String, Value>) -> Result<Prompt, AgentError> {
+    fn layers(&self, map: &Map<String, Value>, wanted: &mut Vec<PathBuf>) -> Result<Prompt, AgentError> {
         const KEYS: [&str; 5] = ["role", "persona", "personality", "task", "model"];
 
         if let Some(key) = map.keys().find(|key| !KEYS.contains(&key.as_str())) {
@@ -94,11 +145,11 @@ impl PromptFiles {
         }
         let mut layers = Layers::default();
         let mut role_name = None;
-        if let Some(found) = self.layer(map, "role", "roles", "system")? {
+        if let Some(found) = self.layer(map, ("role", "roles", "system"), wanted)? {
             role_name = found.name;
             layers.role = Some(found.text);
         }
-        if let Some(found) = self.layer(map, "persona", "personas", "modifiers")? {
+        if let Some(found) = self.layer(map, ("persona", "personas", "modifiers"), wanted)? {
             if let (Some(extended), Some(role)) = (&found.extends, &role_name)
                 && extended != role
             {
@@ -106,8 +157,9 @@ impl PromptFiles {
             }
             layers.persona = Some(found.text);
         }
-        layers.personality = self.layer(map, "personality", "personalities", "modifiers")?.map(|found| found.text);
-        layers.task = self.layer(map, "task", "tasks", "template")?.map(|found| found.text);
+        layers.personality =
+            self.layer(map, ("personality", "personalities", "modifiers"), wanted)?.map(|found| found.text);
+        layers.task = self.layer(map, ("task", "tasks", "template"), wanted)?.map(|found| found.text);
         layers.model = map.get("model").and_then(Value::as_str).map(str::to_owned);
         if layers.role.is_none() && layers.persona.is_none() && layers.personality.is_none() && layers.task.is_none() {
             return Err(AgentError::validation("the prompt has no layers"));
@@ -119,9 +171,8 @@ impl PromptFiles {
     fn layer(
         &self,
         map: &Map<String, Value>,
-        key: &str,
-        folder: &str,
-        field: &str,
+        (key, folder, field): (&str, &str, &str),
+        wanted: &mut Vec<PathBuf>,
     ) -> Result<Option<Layer>, AgentError> {
         let Some(value) = map.get(key) else { return Ok(None) };
         let Some(text) = value.as_str() else {
@@ -135,12 +186,12 @@ impl PromptFiles {
         } else {
             ["yaml", "yml", "json"].map(|extension| format!("prompts/{folder}/{text}.{extension}")).to_vec()
         };
-        let file = self.file(&candidates, &format!("{key} `{text}`"))?;
+        let file = self.file(&candidates, &format!("{key} `{text}`"), wanted)?;
         Layer::read(&file, key, field).map(Some)
     }
 
     /// Reads the first of these files that is there.
-    fn file(&self, candidates: &[String], what: &str) -> Result<Vec<u8>, AgentError> {
+    fn file(&self, candidates: &[String], what: &str, wanted: &mut Vec<PathBuf>) -> Result<Vec<u8>, AgentError> {
         if self.confined
             && let Some(outside) = candidates.iter().find(|candidate| !is_among_prompts(candidate))
         {
@@ -154,6 +205,7 @@ impl PromptFiles {
         for folder in folders {
             for candidate in candidates {
                 let path = folder.join(candidate);
+                wanted.push(path.clone());
                 match read(&path) {
                     Ok(text) => return Ok(text),
                     Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -193,6 +245,14 @@ fn is_among_prompts(path: &str) -> bool {
     let mut parts = Path::new(path).components();
     let is_first = parts.next().is_some_and(|first| first.as_os_str() == "prompts");
     is_first && parts.all(|part| matches!(part, Component::Normal(_)))
+}
+
+/// Sees to it that a text is not taken for a name or a path.
+fn in_words(mut text: String) -> String {
+    if is_name(&text) || is_path(&text) {
+        text.push('\n');
+    }
+    text
 }
 
 fn is_name(text: &str) -> bool {

@@ -74,7 +74,7 @@ pub(crate) fn fork(cx: &Context<'_>, args: &ForkArgs) -> Result<Exit, Error> {
     let with = match &args.with {
         None => None,
         Some(path) => {
-            let file = WorkflowFile::read(path)?;
+            let file = WorkflowFile::read(path)?.with_prompts(cx.agents.inline_prompts());
             let workflow = check(cx.ui, &file, &registry)?;
             Some((workflow, file.bundle(path)))
         }

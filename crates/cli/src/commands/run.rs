@@ -115,7 +115,7 @@ pub(crate) fn run(cx: &Context<'_>, args: &RunArgs) -> Result<Exit, Error> {
         return replay(cx.ui, args, recorded, &cx.data()?, &cx.agents.without_models()?);
     }
     let registry = cx.agents.registry()?;
-    let file = WorkflowFile::read(&args.file)?;
+    let file = WorkflowFile::read(&args.file)?.with_prompts(cx.agents.inline_prompts());
     let workflow = check(cx.ui, &file, &registry)?;
     let asked = Asked::read(args, &workflow, &cx.settings.config().policy.env)?;
     match args.find_server(cx)? {

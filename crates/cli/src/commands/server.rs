@@ -5,6 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     pin::pin,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -120,8 +121,10 @@ pub(crate) fn server(cx: &Context<'_>, args: &ServerArgs) -> Result<Exit, Error>
     let access = args.access(address.ip(), &config.server)?;
     let grace = args.shutdown_timeout.unwrap_or(config.server.shutdown_timeout).as_duration();
     let store = data.open_store()?;
-    let engine = cx.serving_engine_on(store.clone())?;
+    let offered = Arc::new(OnceLock::new());
+    let engine = cx.serving_engine_on(store.clone(), Arc::clone(&offered))?;
     let catalogue = cx.catalogue(&args.workflows, engine.agents())?;
+    let catalogue = offered.get_or_init(|| catalogue).clone();
     // So that the log tells at once of files that cannot be used.
     let _ = catalogue.look();
     let runtime = Runtime::new().map_err(|error| Error::internal("starting the runtime").with_source(error))?;

@@ -68,7 +68,7 @@ pub(crate) fn upgrade_check(
     agents: &Agents,
 ) -> Result<Exit, Error> {
     let registry = agents.registry()?;
-    let file = WorkflowFile::read(&args.file)?;
+    let file = WorkflowFile::read(&args.file)?.with_prompts(agents.inline_prompts());
     let workflow = file.check(Options::new().agents(&registry)).map_err(Error::invalid_file)?;
     let store = match &args.store {
         Some(path) => data()?.open_file(path)?,

@@ -50,7 +50,7 @@ struct FileVerdict {
 }
 
 pub(crate) fn validate(ui: Ui, args: &ValidateArgs, agents: &Agents) -> Result<Exit, Error> {
-    let registry = agents.registry()?;
+    let (registry, prompts) = (agents.registry()?, agents.inline_prompts());
     let mut options = Options::new().strict(args.strict);
     if !args.no_agents {
         options = options.agents(&registry);
@@ -62,6 +62,8 @@ pub(crate) fn validate(ui: Ui, args: &ValidateArgs, agents: &Agents) -> Result<E
     for path in &files {
         let (file, checked) = match WorkflowFile::read(path) {
             Ok(file) => {
+                // Without agents nobody knows who has a prompt.
+                let file = if args.no_agents { file } else { file.with_prompts(prompts.clone()) };
                 let checked = file.check(options);
                 (file, checked)
             }

@@ -6,6 +6,8 @@ mod bad_store;
 mod book;
 #[cfg(all(unix, feature = "server"))]
 mod both_ways;
+#[cfg(feature = "server")]
+mod canary;
 mod config;
 mod crash;
 mod examples;

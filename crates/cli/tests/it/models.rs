@@ -171,7 +171,9 @@ fn a_secret_reaches_the_tools_of_a_file_that_a_person_runs_and_of_none_that_is_p
         config["providers"]["scripted"] = json!({ "kind": "fake", "script": "script.json" });
     });
     let url = format!("{}/<SECRET:claude/key>", place.provider.url);
-    let script = json!([{ "tools": [{ "name": "http.get", "arguments": { "url": url } }] }, { "text": "done" }]);
+    let (asks, ends) =
+        (json!({ "tools": [{ "name": "http.get", "arguments": { "url": url } }] }), json!({ "text": "done" }));
+    let script = json!([asks, ends, asks, ends]);
     fs::write(place.path().join("script.json"), script.to_string()).expect("written");
     let mut curious = workflow(json!([ask("curious", json!({ "model": "scripted/any", "tools": ["http.get"] }))]));
     curious["context"] = json!({ "secretRefs": ["secret://claude/key"] });
@@ -180,11 +182,120 @@ fn a_secret_reaches_the_tools_of_a_file_that_a_person_runs_and_of_none_that_is_p
     let whole: Value = answer.expect("it answers").json().expect("JSON");
     assert_eq!(whole["outputs"]["curious"]["text"], "done", "{whole:#}");
     assert!(place.provider.asked().is_empty(), "the server gives no secret away");
+    drop(server);
+
+    // A file of the catalogue is as good as one that a person runs, unless the settings name what may be asked for.
+    let flows = tempfile::tempdir().expect("a folder");
+    fs::write(flows.path().join("ask.json"), curious.to_string()).expect("written");
+    let catalogued = |settings: &[&str]| {
+        let mut command = place.command();
+        command.args(settings).args(["server", "--port", "0", "--workflows"]).arg(flows.path());
+        let server = RunningServer::of(&mut command);
+        let mut other = curious.clone();
+        other["metadata"]["name"] = json!("Somebody's");
+        for body in [json!({ "workflow": other }), json!({ "workflowId": "ask" })] {
+            let answer = server.post("/v1/workflows/execute").header("prefer", "wait=20").json(&body).send();
+            let whole: Value = answer.expect("it answers").json().expect("JSON");
+            assert_eq!(whole["outputs"]["curious"]["text"], "done", "{whole:#}");
+        }
+        place.provider.asked().len()
+    };
+    assert_eq!(catalogued(&[]), 1, "only that of the catalogue is given the secret");
+    let settings = fs::read_to_string(place.path().join("settings.json")).expect("read");
+    let mut narrow: Value = serde_json::from_str(&settings).expect("JSON");
+    narrow["policy"]["secrets"] = json!({ "allow": ["other/*"] });
+    fs::write(place.path().join("settings.json"), narrow.to_string()).expect("written");
+    assert_eq!(catalogued(&[]), 1, "the settings name another one");
+    fs::write(place.path().join("settings.json"), settings).expect("written");
+
     let said = place.run(&curious, &["--local"]);
     assert_eq!(said.code, Some(0), "{} {}", said.stdout, said.stderr);
     let asked = place.provider.asked();
     assert_eq!(asked.first().map(|question| question.path.clone()), Some(format!("/{ANTHROPIC}")));
     assert!(!format!("{}{}", said.stdout, said.stderr).contains(ANTHROPIC));
+}
+
+/// What the provider was told about its work, the last time that it was asked.
+fn system(place: &Place) -> String {
+    let asked = place.provider.asked();
+    asked.last().expect("asked").body["system"][0]["text"].as_str().expect("a text").to_owned()
+}
+
+#[cfg(feature = "server")]
+#[test]
+fn prompts_beside_a_workflow_file_go_with_it_wherever_it_is_executed() {
+    let (place, flows) = (
+        Place::new(|config| config["prompts"] = json!({ "paths": ["shared"] })),
+        tempfile::tempdir().expect("a folder"),
+    );
+    let write = |path: std::path::PathBuf, text: &str| {
+        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        fs::write(path, text).expect("written");
+    };
+    let beside = |name: &str| flows.path().join(name);
+    let asking = |prompt: Value| {
+        let mut step = ask("ask", json!({}));
+        step["agent"]["config"] = json!({ "prompt": prompt });
+        workflow(json!([step])).to_string()
+    };
+    write(
+        beside("ask.json"),
+        &asking(json!({ "role": "editor", "persona": "strict", "task": "Who is {{ input.name }}?" })),
+    );
+    write(beside("prompts/roles/editor.yaml"), "role: { name: editor, system: Beside }");
+    write(place.path().join("shared/prompts/roles/editor.yaml"), "role: { name: editor, system: Of the settings }");
+    write(place.path().join("shared/prompts/personas/strict.yaml"), "content: You are strict.");
+    write(beside("parts/ask.json"), &asking(json!({ "role": "editor", "task": "Who?" })));
+    write(beside("parts/prompts/roles/editor.yaml"), "content: Of the part");
+    let part = json!([{ "id": "part", "workflow": { "ref": "./parts/ask.json" } }]);
+    write(beside("whole.json"), &workflow(part).to_string().replace("\"ask\"", "\"whole\""));
+
+    // First hit wins, file by file. One word is text like any other once it is written out.
+    let run = |file: &str, more: &[&str]| say(place.command().arg("run").arg(beside(file)).args(more));
+    let said = run("ask.json", &["--local"]);
+    assert_eq!(said.code, Some(0), "{} {}", said.stdout, said.stderr);
+    assert_eq!(system(&place), "Beside\n\nYou are strict.");
+    let said = run("whole.json", &["--local"]);
+    assert_eq!(said.code, Some(0), "{} {}", said.stdout, said.stderr);
+    assert_eq!(system(&place), "Of the part");
+
+    // A server that has none of these files is told what is in them, and its catalogue has its own.
+    let elsewhere = Place::new(|_| {});
+    let server = RunningServer::start(&mut elsewhere.command());
+    for (file, expected) in [("ask.json", "Beside\n\nYou are strict."), ("whole.json", "Of the part")] {
+        let said = run(file, &[&format!("--server={}", server.url)]);
+        assert_eq!(said.code, Some(0), "{} {}", said.stdout, said.stderr);
+        assert_eq!(system(&elsewhere), expected);
+    }
+    drop(server);
+    let mut command = place.command();
+    let server =
+        RunningServer::of(command.args(["server", "--port", "0", "--workflows"]).arg(flows.path().join("ask.json")));
+    let execute = || {
+        let asked =
+            server.post("/v1/workflows/execute").header("prefer", "wait=20").json(&json!({ "workflowId": "ask" }));
+        let whole: Value = asked.send().expect("it answers").json().expect("JSON");
+        assert_eq!(whole["status"], "completed", "{whole:#}");
+        system(&place)
+    };
+    assert_eq!(execute(), "Beside\n\nYou are strict.");
+    write(beside("prompts/roles/editor.yaml"), "role: { name: editor, system: Edited meanwhile }");
+    assert_eq!(execute(), "Edited meanwhile\n\nYou are strict.");
+
+    // What is nowhere is told with all places, before anything runs, and nothing else of the disk is read.
+    write(beside("ask.json"), &asking(json!({ "role": "poet" })));
+    for command in ["validate", "run"] {
+        let missing = say(place.command().arg(command).arg(beside("ask.json")));
+        assert_eq!(missing.code, Some(2), "{}", missing.stderr);
+        let told = format!("{}{}", missing.stdout, missing.stderr);
+        for folder in [flows.path(), &place.path().join("shared"), place.path()] {
+            let tried = folder.join("prompts/roles/poet.yaml").display().to_string();
+            assert!(told.contains(&tried), "{tried}: {told}");
+        }
+    }
+    write(beside("ask.json"), &asking(json!({ "role": "../secrets.json" })));
+    let outside = run("ask.json", &["--local"]);
+    assert!(outside.stderr.contains("is not in a folder `prompts`"), "{}", outside.stderr);
 }
 
 #[test]

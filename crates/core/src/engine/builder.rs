@@ -12,10 +12,10 @@ use orchestr8_agent_base::model::Models;
 use orchestr8_agent_base::{
     Agent, AgentRegistry, Clock, Secrets, Tool, ToolAccess, registry::RegisterError, tool::RegisterToolError,
 };
-use orchestr8_schema::{config::ToolPolicy, id::InvalidId, policy::WorkflowTimeout};
+use orchestr8_schema::{ValidWorkflow, config::ToolPolicy, id::InvalidId, policy::WorkflowTimeout};
 use tokio_util::task::TaskTracker;
 
-use super::{Engine, EngineShared, places::Places, slots::Slots, stack::Registries, tenure};
+use super::{Engine, EngineShared, Trusts, places::Places, slots::Slots, stack::Registries, tenure};
 use crate::{
     bus::Bus,
     clock::SystemClock,
@@ -38,6 +38,7 @@ use crate::{
 pub struct EngineBuilder {
     agents: AgentRegistry,
     secrets: Secrets,
+    trusts: Option<Trusts>,
     tool_policy: ToolPolicy,
     #[cfg(feature = "model")]
     models: Option<Models>,
@@ -86,6 +87,7 @@ impl Default for EngineBuilder {
         Self {
             agents: AgentRegistry::new(),
             secrets: Secrets::environment(),
+            trusts: None,
             tool_policy: ToolPolicy::default(),
             #[cfg(feature = "model")]
             models: None,
@@ -135,6 +137,13 @@ impl EngineBuilder {
     /// Sets where secrets come from, and which of them workflows may ask for; default the process environment, and all that it has.
     pub fn secrets(mut self, secrets: Secrets) -> Self {
         self.secrets = secrets;
+        self
+    }
+
+    /// Lets some workflows have the secrets that they list, whatever [`secrets`](Self::secrets) allows: `trusts` is asked about the workflow of an execution,
+    /// its sub-workflows included, each time that a secret is not allowed otherwise. Default none.
+    pub fn trusted(mut self, trusts: impl Fn(&ValidWorkflow) -> bool + Send + Sync + 'static) -> Self {
+        self.trusts = Some(Box::new(trusts));
         self
     }
 
@@ -215,6 +224,7 @@ impl EngineBuilder {
             shared: Arc::new(EngineShared {
                 tools: ToolAccess::new(self.agents.tools().clone(), self.tool_policy),
                 secrets: self.secrets,
+                trusts: self.trusts,
                 #[cfg(feature = "model")]
                 models: self.models.or_else(|| self.agents.models().cloned()).unwrap_or_default(),
                 agents: self.agents,

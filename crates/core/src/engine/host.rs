@@ -76,6 +76,11 @@ impl ExecutionHost {
         }
     }
 
+    fn is_trusted(&self) -> bool {
+        let root = self.origin.plan.units().first();
+        root.zip(self.engine.trusts.as_ref()).is_some_and(|(root, trusts)| trusts(&root.workflow))
+    }
+
     fn tell(&self, told: Told) {
         self.inbox().push(told);
         self.has_told.store(true, Ordering::Release);
@@ -110,6 +115,12 @@ impl Host for ExecutionHost {
             }
             Remark::Tool(mut call) => {
                 hidden(&mut call.error);
+                // A model may ask for whatever it likes, and what it asks for is told.
+                let mut name = call.tool.to_string();
+                self.given_out.hide_in_text(&mut name);
+                if *call.tool != *name {
+                    call.tool = name.into();
+                }
                 EventBody::ToolCalled(Arc::new(call))
             }
             _ => return,
@@ -124,7 +135,11 @@ impl Host for ExecutionHost {
     }
 
     fn secret(&self, reference: &str, declared: &[String]) -> Result<SecretString, AgentError> {
-        self.engine.secrets.check(reference)?;
+        if let Err(denied) = self.engine.secrets.check(reference)
+            && !self.is_trusted()
+        {
+            return Err(denied);
+        }
         let lists = |listed: &[String]| listed.iter().any(|known| known == reference);
         if !self.origin.plan.units().iter().any(|unit| lists(&unit.workflow.workflow().context.secret_refs)) {
             let message = format!("`{reference}` is not listed in the workflow's `context.secretRefs`");

@@ -97,12 +97,17 @@ pub struct Engine {
     shared: Arc<EngineShared>,
 }
 
+/// Says whether a workflow is trusted with secrets.
+type Trusts = Box<dyn Fn(&ValidWorkflow) -> bool + Send + Sync>;
+
 /// What all handles and drivers of an engine share.
 pub(crate) struct EngineShared {
     pub(crate) agents: AgentRegistry,
     /// What agents may call themselves.
     tools: ToolAccess,
     secrets: Secrets,
+    /// Says whose workflows get what they list, whatever the policy of secrets is.
+    trusts: Option<Trusts>,
     #[cfg(feature = "model")]
     models: orchestr8_agent_base::model::Models,
     /// Whether spans hold what models and tools are asked and answer.
