@@ -21,6 +21,7 @@ chapters! {
     Models: "models",
     Policies: "policies",
     Prompts: "prompts",
+    TestingAgents: "testing-agents",
     Tools: "tools",
     WritingAnAgent: "writing-an-agent",
 }

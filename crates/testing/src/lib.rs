@@ -40,6 +40,7 @@
 //! | test files of workflows, executed | [`workflow_test`] |
 //! | many executions under chance and faults | [`simulate`] |
 //! | a store that fails when told to | [`FaultStore`] |
+//! | servers that answer like a provider, or like a broken one (feature `mock-servers`) | `mock_server` |
 //! | what to say about an execution | [`assert_completed!`], [`assert_failed!`], [`assert_events!`], [`assert_order!`], [`assert_attempts!`], [`assert_within!`], [`assert_circuit!`], [`assert_json!`], [`assert_no_secret!`] |
 
 #![expect(clippy::panic, reason = "a test that goes wrong says so by a panic")]
@@ -55,6 +56,8 @@ mod fault_store;
 pub mod fixtures;
 mod harness;
 mod lasting_store;
+#[cfg(feature = "mock-servers")]
+pub mod mock_server;
 mod mocks;
 pub mod simulate;
 mod started;
