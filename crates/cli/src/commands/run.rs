@@ -16,7 +16,7 @@ use orchestr8_core::{
 };
 use orchestr8_schema::{
     CorrelationId, ExecutionId, IdempotencyKey, Millis, ValidWorkflow, api::JournalExport, canonical,
-    config::AccessPolicy, source::Options,
+    config::AccessPolicy, policy::Budget, source::Options,
 };
 use orchestr8_testing::TestClock;
 use serde_json::{Map, Value, json};
@@ -70,6 +70,12 @@ pub struct RunArgs {
     /// Limit on the whole execution, such as `30s`; can only tighten the file's own
     #[arg(long, value_name = "DURATION")]
     timeout: Option<Millis>,
+    /// Limit on the cost of models, in US dollars; can only tighten the file's own
+    #[arg(long, value_name = "USD", value_parser = dollars)]
+    max_cost: Option<f64>,
+    /// Limit on the tokens of models; can only tighten the file's own
+    #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u64).range(1..))]
+    max_tokens: Option<u64>,
     /// What ties the execution to its cause, in journal, logs and traces
     #[arg(long, value_name = "ID")]
     correlation_id: Option<CorrelationId>,
@@ -122,6 +128,12 @@ pub(crate) fn run(cx: &Context<'_>, args: &RunArgs) -> Result<Exit, Error> {
         Some(client) => there(cx, args, client, &file, &workflow, &asked),
         None => here(cx, args, &workflow, asked),
     }
+}
+
+/// Reads an amount of money.
+fn dollars(text: &str) -> Result<f64, String> {
+    let amount = text.parse().ok().filter(|amount: &f64| amount.is_finite() && *amount > 0.0);
+    amount.ok_or_else(|| format!("`{text}` is no amount in US dollars, such as 0.50"))
 }
 
 /// The most characters of an idempotency key.
@@ -179,6 +191,9 @@ impl Asked {
         });
         if let Some(timeout) = args.timeout {
             body["context"]["timeout"] = json!(timeout);
+        }
+        if let Some(budget) = args.budget() {
+            body["budget"] = json!(budget);
         }
         if !bundle.is_empty() {
             body["bundle"] = Value::Object(bundle);
@@ -370,7 +385,16 @@ impl RunArgs {
         if let Some(timeout) = self.timeout {
             request = request.timeout(timeout.as_duration());
         }
-        request
+        match self.budget() {
+            Some(budget) => request.budget(budget),
+            None => request,
+        }
+    }
+
+    fn budget(&self) -> Option<Budget> {
+        let mut budget = Budget::default();
+        (budget.max_cost_usd, budget.max_tokens) = (self.max_cost, self.max_tokens);
+        Some(budget).filter(|budget| *budget != Budget::default())
     }
 
     fn shown(&self) -> Shown {

@@ -7,6 +7,7 @@ use orchestr8_schema::{
     CorrelationId, Diagnostic, InvalidWorkflow, ValidWorkflow,
     api::{ExecuteRequest, Warning},
     canonical,
+    policy::Budget,
     source::{Format, Options, load},
 };
 use serde::Deserialize;
@@ -15,8 +16,8 @@ use serde_json::{Map, Value, value::RawValue};
 use super::{Service, body::RequestBody, bundle::Bundle, problem::Rejection, workflows};
 
 /// The keys of a wrapper.
-const KEYS: [&str; 9] =
-    ["workflow", "workflowId", "bundle", "input", "inputs", "variables", "env", "context", "options"];
+const KEYS: [&str; 10] =
+    ["workflow", "workflowId", "bundle", "input", "inputs", "variables", "env", "context", "budget", "options"];
 
 /// A request to execute, understood and checked.
 #[derive(Debug)]
@@ -72,6 +73,9 @@ impl Execute {
         if let Some(timeout) = context.timeout {
             request = request.timeout(timeout.as_duration());
         }
+        if let Some(budget) = wrapper.budget {
+            request = request.budget(budget);
+        }
         Ok(Self { workflow, request, warnings })
     }
 
@@ -100,12 +104,12 @@ impl Document {
         if map.contains_key("steps") {
             return Ok(Self::Bare(Format::Json, bundle(BTreeMap::new())?));
         }
-        if map.contains_key("budget") {
-            return Err(Rejection::bad_request("`budget` cannot be heeded by this version, so it is refused"));
-        }
         let warnings = warnings(&map);
         let unlike = |error| Rejection::bad_request(format!("the body does not have the form of a request: {error}"));
         let request: ExecuteRequest = serde_json::from_value(Value::Object(map)).map_err(unlike)?;
+        if let Some(name) = request.budget.as_ref().and_then(empty_limit) {
+            return Err(Rejection::bad_request(format!("`budget.{name}` has to be greater than 0")));
+        }
         // As text, so that duplicate keys are still there to be found.
         let Written { workflow, bundle: documents } = serde_json::from_slice(&body.bytes).map_err(unlike)?;
         match (workflow, &request.workflow_id) {
@@ -145,6 +149,18 @@ impl Document {
         }
         diagnostics
     }
+}
+
+/// Names the limit of a budget that nothing can be done within.
+fn empty_limit(budget: &Budget) -> Option<&'static str> {
+    let is_empty_cost = budget.max_cost_usd.is_some_and(|cost| !(cost > 0.0 && cost.is_finite()));
+    let limits = [
+        ("maxTokens", budget.max_tokens == Some(0)),
+        ("maxCostUsd", is_empty_cost),
+        ("maxSteps", budget.max_steps == Some(0)),
+        ("maxDuration", budget.max_duration.is_some_and(|duration| duration.as_duration().is_zero())),
+    ];
+    limits.into_iter().find_map(|(name, is_empty)| is_empty.then_some(name))
 }
 
 fn warnings(map: &Map<String, Value>) -> Vec<Warning> {

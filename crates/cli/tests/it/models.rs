@@ -315,6 +315,56 @@ fn a_budget_is_kept_without_asking_anybody() {
 }
 
 #[test]
+fn who_runs_a_file_tightens_its_budget_and_never_loosens_it() {
+    let place = Place::new(|_| {});
+    let mut document = workflow(json!([ask("claude", json!({ "maxTokens": 100 }))]));
+    let run = |document: &Value, arguments: &[&str]| {
+        let said = place.run(document, arguments);
+        let whole = body(&said);
+        (said.code, whole["errors"][0]["code"].clone(), whole["budget"].clone())
+    };
+    let (code, error, _) = run(&document, &["--max-tokens", "10"]);
+    assert_eq!((code, error), (Some(1), json!("BUDGET_EXCEEDED")));
+    let (code, error, _) = run(&document, &["--max-cost", "0.000001"]);
+    assert_eq!((code, error), (Some(1), json!("BUDGET_EXCEEDED")));
+    assert!(place.provider.asked().is_empty());
+    let (code, _, budget) = run(&document, &["--max-tokens", "5000", "--max-cost", "0.5"]);
+    assert_eq!(
+        (code, &budget["maxTokens"]["limit"], &budget["maxCostUsd"]["limit"]),
+        (Some(0), &json!(5000.0), &json!(0.5))
+    );
+    // What the file says is kept, however much is offered.
+    document["policies"] = json!({ "budget": { "maxTokens": 10 } });
+    let (code, error, budget) = run(&document, &["--max-tokens", "5000", "--max-cost", "0.5"]);
+    assert_eq!((code, error), (Some(1), json!("BUDGET_EXCEEDED")), "{budget}");
+    assert_eq!(budget["maxTokens"]["limit"], json!(10.0));
+    assert_eq!(place.run(&document, &["--max-cost", "0"]).code, Some(2));
+}
+
+#[cfg(feature = "server")]
+#[test]
+fn a_request_tightens_the_budget_too_and_a_fork_keeps_that() {
+    let place = Place::new(|_| {});
+    let server = RunningServer::start(&mut place.command());
+    let document = workflow(json!([ask("claude", json!({ "maxTokens": 100 }))]));
+    let execute = |budget: Value| {
+        let request = json!({ "workflow": document, "budget": budget });
+        let answer = server.post("/v1/workflows/execute").header("prefer", "wait=20").json(&request).send();
+        answer.expect("it answers").json::<Value>().expect("JSON")
+    };
+    let spent = execute(json!({ "maxTokens": 10 }));
+    assert_eq!(spent["errors"][0]["code"], "BUDGET_EXCEEDED", "{spent:#}");
+    let whole = execute(json!({ "maxTokens": 5000 }));
+    assert_eq!(whole["status"], "completed", "{whole:#}");
+    let id = whole["executionId"].as_str().expect("an id");
+    let fork = server.post(&format!("/v1/executions/{id}/fork")).json(&json!({ "fromStep": "claude" })).send();
+    let fork: Value = fork.expect("it answers").json().expect("JSON");
+    let fork = fork["executionId"].as_str().expect("an id");
+    let read = server.get(&format!("/v1/executions/{fork}")).send().expect("it answers");
+    assert_eq!(read.json::<Value>().expect("JSON")["budget"]["maxTokens"]["limit"], 5000.0);
+}
+
+#[test]
 fn a_model_that_nobody_has_is_told_of_before_anything_runs() {
     let told = |change: fn(&mut Value), config: Value| {
         let place = Place::new(change);

@@ -222,6 +222,9 @@ impl Engine {
         if let Some(count) = queued.max_concurrent_steps {
             start = start.max_concurrent_steps(count);
         }
+        if let Some(budget) = &queued.budget {
+            start = start.budget(budget.clone());
+        }
         if let Some(id) = request.correlation_id {
             start = start.correlation_id(id);
         }

@@ -7,6 +7,7 @@ use orchestr8_schema::{
     CorrelationId, ExecutionId, IdempotencyKey, StepPath, ValidWorkflow,
     event::{ForkedFrom, Queued, Retained},
     json_schema::{Violation, Violations},
+    policy::Budget,
 };
 use serde_json::{Map, Value};
 
@@ -43,6 +44,7 @@ pub struct StartRequest {
     timeout: Option<Duration>,
     pub(super) default_timeout: Option<Duration>,
     max_concurrent_steps: Option<u32>,
+    budget: Option<Budget>,
     idempotency: Option<NamedRequest>,
     origin: Option<(ForkedFrom, Arc<BTreeMap<StepPath, Retained>>)>,
 }
@@ -96,6 +98,7 @@ impl StartRequest {
             timeout: None,
             default_timeout: None,
             max_concurrent_steps: None,
+            budget: None,
             idempotency: None,
             origin: None,
         }
@@ -129,6 +132,21 @@ impl StartRequest {
     /// Limits how many of its steps run at the same time; it may only be tighter than what workflow and engine say, and is at least 1.
     pub fn max_concurrent_steps(mut self, count: u32) -> Self {
         self.max_concurrent_steps = Some(count.max(1));
+        self
+    }
+
+    /// Limits what the whole execution may use up; of each limit the tighter one holds, this or the workflow's.
+    ///
+    /// ```
+    /// # use orchestr8_core::{StartRequest, schema::policy::Budget};
+    /// # fn limited(request: StartRequest) -> StartRequest {
+    /// let mut budget = Budget::default();
+    /// budget.max_cost_usd = Some(0.50);
+    /// request.budget(budget)
+    /// # }
+    /// ```
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.budget = Some(budget).filter(|budget| *budget != Budget::default());
         self
     }
 
@@ -178,7 +196,7 @@ impl StartRequest {
         );
         queued.hooks = Arc::clone(&hooks.records);
         (queued.timeout, queued.default_timeout) = (self.timeout, self.default_timeout);
-        queued.max_concurrent_steps = self.max_concurrent_steps;
+        (queued.max_concurrent_steps, queued.budget) = (self.max_concurrent_steps, self.budget);
         if let Some((from, retained)) = self.origin {
             (queued.forked_from, queued.retained) = (Some(from), Some(retained));
         }

@@ -56,6 +56,7 @@ impl Renderer {
                     "variables": queued.variables,
                     "env": queued.env,
                     "idempotencyKey": queued.idempotency_key,
+                    "budget": queued.budget,
                     "forkedFrom": queued.forked_from,
                     "retained": queued.retained.as_ref().map(|retained| retained.len()),
                 }),

@@ -38,7 +38,7 @@ pub(super) struct Ledger {
     /// Steps that were counted before a reopening set them back, and are not counted again.
     counted: BTreeSet<Activation>,
     /// Limits in the place of the workflow's.
-    raised: Option<BudgetLimits>,
+    instead: Option<BudgetLimits>,
 }
 
 /// What budgets count: tokens, and billionths of a dollar, which add up exactly.
@@ -108,7 +108,7 @@ impl Amount {
 impl State {
     /// The limits that hold now: those of the workflow, or what a reopening put in their place.
     pub(crate) fn budget_limits(&self, plan: &Plan) -> Option<BudgetLimits> {
-        self.ledger.raised.or(plan.limits().budget)
+        self.ledger.instead.or(plan.limits().budget)
     }
 
     /// What of an estimate the limits are about, which is all that is really reserved.
@@ -201,6 +201,23 @@ pub(crate) fn exceeded(kind: BudgetKind) -> Failure {
     failure
 }
 
+impl State {
+    /// Has the tighter one of each limit hold from the beginning, that of the workflow or the one that was asked for.
+    pub(super) fn tighten(&mut self, plan: &Plan, asked: &Budget) {
+        fn tighter<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
+            one.into_iter().chain(other).min()
+        }
+
+        let (asked, own) = (BudgetLimits::from(asked), plan.limits().budget.unwrap_or_default());
+        self.ledger.instead = Some(BudgetLimits {
+            tokens: tighter(asked.tokens, own.tokens),
+            cost: tighter(asked.cost, own.cost),
+            steps: tighter(asked.steps, own.steps),
+            duration: tighter(asked.duration, own.duration),
+        });
+    }
+}
+
 // === reopening ===
 
 impl State {
@@ -239,7 +256,7 @@ impl State {
         if let Some(asked) = asked.map(BudgetLimits::from) {
             let known = self.budget_limits(plan).unwrap_or_default();
             self.ledger.steps = self.begun_steps(plan);
-            self.ledger.raised = Some(BudgetLimits {
+            self.ledger.instead = Some(BudgetLimits {
                 tokens: asked.tokens.or(known.tokens),
                 cost: asked.cost.or(known.cost),
                 steps: asked.steps.or(known.steps),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{ExecutionStatus, WorkflowSummary};
-use crate::{CorrelationId, Diagnostic, ExecutionId, Failure, Timestamp};
+use crate::{CorrelationId, Diagnostic, ExecutionId, Failure, Timestamp, policy::Budget};
 
 /// The body of a request to execute a workflow, apart from the bare document.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -31,6 +31,9 @@ pub struct ExecuteRequest {
     /// Facts about the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context: Option<RequestContext>,
+    /// Limits that tighten the workflow's `policies.budget`; looser ones have no effect.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
 }
 
 /// Facts about a request to execute a workflow.

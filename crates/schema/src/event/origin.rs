@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::EngineHook;
-use crate::{CorrelationId, ExecutionId, IdempotencyKey, StepPath, ValidWorkflow};
+use crate::{CorrelationId, ExecutionId, IdempotencyKey, StepPath, ValidWorkflow, policy::Budget};
 
 /// What an execution was made from: the first event of every journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,6 +48,9 @@ pub struct Queued<W = ValidWorkflow> {
     /// A limit on the steps that run at the same time that is tighter than the workflow's.
     #[serde(default)]
     pub max_concurrent_steps: Option<u32>,
+    /// Limits that are tighter than those of the workflow's budget; absent if there are none.
+    #[serde(default)]
+    pub budget: Option<Budget>,
 }
 
 /// The checkpoint that a fork begins at.
@@ -135,6 +138,7 @@ impl Queued {
             retained: None,
             default_timeout: None,
             max_concurrent_steps: None,
+            budget: None,
         }
     }
 }
@@ -158,6 +162,7 @@ impl<W> Queued<W> {
             retained: self.retained,
             default_timeout: self.default_timeout,
             max_concurrent_steps: self.max_concurrent_steps,
+            budget: self.budget,
         }
     }
 }

@@ -201,7 +201,7 @@ fn problems_say_what_is_wrong() {
         transcript("an invalid workflow", execute().json(&invalid)),
         transcript("an input that does not fit", execute().json(&demanding)),
         transcript("a workflow of no catalogue", json(r#"{"workflowId": "greet"}"#)),
-        transcript("a budget that nobody would heed", json(r#"{"workflow": {}, "budget": {}}"#)),
+        transcript("a budget for nothing", json(r#"{"workflow": {}, "budget": {"maxTokens": 0}}"#)),
         transcript("a mode that does not exist", server.post("/execute?mode=later").json(&slice())),
         transcript("a bad idempotency key", execute().header("idempotency-key", "a b").json(&slice())),
         transcript("another content type", execute().header("content-type", "text/plain").body("steps: []")),

@@ -126,6 +126,9 @@ impl<S: Sink> Fold<'_, S> {
             EventBody::ExecutionQueued(queued) => {
                 self.state.hooks.any = !self.plan.hooks().is_empty() || !queued.hooks.is_empty();
                 self.state.queued = Some(Arc::clone(queued));
+                if let Some(budget) = &queued.budget {
+                    self.state.tighten(self.plan, budget);
+                }
             }
             EventBody::ExecutionStarted { .. } => self.execution_started(),
             EventBody::ExecutionRecovered { .. } => self.execution_recovered(),
