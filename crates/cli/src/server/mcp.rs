@@ -80,6 +80,11 @@ pub(super) async fn answer(State(service): State<Service>, request: Request<Body
     let is_json = |value: &HeaderValue| value.as_bytes().starts_with(b"application/json");
     if response.headers().get(header::CONTENT_TYPE).is_some_and(is_json) {
         response.extensions_mut().insert(Spoken);
+    } else if response.status().is_client_error() {
+        // What is wrong with the headers is said in a few words.
+        let words = axum::body::to_bytes(response.into_body(), 4096).await.unwrap_or_default();
+        let words = String::from_utf8_lossy(&words);
+        return Err(Rejection::bad_request(words.trim_start_matches("Bad Request: ").trim()));
     }
     Ok(response)
 }

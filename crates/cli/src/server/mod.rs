@@ -45,7 +45,6 @@ mod approvals;
 mod body;
 mod bundle;
 mod cancel;
-mod catalog;
 mod control;
 mod cursor;
 mod dashboard;
@@ -59,6 +58,7 @@ mod fork;
 mod graph;
 mod health;
 mod journal;
+mod known;
 mod list;
 mod mcp;
 pub(crate) mod metrics;
@@ -81,7 +81,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use axum::{Router, middleware, routing::post};
+use axum::{Router, middleware};
 use orchestr8_core::{Engine, bus::Bus};
 use orchestr8_schema::{Timestamp, config::Theme};
 use tokio_util::sync::CancellationToken;
@@ -200,8 +200,6 @@ impl Service {
             router = router.route(operation.path, operation.handler);
         }
         router
-            // A protocol of its own, which describes itself.
-            .route("/mcp", post(mcp::answer))
             .fallback(problem::no_such_route)
             // Outermost last: whatever is refused or fails inside is still answered in full.
             .layer(middleware::from_fn_with_state(self.clone(), access::check))

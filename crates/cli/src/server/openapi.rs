@@ -3,7 +3,10 @@
 //! Made of the operations that the router is made of, and of the types that are written and read. Bodies of answers are described as they
 //! are written, those of requests as they are read; types that are both look the same in either.
 
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::LazyLock,
+};
 
 use axum::{
     body::Bytes,
@@ -21,6 +24,8 @@ use super::{
     problem::ProblemCode,
     routes::operations,
 };
+
+const PROBLEM: &str = "application/problem+json";
 
 static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| document().to_string().into());
 
@@ -102,7 +107,18 @@ fn described(
         responses.insert(answer.status.as_u16().to_string(), self::answer(answer, writing));
     }
     for (status, codes) in by_status(&operation.all_problems()) {
-        responses.insert(status.to_string(), problem_answer(&codes, problem));
+        let problem = problem_answer(&codes, problem);
+        match responses.entry(status.to_string()) {
+            Entry::Vacant(place) => drop(place.insert(problem)),
+            // The same status may have either body.
+            Entry::Occupied(mut place) => {
+                let answer = place.get_mut();
+                answer["content"][PROBLEM] = problem["content"][PROBLEM].clone();
+                let either =
+                    [&answer["description"], &problem["description"]].map(|text| text.as_str().unwrap_or_default());
+                answer["description"] = either.join(" Or ").into();
+            }
+        }
     }
     described["responses"] = json!(responses);
     if operation.is_open {
@@ -174,7 +190,7 @@ fn problem_answer(codes: &[&str], problem: &Value) -> Value {
     json!({
         "description": listed.join(", "),
         "headers": headers(&["X-Error-Code"]),
-        "content": { "application/problem+json": { "schema": schema } },
+        "content": { (PROBLEM): { "schema": schema } },
     })
 }
 

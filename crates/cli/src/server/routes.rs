@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
 use super::{
-    approvals, cancel, catalog, control, dashboard, events, execute, executions, fork, graph, health, journal, list,
+    approvals, cancel, control, dashboard, events, execute, executions, fork, graph, health, journal, known, list, mcp,
     metrics, openapi,
     operation::{JSON, Operation, text},
     problem::ProblemCode::{
@@ -69,6 +69,16 @@ fn greeting() -> Value {
             "agent": { "id": "@orchestr8/hello-world" },
             "input": { "name": "${inputs.name ?? 'Ada'}" },
         }],
+    })
+}
+
+/// A message of a protocol that describes itself.
+fn message(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "description": "A message of JSON-RPC.",
+        "properties": { "jsonrpc": { "const": "2.0" } },
+        "required": ["jsonrpc"],
     })
 }
 
@@ -287,15 +297,15 @@ fn catalogues() -> Vec<Operation> {
             .query("executionId", json!({ "type": "string", "format": "uuid" }), "Only those of this execution.")
             .answers::<api::ApprovalList>(StatusCode::OK, "A page.")
             .problem(NotFound),
-        Operation::get("/v1/agents", "listAgents", catalog::agents)
+        Operation::get("/v1/agents", "listAgents", known::agents)
             .about(about, "Lists the manifests of agents")
             .answers::<AgentList>(StatusCode::OK, "All of them."),
-        Operation::get("/v1/agents/{scope}/{name}", "readAgent", catalog::agent)
+        Operation::get("/v1/agents/{scope}/{name}", "readAgent", known::agent)
             .about(about, "Shows the manifest of an agent")
             .query("version", json!({ "type": "string" }), "A version or a range; default the latest.")
             .answers::<AgentManifest>(StatusCode::OK, "The manifest.")
             .problem(NotFound),
-        Operation::get("/v1/schemas/{file}", "readSchema", catalog::schema)
+        Operation::get("/v1/schemas/{file}", "readSchema", known::schema)
             .about(about, "Shows a published JSON Schema")
             .answers_as(StatusCode::OK, "The schema.", vec![(JSON, object)])
             .problem(NotFound),
@@ -323,6 +333,20 @@ fn services() -> Vec<Operation> {
         Operation::get("/metrics", "readMetrics", metrics::read)
             .about(about, "Shows what was counted, for Prometheus")
             .answers_as(StatusCode::OK, "The numbers.", vec![("text/plain", text)]),
+        Operation::post("/mcp", "speakMcp", mcp::answer)
+            .about(about, "Speaks the Model Context Protocol, if workflows are offered to other programs")
+            .header(
+                "MCP-Protocol-Version",
+                json!({ "type": "string" }),
+                "The revision of the protocol that the message is of.",
+            )
+            .takes_as(JSON, message)
+            .example(json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list" }))
+            .answers_as(StatusCode::OK, "The answer.", vec![(JSON, message), (STREAM, text)])
+            .answers_as(StatusCode::ACCEPTED, "The message needs no answer.", Vec::new())
+            .answers_as(StatusCode::BAD_REQUEST, "A message that is no request of its revision.", vec![(JSON, message)])
+            .answers_as(StatusCode::NOT_FOUND, "A method that nobody knows.", vec![(JSON, message)])
+            .problems(&[NotFound, ShuttingDown]),
         Operation::get("/", "readDashboard", dashboard::page)
             .open()
             .about(about, "Shows the dashboard")

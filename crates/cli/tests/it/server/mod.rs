@@ -4,6 +4,7 @@ mod all_events;
 mod contract;
 mod control;
 mod dashboard;
+mod killed;
 mod limits;
 mod openapi;
 mod progress;

@@ -168,14 +168,18 @@ async fn every_operation_answers_with_every_status_that_it_is_said_to_have() {
     let engine = engine();
     let token = Token::new(TOKEN).expect("long enough");
     let catalogue = Catalogue::new(vec![folder.path().to_owned()], engine.agents().clone());
-    let service = Service::new(engine, Access::local().token(token)).workflows(catalogue);
+    let access = Access::local().token(token);
+    let service = Service::new(engine.clone(), access.clone()).workflows(catalogue).mcp(true);
     let mut asking = Asking::new(&service);
     refusals(&mut asking).await;
     reading(&mut asking).await;
     starting(&mut asking).await;
     changing(&mut asking).await;
     streams(&mut asking, &service).await;
+    messages(&mut asking, Service::new(engine, access)).await;
     service.drain();
+    let list = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": "list_workflows" } });
+    assert_eq!(asking.post("/mcp", &list).await.status, 503);
     assert_eq!(asking.get("/ready").await.status, 503);
     assert_eq!(asking.post("/execute", &greeting(0)).await.status, 503);
     let path = format!("/v1/executions/{NOBODY}/fork");
@@ -224,8 +228,8 @@ async fn refusals(asking: &mut Asking) {
                 "POST" => asking.post(&path, &json!({ "workflowId": "x", "sequence": 1, "decision": "approve" })).await,
                 _ => asking.get(&path).await,
             };
-            let is_list = template == "/v1/approvals";
-            assert!(answer.status == 404 || is_list, "{method} {path}: {}", answer.status);
+            let is_there = matches!(template.as_str(), "/v1/approvals" | "/mcp");
+            assert!(answer.status == 404 || is_there, "{method} {path}: {}", answer.status);
         }
         assert_eq!(asking.ask("DELETE", &path, &[], "").await.status, 405, "{path}");
     }
@@ -335,6 +339,24 @@ async fn changing(asking: &mut Asking) {
         .await;
     let resume = format!("/v1/executions/{spent}/resume");
     assert_eq!(asking.post(&resume, &json!({})).await.status, 202);
+}
+
+/// What is said in the protocol for other programs, and where it is not spoken.
+async fn messages(asking: &mut Asking, without: Service) {
+    let list = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list" });
+    assert_eq!(asking.post("/mcp", &list).await.status, 200);
+    let told = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
+    assert_eq!(asking.post("/mcp", &told).await.status, 202);
+    let old = asking.post_with("/mcp", &[("mcp-protocol-version", "1999-01-01")], &list).await;
+    assert_eq!((old.status, old.json()["code"].as_str()), (400, Some("BAD_REQUEST")));
+    assert!(old.json()["detail"].as_str().is_some_and(|detail| detail.contains("1999-01-01")), "{}", old.body);
+    let bare = asking.post_with("/mcp", &[("mcp-protocol-version", "2026-07-28")], &list).await;
+    assert_eq!((bare.status, bare.json()["jsonrpc"].as_str()), (400, Some("2.0")), "{}", bare.body);
+    let picky = asking.post_with("/mcp", &[("accept", "text/html")], &list).await;
+    assert_eq!((picky.status, picky.json()["code"].as_str()), (400, Some("BAD_REQUEST")));
+    let here = std::mem::replace(&mut asking.router, without.router());
+    assert_eq!(asking.post("/mcp", &list).await.status, 404);
+    asking.router = here;
 }
 
 async fn streams(asking: &mut Asking, service: &Service) {

@@ -11,9 +11,10 @@ use axum::{
     http::Request,
 };
 use futures_util::stream;
-use orchestr8_cli::server;
+use orchestr8_cli::server::{self, Access, Service};
 use orchestr8_testing::Harness;
 use serde_json::Value;
+use tokio::net::TcpListener;
 use tower_service::Service as _;
 
 use crate::support::{orchestr8, running_server::RunningServer};
@@ -208,6 +209,34 @@ fn addresses_are_read_once_and_what_cannot_be_read_is_a_problem() {
         let answer = one(&server, &format!("{line}\r\nHost: localhost\r\n\r\n"));
         assert_eq!((answer.status, answer.body.as_str()), (400, ""), "{line:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn headers_that_do_not_arrive_end_the_connection_after_10_seconds() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let service = Service::new(Harness::new().engine(), Access::local());
+    let serving = tokio::spawn(server::serve(listener, service, std::future::pending(), Duration::ZERO));
+    for sent in ["", "GET /health HTTP/1.1\r\nHost: localhost\r\nX-Slow: 1"] {
+        let client = tokio::net::TcpStream::connect(address).await.expect("the server listens");
+        let began = tokio::time::Instant::now();
+        client.writable().await.expect("connected");
+        assert_eq!(client.try_write(sent.as_bytes()).expect("sent"), sent.len());
+        let mut heard = Vec::new();
+        loop {
+            client.readable().await.expect("connected");
+            let mut piece = [0; 1024];
+            match client.try_read(&mut piece) {
+                Ok(0) => break,
+                Ok(count) => heard.extend_from_slice(&piece[..count]),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(error) => unreachable!("the server closes in good order: {error}"),
+            }
+        }
+        assert_eq!(began.elapsed().as_secs(), 10, "after {sent:?}");
+        assert_eq!(String::from_utf8_lossy(&heard), "", "there is no request to be answered");
+    }
+    serving.abort();
 }
 
 #[tokio::test(start_paused = true)]

@@ -64,7 +64,9 @@ pub(crate) fn check(answered: &Answered<'_>) -> Option<String> {
                     let entry = json!({ "$ref": "#/components/schemas/Entry" });
                     body.lines().for_each(|line| validate(line, "Entry", &entry));
                 }
-                _ if media_type.ends_with("json") => validate(body, &format!("{id} {status}"), &content["schema"]),
+                _ if media_type.ends_with("json") => {
+                    validate(body, &format!("{id} {status} {media_type}"), &content["schema"]);
+                }
                 _ => {}
             }
         }
