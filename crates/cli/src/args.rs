@@ -11,9 +11,9 @@ use orchestr8_schema::config::{OutputConfig, OutputFormat};
 use crate::commands::{mcp::McpArgs, restart::RestartArgs, server::ServerArgs, start::StartArgs};
 use crate::{
     commands::{
-        agents::AgentsArgs, approve::ApproveArgs, cancel::CancelArgs, completions::CompletionsArgs, config::ConfigArgs,
-        create::CreateArgs, fork::ForkArgs, graph::GraphArgs, init::InitArgs, inspect::InspectArgs, list::ListArgs,
-        logs::LogsArgs, lsp::LspArgs, man::ManArgs, pause::PauseArgs, resume::ResumeArgs, run::RunArgs,
+        agents::AgentsArgs, approve::ApproveArgs, bench::BenchArgs, cancel::CancelArgs, completions::CompletionsArgs,
+        config::ConfigArgs, create::CreateArgs, fork::ForkArgs, graph::GraphArgs, init::InitArgs, inspect::InspectArgs,
+        list::ListArgs, logs::LogsArgs, lsp::LspArgs, man::ManArgs, pause::PauseArgs, resume::ResumeArgs, run::RunArgs,
         schema::SchemaArgs, signal::SignalArgs, sim::SimArgs, status::StatusArgs, stop::StopArgs, test::TestArgs,
         upgrade_check::UpgradeCheckArgs, validate::ValidateArgs, version::VersionArgs, why::WhyArgs,
     },
@@ -138,6 +138,7 @@ pub(crate) enum Command {
     Create(CreateArgs),
     Test(TestArgs),
     Sim(SimArgs),
+    Bench(BenchArgs),
     UpgradeCheck(UpgradeCheckArgs),
     Agents(AgentsArgs),
     Schema(SchemaArgs),

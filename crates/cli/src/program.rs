@@ -179,6 +179,7 @@ impl Command {
             Self::Create(args) => commands::create::create(cx, &args),
             Self::Test(args) => commands::test::test(ui, &args, agents),
             Self::Sim(args) => commands::sim::sim(ui, &args, agents),
+            Self::Bench(args) => commands::bench::bench(cx, &args),
             Self::UpgradeCheck(args) => commands::upgrade_check::upgrade_check(ui, &args, || cx.data(), agents),
             Self::Agents(args) => commands::agents::agents(ui, &args, agents),
             Self::Schema(args) => commands::schema::schema(ui, &args),
@@ -238,7 +239,7 @@ impl Command {
             #[cfg(feature = "server")]
             Self::Start(args) if args.foreground => settings.verbosity().unwrap_or(Verbosity::Info),
             // What fails in a test or a simulation is meant to, or told by the command.
-            Self::Test(_) | Self::Sim(_) => Verbosity::Silent,
+            Self::Test(_) | Self::Sim(_) | Self::Bench(_) => Verbosity::Silent,
             _ => settings.verbosity().unwrap_or(Verbosity::Errors),
         }
     }

@@ -2,6 +2,7 @@
 
 pub mod agents;
 pub mod approve;
+pub mod bench;
 pub mod cancel;
 pub mod completions;
 pub mod config;

@@ -3,6 +3,7 @@
 mod bad_input;
 #[cfg(target_os = "linux")]
 mod bad_store;
+mod bench;
 mod book;
 #[cfg(all(unix, feature = "server"))]
 mod both_ways;
