@@ -1,11 +1,13 @@
 //! What every command is given beside its arguments.
 
-use std::path::{Path, PathBuf};
 #[cfg(feature = "server")]
 use std::{
     ffi::OsString,
-    io::{self, IsTerminal as _},
     sync::{Arc, OnceLock},
+};
+use std::{
+    io::{self, IsTerminal as _},
+    path::{Path, PathBuf},
 };
 
 use orchestr8_agent_base::AgentRegistry;
@@ -163,7 +165,6 @@ fn build(builder: EngineBuilder) -> Result<Engine, Error> {
 }
 
 /// Whether a person is there who can be asked, and shown a browser.
-#[cfg(feature = "server")]
 pub(crate) fn is_interactive() -> bool {
     let in_ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty());
     !in_ci && io::stdin().is_terminal() && io::stderr().is_terminal()

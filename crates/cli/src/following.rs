@@ -12,7 +12,8 @@ use orchestr8_core::{
 };
 use orchestr8_schema::{
     ExecutionId, Millis,
-    api::{CancelRequest, Execution, ExecutionStatus},
+    api::{ApprovalRequest, CancelRequest, Decision, Execution, ExecutionStatus},
+    event::{ApprovalAnswer, ApprovalDecision},
     policy::CancellationPolicy,
 };
 use serde_json::Value;
@@ -20,7 +21,9 @@ use tokio::sync::mpsc;
 
 use crate::{
     Error, Exit,
+    asking::Questions,
     client::{Client, Told},
+    commands::approve::user,
     interrupt::{Interrupts, Urgency},
     progress::{Progress, reason},
     ui::{BAD, DIM, Ui},
@@ -41,6 +44,8 @@ pub(crate) struct Shown {
     pub(crate) events: bool,
     /// Each step's output.
     pub(crate) outputs: bool,
+    /// Whether whoever is at the terminal is asked for approvals.
+    pub(crate) asks: bool,
     /// The number of events that nobody has to be told of, since they are from before.
     pub(crate) known: u64,
 }
@@ -134,6 +139,27 @@ impl Subject {
         }
     }
 
+    /// Answers an approval for whoever is at the terminal.
+    async fn answer(&self, step_path: String, decision: Decision) -> Result<(), Error> {
+        let by = user();
+        match self {
+            Self::Here(execution) => {
+                let decision = match decision {
+                    Decision::Approve => ApprovalDecision::Approve,
+                    Decision::Reject => ApprovalDecision::Reject,
+                };
+                let answer = ApprovalAnswer { decision, answer: Value::Null, comment: None, by };
+                let answered = execution.answer(&step_path, answer).await;
+                answered.map_err(|error| Error::usage(format!("answering {step_path}")).with_source(error))
+            }
+            Self::There(client, id) => {
+                let request = ApprovalRequest { decision, answer: Value::Null, comment: None, by };
+                let (client, id) = (client.clone(), *id);
+                blocking(move || client.answer(id, &step_path, &request)).await.map(drop)
+            }
+        }
+    }
+
     async fn outcome(&self) -> Result<Execution, Error> {
         match self {
             Self::Here(execution) => {
@@ -222,9 +248,14 @@ async fn follow(
     progress: &mut Progress,
 ) -> Result<Followed, Error> {
     let mut entries = subject.entries()?;
+    let mut questions = (shown.asks && ui.is_talkative()).then(|| Questions::new(ui, subject.id().short()));
     let mut frames = tokio::time::interval(FRAME);
     let mut followed = Followed::ToTheEnd;
     loop {
+        if let Some(questions) = questions.as_mut().filter(|questions| questions.has_next()) {
+            progress.erase();
+            questions.ask();
+        }
         tokio::select! {
             biased;
             urgency = interrupts.next() => {
@@ -242,13 +273,33 @@ async fn follow(
                         ui.print_json(&entry)?;
                     }
                     progress.observe(&entry, entry.sequence > shown.known);
+                    if let Some(questions) = &mut questions {
+                        progress.erase();
+                        questions.observe(&entry);
+                    }
                 }
             },
+            answer = answered(&mut questions) => {
+                if let Some((step_path, decision)) = answer
+                    && let Err(error) = subject.answer(step_path, decision).await
+                {
+                    progress.erase();
+                    ui.warn(&error.chain());
+                }
+            }
             _ = frames.tick(), if progress.is_live() => progress.tick(),
         }
     }
     progress.erase();
     Ok(followed)
+}
+
+/// Waits for an answer of whoever is at the terminal; for ever if nobody is asked.
+async fn answered(questions: &mut Option<Questions>) -> Option<(String, Decision)> {
+    match questions {
+        Some(questions) => questions.answered().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Does what a signal asks for.

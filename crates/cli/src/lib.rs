@@ -14,6 +14,7 @@
 
 pub mod agents;
 pub mod args;
+mod asking;
 mod assignment;
 #[cfg(feature = "server")]
 mod browser;

@@ -54,7 +54,6 @@ pub(crate) fn approve(cx: &Context<'_>, args: &ApproveArgs) -> Result<Exit, Erro
         Some(path) => path.clone(),
         None => only(&client.approvals(Some(id))?, &id.short())?,
     };
-    let user = || ["USER", "LOGNAME", "USERNAME"].iter().find_map(|name| std::env::var(name).ok());
     let request = ApprovalRequest {
         decision: if args.reject { Decision::Reject } else { Decision::Approve },
         answer,
@@ -74,6 +73,11 @@ pub(crate) fn approve(cx: &Context<'_>, args: &ApproveArgs) -> Result<Exit, Erro
     })?;
     client.settle(id)?;
     Ok(Exit::Success)
+}
+
+/// Names whoever uses the program, as the system does.
+pub(crate) fn user() -> Option<String> {
+    ["USER", "LOGNAME", "USERNAME"].iter().find_map(|name| std::env::var(name).ok())
 }
 
 fn list(ui: Ui, client: &Client) -> Result<Exit, Error> {

@@ -26,7 +26,7 @@ use crate::{
     Error, ErrorKind, Exit,
     assignment::{Assignment, read_input},
     client::Client,
-    context::Context,
+    context::{Context, is_interactive},
     data::{DataDir, find_execution},
     following::{Shown, Subject, follow_to_the_end},
     interrupt::Interrupts,
@@ -38,7 +38,6 @@ use crate::{
 #[cfg(feature = "server")]
 use crate::{
     browser,
-    context::is_interactive,
     server_process::{self, Found, Launch, launch},
 };
 
@@ -85,6 +84,9 @@ pub struct RunArgs {
     /// Show each step's output
     #[arg(long)]
     show_output: bool,
+    /// Ask nothing at the terminal: approvals are answered elsewhere
+    #[arg(long)]
+    no_input: bool,
     /// Start and do not follow: print the execution's id. A server has to execute it
     #[arg(long, conflicts_with_all = ["events", "show_output"])]
     detach: bool,
@@ -398,7 +400,8 @@ impl RunArgs {
     }
 
     fn shown(&self) -> Shown {
-        Shown { events: self.events, outputs: self.show_output, ..Shown::default() }
+        let asks = !self.no_input && !self.events && self.replay.is_none() && is_interactive();
+        Shown { events: self.events, outputs: self.show_output, asks, ..Shown::default() }
     }
 }
 

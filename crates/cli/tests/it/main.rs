@@ -1,5 +1,7 @@
 //! The built program, as its users meet it: one binary of tests, one module per topic.
 
+#[cfg(target_os = "linux")]
+mod asking;
 mod bad_input;
 #[cfg(target_os = "linux")]
 mod bad_store;
