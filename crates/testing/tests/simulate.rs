@@ -82,6 +82,13 @@ fn nothing_is_found_where_there_is_nothing() {
 }
 
 #[test]
+fn chance_may_stretch_a_delay_beyond_its_cap_by_a_half() {
+    let retry = json!({ "maxAttempts": 5, "baseDelayMs": 4000, "maxDelayMs": 4000 });
+    let step = json!([{ "id": "call", "agent": { "id": "@test/any" }, "policies": { "retry": retry } }]);
+    assert_clean(&Simulation::new(&workflow(&step), &agents()).unwrap().explore(0..60));
+}
+
+#[test]
 fn what_is_never_reached_is_told() {
     let simulation = Simulation::new(&everything(), &agents()).unwrap();
     let calm = simulation.explore_with(0..20, Some(&[]));

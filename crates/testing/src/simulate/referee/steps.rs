@@ -411,7 +411,9 @@ impl Steps {
         let Some(leaf) = plan.steps()[known.step.get()].leaf.as_ref() else { return };
         let asked =
             known.error.as_ref().and_then(|error| error.retry_after_ms).map_or(Duration::ZERO, Duration::from_millis);
-        if delay < asked || delay > leaf.policy.max_delay.max(asked) {
+        // The cap comes before chance, which stretches a delay by a half at most.
+        let longest = leaf.policy.max_delay.mul_f64(if leaf.policy.jitter { 1.5 } else { 1.0 });
+        if delay < asked || delay > longest.max(asked) {
             let message = format!("{} is tried again after {delay:?}", self.path(activation));
             blames.push((Invariant::TimeLimits, message));
         }
