@@ -90,7 +90,13 @@ pub(super) fn accepted(workflow: &ValidWorkflow, handle: &ExecutionHandle, warni
         correlation_id: handle.correlation_id().clone(),
         check_url: url.clone(),
         warnings,
-        links: Links { itself: url.clone(), journal: format!("{url}/journal"), cancel: format!("{url}/cancel") },
+        links: Links {
+            itself: url.clone(),
+            journal: format!("{url}/journal"),
+            events: format!("{url}/events"),
+            cancel: format!("{url}/cancel"),
+            dashboard: format!("/?execution={id}"),
+        },
     }
 }
 
@@ -120,6 +126,7 @@ async fn ended(
         check_url: execution.truncated.then(|| url(id)),
         outputs: execution.outputs,
         errors: execution.errors,
+        usage: execution.usage.unwrap_or_default(),
         duration: execution.duration.unwrap_or(0),
         timestamp: service.now(),
     };

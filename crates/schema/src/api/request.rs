@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{ExecutionStatus, WorkflowSummary};
-use crate::{CorrelationId, Diagnostic, ExecutionId, Failure, Timestamp, policy::Budget};
+use crate::{CorrelationId, Diagnostic, ExecutionId, Failure, Timestamp, policy::Budget, usage::Usage};
 
 /// The body of a request to execute a workflow, apart from the bare document.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -99,8 +99,12 @@ pub struct Links {
     pub itself: String,
     /// Its journal.
     pub journal: String,
+    /// Its events as they happen.
+    pub events: String,
     /// Where it is cancelled.
     pub cancel: String,
+    /// Where people see it.
+    pub dashboard: String,
 }
 
 /// The answer to a request to execute a workflow synchronously: 200.
@@ -122,6 +126,8 @@ pub struct SyncResult {
     pub check_url: Option<String>,
     /// The unrecovered, fatal failures.
     pub errors: Vec<Failure>,
+    /// What its calls used up.
+    pub usage: Usage,
     /// How long it took, in milliseconds.
     pub duration: u64,
     /// When this was said.
