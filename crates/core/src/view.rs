@@ -246,7 +246,7 @@ pub(crate) fn workflow(plan: &Plan, state: &State) -> Value {
 
 /// What is known of an execution's secrets.
 pub(crate) fn redactor<'a>(plan: &'a Plan, state: &State) -> (&'a Annotations, Redactor) {
-    let (annotations, mut redactor) = (plan.annotations(), Redactor::default());
+    let (annotations, mut redactor) = (plan.annotations(), plan.secrets().clone());
     annotations.learn_state(&mut redactor, state);
     (annotations, redactor)
 }

@@ -21,7 +21,11 @@ struct Place {
 impl Place {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let service = Provider::start(|question| format!("you have sent {}", question.path));
+        let service = Provider::start(|question| match question.path.as_str() {
+            // It has been told before.
+            "/known" => format!("I know {CANARY}"),
+            path => format!("you have sent {path}"),
+        });
         #[cfg(feature = "otel")]
         let collector = Collector::start();
         let url = format!("{}/<SECRET:vault/canary>", service.url);
@@ -170,5 +174,96 @@ fn a_server_shows_it_in_no_body_page_event_or_span() {
     #[cfg(feature = "otel")]
     places.push(("telemetry", place.exported()));
     assert!(places[2].1.contains("[REDACTED]"), "there is something to hide: {}", places[2].1);
+    assert_hidden(&places);
+}
+
+/// A workflow that is started with the secret, and passes it on; `asks` has it wait for somebody in between.
+fn started_with_it(service: &str, asks: bool) -> Value {
+    let http = |id: &str, after: &str, url: &str| {
+        let url = format!("{service}{url}");
+        json!({ "id": id, "dependencies": [after], "agent": { "id": "@orchestr8/http" }, "input": { "url": url } })
+    };
+    let wait = match asks {
+        true => json!({ "approval": { "prompt": "Shall ${inputs.note} go on?" } }),
+        false => json!({ "agent": { "id": "@orchestr8/noop" }, "input": {} }),
+    };
+    let mut wait = wait;
+    (wait["id"], wait["dependencies"]) = (json!("wait"), json!(["echo"]));
+    json!({
+        "version": "1.0.0",
+        "metadata": { "id": "started", "name": "Started" },
+        "context": { "secretRefs": ["secret://vault/canary"] },
+        "inputs": { "type": "object", "properties": { "note": { "type": "string" } }, "required": ["note"] },
+        "steps": [
+            { "id": "echo", "agent": { "id": "@orchestr8/echo" }, "input": { "said": "It is ${inputs.note}." } },
+            wait,
+            http("pass", "wait", "/${inputs.note}"),
+            http("known", "pass", "/known")
+        ],
+        "outputs": { "echo": "${steps.echo.output}", "note": "${inputs.note}", "known": "${steps.known.output}" }
+    })
+}
+
+#[test]
+fn whoever_brings_it_in_as_input_sees_it_in_no_view_and_it_goes_where_it_is_sent() {
+    let place = Place::new();
+    let file = place.folder.path().join("started.json");
+    fs::write(&file, started_with_it(&place.service.url, false).to_string()).expect("written");
+    let input = format!("note={CANARY}");
+    let said = say(place.command().args(["run", "--local", "--json", "-i", &input]).arg(&file));
+    assert_eq!(said.code, Some(0), "{} {}", said.stdout, said.stderr);
+    place.assert_delivered();
+    let outcome: Value = serde_json::from_str(&said.stdout).expect("JSON");
+    assert_eq!(outcome["outputs"]["note"], "[REDACTED]", "{outcome:#}");
+    let export = place.folder.path().join("journal.json");
+    say(place.command().args(["inspect", "@last", "--export"]).arg(&export));
+    let again = say(place.command().args(["run", "--local", "--events", "-i", &input]).arg(&file));
+    let mut places = vec![
+        ("export", fs::read_to_string(export).expect("written")),
+        ("stdout", said.stdout),
+        ("log", said.stderr),
+        ("events", again.stdout + &again.stderr),
+    ];
+    for command in [&["inspect", "@last"][..], &["logs", "@last"], &["status", "@last"], &["why", "@last", "pass"]] {
+        places.push((command[0], say(place.command().args(command)).stdout));
+    }
+    #[cfg(feature = "otel")]
+    places.push(("telemetry", place.exported()));
+    assert!(places[0].1.contains(r#""note": "[REDACTED]""#), "{}", places[0].1);
+    assert_hidden(&places);
+}
+
+#[test]
+fn a_server_that_was_killed_and_started_again_still_hides_it() {
+    let place = Place::new();
+    let server = RunningServer::start(&mut place.command());
+    let body = json!({ "workflow": started_with_it(&place.service.url, true), "input": { "note": CANARY } });
+    let answer = server.post("/v1/workflows/execute").json(&body).send();
+    let begun: Value = answer.expect("it answers").json().expect("JSON");
+    let id = begun["executionId"].as_str().expect("an id").to_owned();
+    server.until(&id, |body| body["waitingFor"][0]["kind"] == "approval");
+    let approvals = server.get("/v1/approvals").send().expect("it answers").text().expect("text");
+    assert!(approvals.contains("Shall [REDACTED] go on?"), "{approvals}");
+    server.kill();
+
+    // What the first process was told is gone with it, and nothing asks for the secret again.
+    let server = RunningServer::start(&mut place.command());
+    let answer =
+        server.post(&format!("/v1/executions/{id}/approvals/wait")).json(&json!({ "decision": "approve" })).send();
+    assert!(answer.expect("it answers").status().is_success());
+    let events = server.get(&format!("/v1/executions/{id}/events")).header("last-event-id", "0").send();
+    let mut places = vec![("events", events.expect("it answers").text().expect("text"))];
+    place.assert_delivered();
+    for part in ["", "/journal", "/steps", "/steps/echo", "/steps/pass", "/steps/known", "/graph", "/workflow"] {
+        let body = server.get(&format!("/v1/executions/{id}{part}")).send().expect("it answers").text();
+        places.push((part, body.expect("text")));
+    }
+    places.extend([("answer", begun.to_string()), ("approvals", approvals)]);
+    assert_eq!(server.terminate(), Some(0));
+    #[cfg(feature = "otel")]
+    places.push(("telemetry", place.exported()));
+    assert!(places[6].1.contains("I know [REDACTED]"), "{}", places[6].1);
+    // What it was started with is stored, as it has to go on from that; what somebody says of the secret is not.
+    assert!(place.store().contains("I know [REDACTED]") && !place.store().contains(&format!("I know {CANARY}")));
     assert_hidden(&places);
 }

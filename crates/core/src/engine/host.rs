@@ -48,7 +48,8 @@ pub(super) enum Told {
 
 impl ExecutionHost {
     pub(super) fn new(engine: Arc<EngineShared>, shared: Arc<Shared>, origin: Arc<Origin>) -> Self {
-        let (inbox, has_told, given_out) = (Mutex::default(), AtomicBool::new(false), GivenOut::default());
+        let (inbox, has_told) = (Mutex::default(), AtomicBool::new(false));
+        let given_out = GivenOut::knowing(origin.plan.secrets());
         Self { engine, shared, origin, inbox, has_told, given_out }
     }
 
@@ -74,11 +75,6 @@ impl ExecutionHost {
                 *error = AgentError::from_failure(&failure);
             }
         }
-    }
-
-    fn is_trusted(&self) -> bool {
-        let root = self.origin.plan.units().first();
-        root.zip(self.engine.trusts.as_ref()).is_some_and(|(root, trusts)| trusts(&root.workflow))
     }
 
     fn tell(&self, told: Told) {
@@ -136,12 +132,12 @@ impl Host for ExecutionHost {
 
     fn secret(&self, reference: &str, declared: &[String]) -> Result<SecretString, AgentError> {
         if let Err(denied) = self.engine.secrets.check(reference)
-            && !self.is_trusted()
+            && !self.engine.trusts(&self.origin.plan)
         {
             return Err(denied);
         }
         let lists = |listed: &[String]| listed.iter().any(|known| known == reference);
-        if !self.origin.plan.units().iter().any(|unit| lists(&unit.workflow.workflow().context.secret_refs)) {
+        if !self.origin.plan.secret_refs().any(|known| known == reference) {
             let message = format!("`{reference}` is not listed in the workflow's `context.secretRefs`");
             return Err(AgentError::denied(message));
         }

@@ -27,7 +27,7 @@ use std::{
     time::Duration,
 };
 
-use orchestr8_agent_base::{AgentRegistry, Clock, Secrets, ToolAccess};
+use orchestr8_agent_base::{AgentRegistry, Clock, SecretString, Secrets, ToolAccess};
 use orchestr8_resilience::{
     bulkhead::CompartmentState, circuit_breaker::CircuitState, counts::Counted, rate_limit::BucketState,
 };
@@ -435,6 +435,23 @@ impl Drop for Announced<'_> {
 }
 
 impl EngineShared {
+    /// Whether a workflow gets the secrets that it names, whatever the policy of secrets is.
+    fn trusts(&self, plan: &Plan) -> bool {
+        let root = plan.units().first();
+        root.zip(self.trusts.as_ref()).is_some_and(|(root, trusts)| trusts(&root.workflow))
+    }
+
+    /// Finds the secrets that a workflow names and may ask for. What is not there is told to whoever asks for it.
+    fn secrets_of(&self, plan: &Plan) -> Vec<SecretString> {
+        let named = || plan.secret_refs();
+        if named().next().is_none() {
+            return Vec::new();
+        }
+        let is_trusted = self.trusts(plan);
+        let allowed = named().filter(|reference| is_trusted || self.secrets.check(reference).is_ok());
+        allowed.filter_map(|reference| self.secrets.find(reference).ok()).collect()
+    }
+
     pub(crate) fn forget(&self, id: ExecutionId) {
         self.live().remove(&id);
     }
@@ -451,6 +468,8 @@ impl EngineShared {
 impl Program {
     fn compile(workflow: &ValidWorkflow, engine: &EngineShared) -> Result<Self, PlanError> {
         let plan = Plan::compile(workflow, &engine.agents)?;
+        let secrets = engine.secrets_of(&plan);
+        let plan = plan.hiding(&secrets);
         let registries = &engine.registries;
         let mut stacks: Vec<LeafStack> = Vec::new();
         let mut stack = |step: &PlanStep, leaf: &Leaf, schema: Option<&JsonValidator>| {

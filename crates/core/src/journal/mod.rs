@@ -101,7 +101,7 @@ impl Renderer {
             queued_at: Timestamp::default(),
             latest: Timestamp::default(),
             cancelling_at: None,
-            redactor: Redactor::default(),
+            redactor: plan.secrets().clone(),
             is_whole: false,
         }
     }

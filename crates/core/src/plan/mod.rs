@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use orchestr8_agent_base::AgentRegistry;
+use orchestr8_agent_base::{AgentRegistry, SecretString};
 use orchestr8_schema::{
     AgentId, StepId, StepIndex, ValidStep, ValidWorkflow,
     id::ToolName,
@@ -33,7 +33,7 @@ pub use self::{
     policy::{Bulkhead, CircuitPolicy, LeafPolicy, RateLimit, SharedKey},
     step::{Leaf, PlanStep},
 };
-use crate::redact::Annotations;
+use crate::redact::{Annotations, Redactor};
 
 /// A workflow compiled for execution.
 pub struct Plan {
@@ -46,6 +46,8 @@ pub struct Plan {
     agent_versions: Arc<[Arc<str>]>,
     /// What is secret; looked for when somebody first reads what is executed.
     annotations: OnceLock<Annotations>,
+    /// The secrets that the workflows name and may ask for.
+    secrets: Redactor,
 }
 
 /// A workflow of a plan: the one that is executed, or one that it runs as a step.
@@ -225,6 +227,7 @@ impl Plan {
             hooks: hooks.into(),
             agent_versions,
             annotations: OnceLock::new(),
+            secrets: Redactor::default(),
         })
     }
 
@@ -310,6 +313,23 @@ impl Plan {
     #[must_use]
     pub fn agent_versions(&self) -> &Arc<[Arc<str>]> {
         &self.agent_versions
+    }
+
+    /// Has the texts of secrets hidden that its executions may be given. Those that are found later are hidden once they are given out.
+    pub(crate) fn hiding<'s>(mut self, secrets: impl IntoIterator<Item = &'s SecretString>) -> Self {
+        secrets.into_iter().for_each(|secret| self.secrets.learn_secret(secret.expose()));
+        self
+    }
+
+    /// Returns what is hidden of all of its executions, before anything is known of one.
+    pub(crate) fn secrets(&self) -> &Redactor {
+        &self.secrets
+    }
+
+    /// Lists the references of secrets that its workflows name.
+    pub(crate) fn secret_refs(&self) -> impl Iterator<Item = &str> {
+        let named = self.units.iter().flat_map(|unit| &unit.workflow.workflow().context.secret_refs);
+        named.map(String::as_str)
     }
 
     pub(crate) fn annotations(&self) -> &Annotations {

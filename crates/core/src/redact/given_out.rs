@@ -1,4 +1,4 @@
-//! Secrets that agents were given: they are hidden before an event is made of what agents say.
+//! Secrets that agents are given: they are hidden before an event is made of what agents say.
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
@@ -8,9 +8,9 @@ use std::sync::{
 use orchestr8_schema::Failure;
 use serde_json::Value;
 
-use super::{MAX_DEPTH, REDACTED, texts::Texts};
+use super::{MAX_DEPTH, REDACTED, Redactor, texts::Texts};
 
-/// The texts of the secrets that agents of one execution were given.
+/// The texts of the secrets that agents of one execution were given, or may be.
 #[derive(Debug, Default)]
 pub(crate) struct GivenOut {
     texts: Mutex<Texts>,
@@ -19,12 +19,15 @@ pub(crate) struct GivenOut {
 }
 
 impl GivenOut {
+    /// Begins with what an execution may be given: one that goes on after a restart has forgotten what it was given before.
+    pub(crate) fn knowing(redactor: &Redactor) -> Self {
+        let texts = redactor.texts.clone();
+        Self { any: AtomicBool::new(!texts.is_empty()), texts: Mutex::new(texts) }
+    }
+
     /// Adds a text, if it is long enough to be told from others.
     pub(crate) fn insert(&self, text: &str) {
-        self.texts().insert(text);
-        // As it stands within JSON that is kept as a text.
-        let quoted = Value::from(text).to_string();
-        self.texts().insert(&quoted[1..quoted.len() - 1]);
+        self.texts().insert_secret(text);
         self.any.store(true, Ordering::Release);
     }
 

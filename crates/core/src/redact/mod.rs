@@ -8,6 +8,9 @@
 //! - Texts that look like a secret (tokens with a known prefix, JSON Web Tokens, private keys, card numbers) are hidden where they
 //!   stand.
 //!
+//! Beside them stand the secrets that the workflow names in `context.secretRefs` and may ask for: their texts are hidden wherever they occur,
+//! from the first event on, whoever has brought them in.
+//!
 //! ```
 //! use orchestr8_core::redact::Redactor;
 //! use serde_json::json;
@@ -55,6 +58,11 @@ impl Redactor {
         if annotated::marks(schema) {
             annotated::hide(schema, &mut value.clone(), &mut |text| self.texts.insert(text));
         }
+    }
+
+    /// Learns a secret, as it is and as it stands within JSON that is kept as a text.
+    pub(crate) fn learn_secret(&mut self, secret: &str) {
+        self.texts.insert_secret(secret);
     }
 
     /// Hides what a schema marks in a value, where it stands.

@@ -3,6 +3,7 @@
 use std::{collections::HashSet, ops::Range};
 
 use aho_corasick::{AhoCorasick, MatchKind};
+use serde_json::Value;
 
 use super::{MIN_TEXT, REDACTED};
 
@@ -34,6 +35,18 @@ impl Texts {
             texts.extend(self.groups.pop().into_iter().flat_map(|group| group.texts));
         }
         self.groups.push(Group::new(texts));
+    }
+
+    /// Adds a text as it is, and as it stands within JSON that is kept as a text.
+    pub(super) fn insert_secret(&mut self, text: &str) {
+        self.insert(text);
+        let quoted = Value::from(text).to_string();
+        self.insert(&quoted[1..quoted.len() - 1]);
+    }
+
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.known.is_empty()
     }
 
     /// Returns where the texts occur in another one.

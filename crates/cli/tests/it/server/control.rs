@@ -28,19 +28,6 @@ fn of_steps(steps: &Value) -> Value {
 }
 
 /// Follows an execution until it is as wanted.
-fn until(server: &RunningServer, id: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
-    let mut tag = String::new();
-    loop {
-        let request = server.get(&format!("/v1/executions/{id}?wait=20")).header("if-none-match", &tag);
-        let answer = request.send().expect("the server answers");
-        tag = answer.headers()["etag"].to_str().expect("a tag is ASCII").to_owned();
-        let body: Value = answer.json().expect("it changes within 20 s");
-        if is_wanted(&body) {
-            return body;
-        }
-    }
-}
-
 fn waits_for(kind: &'static str) -> impl Fn(&Value) -> bool {
     move |body| body["waitingFor"][0]["kind"] == kind
 }
@@ -49,7 +36,7 @@ fn waits_for(kind: &'static str) -> impl Fn(&Value) -> bool {
 fn approvals_wait_for_people_and_the_first_answer_wins() {
     let server = RunningServer::start(&mut orchestr8());
     let id = start(&server, &approval(), &json!({ "tag": "v1.2" }));
-    until(&server, &id, waits_for("approval"));
+    server.until(&id, waits_for("approval"));
     let path = format!("/v1/executions/{id}/approvals/sign-off");
     let answer = |body: Value| server.post(&path).json(&body);
     let approve = json!({ "decision": "approve", "answer": { "note": "ok" }, "by": "ada" });
@@ -63,7 +50,7 @@ fn approvals_wait_for_people_and_the_first_answer_wins() {
         transcript("no such execution", server.post(&path.replace(&id, NOBODY)).json(&approve)),
         transcript("an answer", answer(approve.clone())),
     ];
-    let ended = until(&server, &id, |body| body["status"] == "completed");
+    let ended = server.until(&id, |body| body["status"] == "completed");
     assert_eq!(ended["outputs"]["publish"]["text"], "Published v1.2: ok");
     text.push(transcript("the same again", answer(approve)));
     text.push(transcript("another", answer(json!({ "decision": "reject" }))));
@@ -77,7 +64,7 @@ fn the_inbox_has_pages_oldest_first() {
     let steps: Vec<_> =
         (0..5).map(|n| json!({ "id": format!("ask{n}"), "approval": { "prompt": format!("{n}?") } })).collect();
     let id = start(&server, &of_steps(&json!(steps)), &json!({}));
-    until(&server, &id, |body| body["waitingFor"].as_array().is_some_and(|waiting| waiting.len() == 5));
+    server.until(&id, |body| body["waitingFor"].as_array().is_some_and(|waiting| waiting.len() == 5));
     let mut seen = Vec::new();
     let mut path = "/v1/approvals?limit=2".to_owned();
     loop {
@@ -97,7 +84,7 @@ fn signals_are_taken_kept_and_refused() {
     let server = RunningServer::start(&mut orchestr8());
     let steps = json!([{ "id": "paid", "wait": { "signal": "payment" } }]);
     let id = start(&server, &of_steps(&steps), &json!({}));
-    until(&server, &id, waits_for("signal"));
+    server.until(&id, waits_for("signal"));
     let signal = |name: &str, body: Value| server.post(&format!("/v1/executions/{id}/signals/{name}")).json(&body);
     let mut text = vec![
         transcript("one that nobody waits for is kept", signal("other", json!({ "signalId": "a" }))),
@@ -106,7 +93,7 @@ fn signals_are_taken_kept_and_refused() {
         transcript("too much", signal("payment", json!({ "payload": "x".repeat(70_000) }))),
         transcript("one that is waited for", signal("payment", json!({ "payload": { "amount": 12 } }))),
     ];
-    let ended = until(&server, &id, |body| body["status"] == "completed");
+    let ended = server.until(&id, |body| body["status"] == "completed");
     assert_eq!(ended["outputs"]["paid"]["payload"]["amount"], 12);
     text.push(transcript("too late", signal("payment", json!({}))));
     assert_steady("server_signals", &text.concat());
@@ -120,7 +107,7 @@ fn executions_are_paused_and_go_on() {
         { "id": "after", "agent": { "id": "@orchestr8/noop" }, "dependencies": ["gate"] }
     ]);
     let id = start(&server, &of_steps(&steps), &json!({}));
-    until(&server, &id, waits_for("signal"));
+    server.until(&id, waits_for("signal"));
     let post = |what: &str| server.post(&format!("/v1/executions/{id}/{what}"));
     let status = |request: reqwest::blocking::RequestBuilder| {
         let answer = request.send().expect("the server answers");
@@ -139,7 +126,7 @@ fn executions_are_paused_and_go_on() {
         "the signal is kept"
     );
     assert_eq!(status(post("resume")).0, 202);
-    until(&server, &id, |body| body["status"] == "completed");
+    server.until(&id, |body| body["status"] == "completed");
     assert_eq!(status(post("pause")).0, 409);
 }
 
@@ -153,15 +140,15 @@ fn failed_executions_go_on_and_say_what_runs_again() {
     ]);
     let id = start(&server, &of_steps(&steps), &json!({}));
     let resume = || server.post(&format!("/v1/executions/{id}/resume"));
-    until(&server, &id, waits_for("signal"));
+    server.until(&id, waits_for("signal"));
     let mut text = vec![transcript("of one that runs", resume())];
-    until(&server, &id, |body| body["status"] == "failed");
+    server.until(&id, |body| body["status"] == "failed");
     let lowered = json!({ "budget": { "maxSteps": 1 } });
     text.push(transcript("a limit that is used up already", resume().json(&lowered)));
     text.push(transcript("of one that has failed", resume().json(&json!({ "budget": { "maxSteps": 9 } }))));
     let go = server.post(&format!("/v1/executions/{id}/signals/go")).send().expect("the server answers");
     assert!(go.status().is_success());
-    let ended = until(&server, &id, |body| body["status"] == "completed");
+    let ended = server.until(&id, |body| body["status"] == "completed");
     assert_eq!(ended["budget"]["maxSteps"], json!({ "limit": 9.0, "reserved": 0.0, "spent": 2.0 }));
     text.push(transcript("of one that has completed", resume()));
     assert_steady("server_resume", &text.concat());
@@ -176,7 +163,7 @@ fn forks_take_over_what_has_not_changed() {
         echo("given", json!({ "of": "${inputs.x}" }), &["fixed"]),
     ]));
     let id = start(&server, &workflow, &json!({ "x": 1 }));
-    until(&server, &id, |body| body["status"] == "completed");
+    server.until(&id, |body| body["status"] == "completed");
     let fork = |body: Value| server.post(&format!("/v1/executions/{id}/fork")).json(&body);
     let mut text = vec![
         transcript("without a place", fork(json!({ "input": {} }))),
@@ -194,7 +181,7 @@ fn forks_take_over_what_has_not_changed() {
     assert_eq!(again.headers()["x-idempotent-replayed"], "true");
     let forked = body["executionId"].as_str().expect("an id");
     assert_eq!(again.json::<Value>().expect("JSON")["executionId"], forked);
-    let ended = until(&server, forked, |body| body["status"] == "completed");
+    let ended = server.until(forked, |body| body["status"] == "completed");
     assert_eq!((&ended["forkedFrom"]["executionId"], &ended["steps"][0]["reused"]), (&json!(id), &json!(true)));
     text.push(transcript(
         "of a workflow that is not valid",
@@ -208,7 +195,7 @@ fn a_fork_brings_along_what_its_workflow_refers_to() {
     let server = RunningServer::start(&mut orchestr8());
     let echo = |id: &str| json!({ "id": id, "agent": { "id": "@orchestr8/echo" }, "input": { "of": 1 } });
     let id = start(&server, &of_steps(&json!([echo("first")])), &json!({}));
-    until(&server, &id, |body| body["status"] == "completed");
+    server.until(&id, |body| body["status"] == "completed");
     let calls = |id: &str, of: &str| json!({ "id": id, "workflow": { "ref": of } });
     let mut request = json!({
         "sequence": 6,
@@ -225,7 +212,7 @@ fn a_fork_brings_along_what_its_workflow_refers_to() {
     let (status, answer) = fork(&request);
     assert_eq!(status, 202, "{answer}");
     let forked = answer["executionId"].as_str().expect("an id");
-    let ended = until(&server, forked, |body| body["status"] == "completed");
+    let ended = server.until(forked, |body| body["status"] == "completed");
     let steps: Vec<_> = ended["steps"].as_array().into_iter().flatten().map(|step| &step["stepPath"]).collect();
     assert_eq!(steps, ["first", "outer", "outer.inner", "outer.inner.last"]);
     // The server reads no path that a request names.
@@ -244,7 +231,7 @@ fn executions_and_steps_are_listed_in_pages() {
     let fail = of_steps(&json!([{ "id": "a", "agent": { "id": "@orchestr8/fail" }, "input": { "code": "DENIED" } }]));
     let ids: Vec<_> = [&greet, &fail, &greet].map(|workflow| start(&server, workflow, &json!({}))).into();
     for id in &ids {
-        until(&server, id, |body| ["completed", "failed"].contains(&body["status"].as_str().unwrap_or_default()));
+        server.until(id, |body| ["completed", "failed"].contains(&body["status"].as_str().unwrap_or_default()));
     }
     let list = |query: &str| -> Value {
         server.get(&format!("/v1/executions{query}")).send().expect("the server answers").json().expect("JSON")
@@ -276,7 +263,7 @@ fn executions_and_steps_are_listed_in_pages() {
             "policies": { "retry": { "baseDelayMs": 100 } } }]
     }}]));
     let id = start(&server, &nested, &json!({}));
-    until(&server, &id, |body| body["status"] == "completed");
+    server.until(&id, |body| body["status"] == "completed");
     let path = format!("/v1/executions/{id}/steps");
     let paths = |query: &str| -> Vec<String> {
         let list: Value = server.get(&format!("{path}{query}")).send().expect("an answer").json().expect("JSON");
@@ -302,7 +289,7 @@ fn a_stream_tells_what_was_and_what_comes_and_then_ends() {
     let server = RunningServer::start(&mut orchestr8());
     let steps = json!([{ "id": "gate", "wait": { "signal": "go" } }]);
     let id = start(&server, &of_steps(&steps), &json!({}));
-    let body = until(&server, &id, waits_for("signal"));
+    let body = server.until(&id, waits_for("signal"));
     assert_eq!(body["waitingFor"], json!([{ "kind": "signal", "stepPath": "gate", "name": "go" }]));
     let path = format!("/v1/executions/{id}/events");
     let stream = server.get(&path).send().expect("the server answers");

@@ -7,6 +7,7 @@ use std::{
 };
 
 use reqwest::blocking::{Client, RequestBuilder, Response};
+use serde_json::Value;
 
 use super::described::{self, Answered};
 
@@ -61,6 +62,20 @@ impl RunningServer {
 
     pub(crate) fn post_yaml(&self, path: &str, document: impl Into<String>) -> RequestBuilder {
         self.post(path).header("content-type", "application/yaml").body(document.into())
+    }
+
+    /// Waits until an execution is as it is wanted.
+    pub(crate) fn until(&self, id: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
+        let mut tag = String::new();
+        loop {
+            let request = self.get(&format!("/v1/executions/{id}?wait=20")).header("if-none-match", &tag);
+            let answer = request.send().expect("the server answers");
+            tag = answer.headers()["etag"].to_str().expect("a tag is ASCII").to_owned();
+            let body: Value = answer.json().expect("it changes within 20 s");
+            if is_wanted(&body) {
+                return body;
+            }
+        }
     }
 
     pub(crate) fn port(&self) -> &str {
@@ -137,7 +152,7 @@ fn written(what: &str, response: Response) -> (String, String) {
     headers.sort();
     text.extend(headers);
     let body = response.text().expect("the body is text");
-    match serde_json::from_str::<serde_json::Value>(&body) {
+    match serde_json::from_str::<Value>(&body) {
         Ok(body) => writeln!(text, "{body:#}\n").expect("a string takes everything"),
         Err(_) => writeln!(text, "{body}").expect("a string takes everything"),
     }
