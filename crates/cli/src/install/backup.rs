@@ -1,8 +1,8 @@
-//! Copies of the settings as they were.
+//! Copies of what was there before.
 
 use std::fs;
 
-use super::{World, manifest::Manifest, settings, target::Target, transaction::Transaction};
+use super::{World, is_stamp, settings, target::Target, transaction::Transaction};
 use crate::Error;
 
 /// The settings as they were before the first install.
@@ -10,22 +10,45 @@ pub(super) const PRISTINE: &str = ".claude/settings.json.backup";
 /// How many copies with a time are kept.
 const KEPT: usize = 3;
 
-/// Copies the settings before they are changed, and says where to; nowhere if there are none.
-pub(super) fn make(
+/// Copies the settings before they are changed, and says where to: `makes_pristine` is what this is the first change of.
+pub(super) fn of_settings(
     target: &Target,
     transaction: &mut Transaction<'_>,
     world: &World<'_>,
-    manifest: &Manifest,
-    settings: Option<&[u8]>,
-) -> Result<Option<String>, Error> {
-    let Some(settings) = settings else { return Ok(None) };
-    if manifest.backup.is_some() && target.read(PRISTINE)?.is_none() {
-        transaction.write(PRISTINE, settings, None)?;
+    settings: &[u8],
+    makes_pristine: bool,
+) -> Result<String, Error> {
+    if makes_pristine {
+        // One that nobody knows of is not the state before this install.
+        let was = target.read(PRISTINE)?;
+        transaction.write(PRISTINE, settings, was.as_deref())?;
     }
     let timed = format!("{PRISTINE}.{}", world.stamp());
     let was = target.read(&timed)?;
     transaction.write(&timed, settings, was.as_deref())?;
-    Ok(Some(timed))
+    Ok(timed)
+}
+
+/// Copies a file of somebody else's before ours takes its place, and says where to. What was copied there before stays.
+pub(super) fn of_file(
+    target: &Target,
+    transaction: &mut Transaction<'_>,
+    world: &World<'_>,
+    path: &str,
+    bytes: &[u8],
+) -> Result<String, Error> {
+    let names = [format!("{path}.backup"), format!("{path}.backup.{}", world.stamp())];
+    for name in names {
+        match target.read(&name)? {
+            None => {
+                transaction.write(&name, bytes, None)?;
+                return Ok(name);
+            }
+            Some(there) if there == bytes => return Ok(name),
+            Some(_) => {}
+        }
+    }
+    Err(Error::internal(format!("{path} was replaced a moment ago")).with_hint("try again in a second"))
 }
 
 /// Removes all copies with a time but the newest.
@@ -48,7 +71,7 @@ pub(super) fn timed(target: &Target) -> Vec<String> {
         .map(|entry| format!("{folder}/{}", entry.file_name().to_string_lossy()))
         .filter(|name| {
             let stamp = name.strip_prefix(PRISTINE).and_then(|rest| rest.strip_prefix('.'));
-            stamp.is_some_and(|stamp| stamp.len() == 16 && stamp.ends_with('Z') && stamp.as_bytes()[8] == b'T')
+            stamp.is_some_and(is_stamp)
         })
         .collect();
     names.sort();

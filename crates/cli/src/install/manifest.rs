@@ -57,12 +57,19 @@ impl Manifest {
     pub(super) fn read(target: &Target) -> Result<Option<Self>, Error> {
         let Some(bytes) = target.read(PATH)? else { return Ok(None) };
         Self::parse(&bytes).map(Some).map_err(|error| {
-            Error::internal(format!("{PATH} cannot be understood; nothing has been touched")).with_source(error)
+            Error::internal(format!("{PATH} cannot be understood; nothing has been touched"))
+                .with_source(error)
+                .with_hint("use the program that has installed, or remove the file and what it lists by hand")
         })
     }
 
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
-        serde_json::from_slice(bytes)
+        let manifest: Self = serde_json::from_slice(bytes)?;
+        if manifest.schema_version.split('.').next() != Some("1") {
+            let message = format!("`schemaVersion` is `{}`, and 1.x is known here", manifest.schema_version);
+            return Err(serde::de::Error::custom(message));
+        }
+        Ok(manifest)
     }
 
     pub(super) fn to_bytes(&self) -> Vec<u8> {

@@ -30,7 +30,6 @@ pub(crate) use self::{
 use crate::Error;
 
 /// What every run needs to know of the world.
-#[derive(Debug)]
 pub(crate) struct World<'w> {
     /// The wall time.
     pub(crate) now: Timestamp,
@@ -41,6 +40,9 @@ pub(crate) struct World<'w> {
     pub(super) ends: std::cell::Cell<Option<usize>>,
     #[cfg(test)]
     pub(super) dies: bool,
+    /// What somebody else does before each change, in a test.
+    #[cfg(test)]
+    pub(super) meanwhile: Option<&'w dyn Fn()>,
 }
 
 impl<'w> World<'w> {
@@ -52,11 +54,17 @@ impl<'w> World<'w> {
             ends: std::cell::Cell::new(None),
             #[cfg(test)]
             dies: false,
+            #[cfg(test)]
+            meanwhile: None,
         }
     }
 
     /// Fails before the next change if it is to end.
     fn check(&self) -> Result<(), Error> {
+        #[cfg(test)]
+        if let Some(meanwhile) = self.meanwhile {
+            meanwhile();
+        }
         #[cfg(test)]
         if let Some(left) = self.ends.get() {
             if left == 0 {
@@ -76,6 +84,16 @@ impl<'w> World<'w> {
         let seconds = text.split('.').next().unwrap_or(&text).trim_end_matches('Z');
         format!("{}Z", seconds.replace(['-', ':'], ""))
     }
+}
+
+/// Whether a text is one that [`World::stamp`] makes.
+fn is_stamp(text: &str) -> bool {
+    let has_form = |(index, byte): (usize, u8)| match index {
+        8 => byte == b'T',
+        15 => byte == b'Z',
+        _ => byte.is_ascii_digit(),
+    };
+    text.len() == 16 && text.bytes().enumerate().all(has_form)
 }
 
 #[cfg(test)]

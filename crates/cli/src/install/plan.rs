@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{
     ShippedAgent, World, backup,
     change::Difference,
+    is_stamp,
     lock::Lock,
     manifest::{self, Manifest},
     report::{Conflict, ConflictKind, InstallReport, Kind, Operation},
@@ -56,12 +57,22 @@ struct PlannedServer {
     place: Place,
 }
 
+/// What an earlier install has left.
+enum Known {
+    /// It was done.
+    Installed(Manifest),
+    /// It was killed.
+    Begun(Manifest),
+}
+
 struct Plan {
     files: Vec<PlannedFile>,
     servers: Vec<PlannedServer>,
     settings: Option<Vec<u8>>,
     before: SettingsText,
     after: SettingsText,
+    /// Whether the settings are, as they are, those from before the first install.
+    makes_pristine: bool,
     /// What will be installed when all is done.
     manifest: Manifest,
 }
@@ -75,7 +86,8 @@ pub(crate) fn install(target: &Target, options: &InstallOptions, world: &World<'
     options.agents.iter().try_for_each(|agent| agent.check())?;
     let known = Manifest::read(target)?;
     let begun = Lock::peek(target)?;
-    let plan = Plan::make(target, options, known.clone().or_else(|| begun.clone()), world)?;
+    let previous = known.clone().map(Known::Installed).or_else(|| begun.clone().map(Known::Begun));
+    let plan = Plan::make(target, options, previous, world)?;
     let mut report = plan.report(options, world);
     // What a killed install has begun is completed, even where all files are there already.
     let is_done = !plan.changes_anything(options) && known.is_some() && begun.is_none();
@@ -85,10 +97,14 @@ pub(crate) fn install(target: &Target, options: &InstallOptions, world: &World<'
         }
         if options.dry_run {
             report.conclusion = Some("dry run: nothing was written".to_owned());
-            check_space(target, &plan)?;
+            if !is_done {
+                target.check_writable()?;
+                check_space(target, &plan)?;
+            }
         }
         return Ok(report);
     }
+    target.check_writable()?;
     let mut transaction = Transaction::new(target, world);
     let mut lock = None;
     let done = carry_out(target, options, world, &mut transaction, &mut lock);
@@ -106,7 +122,7 @@ fn carry_out(
     let lock = lock.insert(Lock::take(target)?);
     remove_leftovers(target)?;
     // Again, now that nobody else can be at it.
-    let known = Manifest::read(target)?.or_else(|| lock.stale.clone());
+    let known = Manifest::read(target)?.map(Known::Installed).or_else(|| lock.stale.clone().map(Known::Begun));
     let mut plan = Plan::make(target, options, known, world)?;
     let mut report = plan.report(options, world);
     if !report.conflicts.is_empty() {
@@ -121,25 +137,30 @@ fn carry_out(
     let mut known = HashSet::new();
     plan.manifest.created_folders.retain(|folder| known.insert(folder.clone()));
     lock.note(&plan.manifest)?;
-    if plan.before != plan.after {
-        report.backup_path = backup::make(target, transaction, world, &plan.manifest, plan.settings.as_deref())?;
-        if let Some(path) = &report.backup_path {
-            let (source, timestamp) = (Some(settings::PATH.to_owned()), world.now.to_string());
-            let operation = Operation { operation: Kind::BackupCreated, source, target: path.clone(), timestamp };
-            report.operation_log.insert(0, operation);
-        }
+    let mut copied = Vec::new();
+    if let Some(settings) = plan.settings.as_deref().filter(|_| plan.before != plan.after) {
+        let path = backup::of_settings(target, transaction, world, settings, plan.makes_pristine)?;
+        report.backup_path = Some(path.clone());
+        copied.push((settings::PATH, path));
     }
     for file in plan.files.iter().filter(|file| file.place != Place::Ours) {
         if file.place == Place::Taken
             && let Some(there) = &file.there
         {
-            transaction.write(&format!("{}.backup", file.path), there, None)?;
+            copied.push((&file.path, backup::of_file(target, transaction, world, &file.path, there)?));
         }
         transaction.write(&file.path, file.bytes, file.there.as_deref())?;
     }
     if plan.before != plan.after {
         transaction.write(settings::PATH, plan.after.as_str().as_bytes(), plan.settings.as_deref())?;
     }
+    let copies = copied.into_iter().map(|(source, target)| Operation {
+        operation: Kind::BackupCreated,
+        source: Some(source.to_owned()),
+        target,
+        timestamp: world.now.to_string(),
+    });
+    report.operation_log.splice(..0, copies);
     plan.verify(target)?;
     let was = target.read(manifest::PATH)?;
     transaction.write(manifest::PATH, &plan.manifest.to_bytes(), was.as_deref())?;
@@ -154,17 +175,25 @@ impl Plan {
     fn make(
         target: &Target,
         options: &InstallOptions,
-        previous: Option<Manifest>,
+        previous: Option<Known>,
         world: &World<'_>,
     ) -> Result<Self, Error> {
         let settings = target.read(settings::PATH)?;
         let before = SettingsText::read(settings.as_deref())?;
+        let (previous, is_installed) = match previous {
+            Some(Known::Installed(manifest)) => (Some(manifest), true),
+            Some(Known::Begun(manifest)) => (Some(manifest), false),
+            None => (None, false),
+        };
         let mut manifest = previous.clone().unwrap_or_else(|| Manifest {
             created_settings: settings.is_none(),
             created_servers: !before.has_servers(),
             ..Manifest::default()
         });
         let previous = previous.unwrap_or_default();
+        // What a killed install has copied stays, once it has put something into the settings.
+        let is_copied = previous.backup.is_some()
+            && (is_installed || previous.servers.iter().any(|server| before.server(&server.name).is_some()));
         let (mut files, mut servers, mut after) = (Vec::new(), Vec::new(), before.clone());
         for agent in &options.agents {
             for (path, bytes) in agent.files().into_iter().filter(|_| !options.config_only) {
@@ -193,14 +222,16 @@ impl Plan {
             manifest.add_agent(name);
             servers.push(PlannedServer { name, entry, there, place });
         }
-        if before != after && manifest.backup.is_none() && settings.is_some() {
+        // Settings that we have made have no state before.
+        let makes_pristine = before != after && settings.is_some() && !manifest.created_settings && !is_copied;
+        if makes_pristine {
             manifest.backup = Some(backup::PRISTINE.to_owned());
         }
         manifest.schema_version = "1.0.0".to_owned();
         manifest.version = env!("CARGO_PKG_VERSION").to_owned();
         manifest.installed_at = world.now.to_string();
         manifest.settings_sha256 = Some(canonical::sha256_hex(after.as_str()));
-        Ok(Self { files, servers, settings, before, after, manifest })
+        Ok(Self { files, servers, settings, before, after, makes_pristine, manifest })
     }
 
     /// Whether there is anything to do, conflicts aside.
@@ -289,22 +320,16 @@ impl Plan {
 
 /// Removes what a killed install had not yet put in its place.
 pub(super) fn remove_leftovers(target: &Target) -> Result<(), Error> {
+    let agents = ShippedAgent::find(&[])?;
+    let files: Vec<_> = agents.into_iter().flat_map(ShippedAgent::files).map(|(path, _)| path).collect();
     for folder in [".claude", ".claude/agents", ".claude/prompts", ".claude/configs"] {
         let Ok(entries) = fs::read_dir(target.at(folder)?) else { continue };
         for entry in entries.flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let Some((of, _)) = name.split_once(".tmp.") else { continue };
-            let path = if folder == ".claude" {
-                of.to_owned()
-            } else {
-                format!("{}/{of}", folder.trim_start_matches(".claude/"))
-            };
-            let is_ours = ShippedAgent::find(&[])?
-                .iter()
-                .flat_map(|agent| agent.files())
-                .any(|(known, _)| known == format!(".claude/{path}"))
-                || [settings::PATH, manifest::PATH, backup::PRISTINE].contains(&format!(".claude/{path}").as_str());
-            if is_ours {
+            let name = format!("{folder}/{}", entry.file_name().to_string_lossy());
+            let is_leftover = name.rsplit_once(".tmp.").is_some_and(|(path, ending)| {
+                (is_stamp(ending) || ending == Transaction::ROLLBACK) && is_written_here(path, &files)
+            });
+            if is_leftover {
                 // It is looked at again next time.
                 let _ = fs::remove_file(entry.path());
             }
@@ -313,19 +338,31 @@ pub(super) fn remove_leftovers(target: &Target) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether an install writes such a file: one of these, the settings, the manifest, or a copy of what was in its place.
+fn is_written_here(path: &str, files: &[String]) -> bool {
+    let of = |path: &str| {
+        path.strip_suffix(".backup")
+            .or_else(|| {
+                let (path, stamp) = path.rsplit_once(".backup.")?;
+                is_stamp(stamp).then_some(path)
+            })
+            .map(str::to_owned)
+    };
+    let original = of(path).unwrap_or_else(|| path.to_owned());
+    original == settings::PATH || original == manifest::PATH || files.contains(&original)
+}
+
 /// Checks that there is room for half as much again as is written.
 #[cfg(unix)]
 fn check_space(target: &Target, plan: &Plan) -> Result<(), Error> {
     let files: usize = plan.files.iter().filter(|file| file.place != Place::Ours).map(|file| file.bytes.len()).sum();
     let needed = (files + plan.after.as_str().len() + plan.before.as_str().len() * 2) as u64 * 3 / 2;
-    let unusable = |why: &str| Error::usage(format!("the target {} {why}", target.folder().display()));
-    let space =
-        rustix::fs::statvfs(target.folder()).map_err(|error| unusable("cannot be looked at").with_source(error))?;
+    let space = rustix::fs::statvfs(target.folder())
+        .map_err(|error| target.unusable("cannot be looked at").with_source(error))?;
     if space.f_bavail.saturating_mul(space.f_frsize) < needed {
-        return Err(unusable("has no room"));
+        return Err(target.unusable("has no room"));
     }
-    rustix::fs::access(target.folder(), rustix::fs::Access::WRITE_OK)
-        .map_err(|error| unusable("cannot be written").with_source(error))
+    Ok(())
 }
 
 #[cfg(not(unix))]

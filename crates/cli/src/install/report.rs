@@ -91,7 +91,7 @@ impl InstallReport {
                     shown_settings = true;
                     '+'
                 }
-                Kind::FileCreated => '+',
+                Kind::FileCreated | Kind::BackupCreated => '+',
                 Kind::FileReplaced => '~',
                 Kind::FileRemoved => '-',
                 Kind::McpServerAdded | Kind::McpServerModified | Kind::McpServerRemoved => {
@@ -103,7 +103,6 @@ impl InstallReport {
                     }
                     continue;
                 }
-                Kind::BackupCreated => continue,
             };
             ui.print(&format!("{sign} {}", operation.target))?;
         }

@@ -30,6 +30,30 @@ impl Target {
         &self.0
     }
 
+    /// Makes the error of a target that cannot be used.
+    pub(super) fn unusable(&self, why: &str) -> Error {
+        Error::usage(format!("the target {} {why}", self.0.display()))
+    }
+
+    /// Checks that there can be written where something is written, as far as folders are there.
+    pub(super) fn check_writable(&self) -> Result<(), Error> {
+        #[cfg(unix)]
+        for folder in ["", ".claude", ".claude/agents", ".claude/prompts", ".claude/configs"] {
+            match rustix::fs::access(self.at(folder)?, rustix::fs::Access::WRITE_OK) {
+                Ok(()) | Err(rustix::io::Errno::NOENT) => {}
+                Err(error) if folder.is_empty() => {
+                    return Err(self.unusable("cannot be written").with_source(error));
+                }
+                Err(error) => {
+                    return Err(self
+                        .unusable(&format!("has a folder `{folder}` that cannot be written"))
+                        .with_source(error));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Finds a place below the target. No part of the way may be a symbolic link, whether it leads out or not.
     pub(super) fn at(&self, relative: &str) -> Result<PathBuf, Error> {
         let refused = |why: &str| Error::usage(format!("`{relative}` below {} {why}", self.0.display()));

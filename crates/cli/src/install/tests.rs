@@ -282,6 +282,114 @@ fn what_was_edited_since_stays_and_the_rest_goes() {
 }
 
 #[test]
+fn what_is_restored_is_the_state_before_the_first_install() {
+    let restore = UninstallOptions { restore: true, ..UninstallOptions::default() };
+    // Settings that an install has made have no state before.
+    let (folder, target) = repository(None);
+    let was = tree(folder.path());
+    install(&target, &options(&["context7"]), &world()).expect("installed");
+    install(&target, &options(&["tavily"]), &later(1)).expect("installed");
+    uninstall(&target, restore, &later(2)).expect("restored");
+    assert_eq!(tree(folder.path()), was);
+
+    // A copy that nobody knows of is not it.
+    let before = "{ \"theme\": \"dark\" }";
+    let (folder, target) = repository(Some(before));
+    write(folder.path(), ".claude/settings.json.backup", "{ \"theme\": \"of long ago\" }");
+    install(&target, &options(&["context7"]), &world()).expect("installed");
+    uninstall(&target, restore, &later(1)).expect("restored");
+    assert_eq!(read(folder.path(), SETTINGS), before);
+
+    // One that is gone is not made of what came later.
+    install(&target, &options(&["context7"]), &later(2)).expect("installed");
+    fs::remove_file(folder.path().join(".claude/settings.json.backup")).expect("removed");
+    install(&target, &options(&["tavily"]), &later(3)).expect("installed");
+    let error = uninstall(&target, restore, &later(4)).expect_err("it is gone");
+    assert!(error.to_string().contains("settings.json.backup is missing"), "{error}");
+    take_back(&target).expect("taken back");
+    assert_eq!(read(folder.path(), SETTINGS), before);
+}
+
+#[test]
+fn every_copy_of_what_is_replaced_by_force_stays() {
+    let (folder, target) = repository(None);
+    let forced = InstallOptions { force: true, ..options(&["context7"]) };
+    for (second, text) in [(0, "first"), (1, "second"), (2, "second")] {
+        write(folder.path(), ".claude/agents/context7.md", text);
+        let report = install(&target, &forced, &later(second)).expect("forced");
+        assert!(report.operation_log.iter().any(|operation| operation.target.contains("context7.md.backup")));
+    }
+    let copies = [".backup", ".backup.20250117T000001Z"].map(|end| format!(".claude/agents/context7.md{end}"));
+    assert_eq!(copies.map(|copy| read(folder.path(), &copy)), ["first", "second"]);
+}
+
+#[test]
+fn whoever_edits_the_settings_meanwhile_loses_nothing() {
+    let theirs = "{ \"theme\": \"light\" }";
+    let mut refused = 0;
+    for place in 0..20 {
+        let (folder, target) = repository(Some("{ \"theme\": \"dark\" }"));
+        let (settings, changes) = (folder.path().join(SETTINGS), std::cell::Cell::new(0));
+        let edit = || {
+            if changes.replace(changes.get() + 1) == place {
+                fs::write(&settings, theirs).expect("written");
+            }
+        };
+        let world = World { meanwhile: Some(&edit), ..world() };
+        let done = install(&target, &options(&[]), &world);
+        let has_come = changes.get() > place;
+        let now: Value = serde_json::from_str(&read(folder.path(), SETTINGS)).expect("JSON");
+        assert_eq!(now["theme"], if has_come { "light" } else { "dark" }, "edited before change {place}");
+        if done.is_err() {
+            refused += 1;
+            assert_eq!(now["mcpServers"], Value::Null);
+            assert!(!folder.path().join(MANIFEST).exists() && !folder.path().join(".claude/agents").exists());
+        } else if !has_come {
+            break;
+        }
+    }
+    assert!(refused > 5, "{refused}");
+}
+
+#[cfg(unix)]
+#[test]
+fn settings_that_only_their_owner_may_read_stay_so_and_what_cannot_be_written_is_a_bad_target() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let (folder, target) = repository(Some("{}"));
+    let mode = |path: &str| fs::metadata(folder.path().join(path)).expect("there").permissions().mode() & 0o777;
+    fs::set_permissions(folder.path().join(SETTINGS), fs::Permissions::from_mode(0o400)).expect("changed");
+    install(&target, &options(&["context7"]), &world()).expect("installed");
+    assert_eq!((mode(SETTINGS), mode(".claude/settings.json.backup")), (0o400, 0o600));
+    take_back(&target).expect("taken back");
+    assert_eq!((mode(SETTINGS), read(folder.path(), SETTINGS)), (0o400, "{}".to_owned()));
+
+    fs::set_permissions(folder.path().join(".claude"), fs::Permissions::from_mode(0o500)).expect("changed");
+    // Root may write it all the same.
+    if rustix::fs::access(folder.path().join(".claude"), rustix::fs::Access::WRITE_OK).is_err() {
+        let error = install(&target, &options(&[]), &world()).expect_err("it cannot be written");
+        assert!(error.kind() == crate::ErrorKind::Usage && error.to_string().contains("`.claude`"), "{error}");
+    }
+}
+
+#[test]
+fn what_a_killed_install_has_not_put_in_its_place_is_removed_and_nothing_else() {
+    let (folder, target) = repository(Some("{}"));
+    let ours = [
+        ".claude/agents/context7.md.tmp.20250117T000000Z",
+        ".claude/settings.json.tmp.rollback",
+        ".claude/settings.json.backup.tmp.20250117T000000Z",
+        ".claude/settings.json.backup.20250116T000000Z.tmp.20250117T000000Z",
+        ".claude/configs/research-agents.json.tmp.20250117T000000Z",
+    ];
+    let theirs = [".claude/settings.json.tmp.mine", ".claude/agents/mine.md.tmp.20250117T000000Z"];
+    ours.iter().chain(&theirs).for_each(|path| write(folder.path(), path, "half"));
+    install(&target, &options(&["context7"]), &world()).expect("installed");
+    let is_there = |path: &&&str| folder.path().join(path).exists();
+    assert_eq!((ours.iter().filter(is_there).count(), theirs.iter().filter(is_there).count()), (0, 2));
+}
+
+#[test]
 fn an_older_install_is_upgraded_and_a_manifest_that_is_none_is_left_alone() {
     let (folder, target) = repository(None);
     install(&target, &options(&["context7"]), &world()).expect("installed");
@@ -294,10 +402,13 @@ fn an_older_install_is_upgraded_and_a_manifest_that_is_none_is_left_alone() {
     assert!(report.success && report.changes_anything());
     assert_ne!(read(folder.path(), ".claude/agents/context7.md"), "an older one");
 
-    write(folder.path(), MANIFEST, "{ half");
-    let was = tree(folder.path());
-    assert!(take_back(&target).is_err() && install(&target, &options(&[]), &later(2)).is_err());
-    assert_eq!(tree(folder.path()), was);
+    manifest["schemaVersion"] = "2.0.0".into();
+    for unknown in ["{ half", &manifest.to_string()] {
+        write(folder.path(), MANIFEST, unknown);
+        let was = tree(folder.path());
+        assert!(take_back(&target).is_err() && install(&target, &options(&[]), &later(2)).is_err());
+        assert_eq!(tree(folder.path()), was);
+    }
 }
 
 #[test]

@@ -6,11 +6,12 @@ use std::{
     path::Path,
 };
 
+use orchestr8_schema::canonical;
+
 use super::{World, lock::Lock, target::Target};
 use crate::Error;
 
 /// Changes files below a target, and can take all of it back.
-#[derive(Debug)]
 pub(super) struct Transaction<'t> {
     target: &'t Target,
     world: &'t World<'t>,
@@ -19,14 +20,22 @@ pub(super) struct Transaction<'t> {
     created_folders: Vec<String>,
 }
 
-#[derive(Debug)]
+/// How a change is taken back.
 enum Undo {
-    RemoveFile(String),
-    Restore(String, Vec<u8>, Option<fs::Permissions>),
+    File {
+        path: String,
+        /// What was there before, with its mode.
+        was: Option<(Vec<u8>, Option<fs::Permissions>)>,
+        /// The digest of what is there now, unless somebody has changed it since.
+        wrote: Option<String>,
+    },
     RemoveFolder(String),
 }
 
 impl<'t> Transaction<'t> {
+    /// How the name of a file ends that is about to be put back.
+    pub(super) const ROLLBACK: &'static str = "rollback";
+
     pub(super) fn new(target: &'t Target, world: &'t World<'t>) -> Self {
         Self { target, world, undo: Vec::new(), created_folders: Vec::new() }
     }
@@ -80,9 +89,10 @@ impl<'t> Transaction<'t> {
             let _ = fs::remove_file(&beside);
             return Err(failed("writing", relative, error));
         }
-        self.undo.push(match was {
-            None => Undo::RemoveFile(relative.to_owned()),
-            Some(bytes) => Undo::Restore(relative.to_owned(), bytes.to_vec(), mode),
+        self.undo.push(Undo::File {
+            path: relative.to_owned(),
+            was: was.map(|bytes| (bytes.to_vec(), mode)),
+            wrote: Some(canonical::sha256_hex(bytes)),
         });
         match self.target.read(relative)? {
             Some(there) if there == bytes => Ok(()),
@@ -100,7 +110,7 @@ impl<'t> Transaction<'t> {
         let mode = fs::metadata(&place).ok().map(|metadata| metadata.permissions());
         let removed = fs::remove_file(&place).and_then(|()| sync_folder(&place));
         removed.map_err(|error| failed("removing", relative, error))?;
-        self.undo.push(Undo::Restore(relative.to_owned(), was.to_vec(), mode));
+        self.undo.push(Undo::File { path: relative.to_owned(), was: Some((was.to_vec(), mode)), wrote: None });
         Ok(())
     }
 
@@ -133,29 +143,17 @@ impl<'t> Transaction<'t> {
     ///
     /// # Errors
     ///
-    /// Names the files that could not be put back.
+    /// Names the files that could not be put back, or that somebody has changed since.
     fn roll_back(self, lock: Option<Lock>) -> Result<(), Error> {
         let (mut left, mut folders) = (Vec::new(), Vec::new());
         for undo in self.undo.into_iter().rev() {
-            let (path, undone) = match undo {
-                Undo::RemoveFolder(path) => {
-                    folders.push(path);
-                    continue;
+            match undo {
+                Undo::RemoveFolder(path) => folders.push(path),
+                Undo::File { path, was, wrote } => {
+                    if put_back(self.target, &path, was, wrote.as_deref()).is_err() {
+                        left.push(path);
+                    }
                 }
-                Undo::RemoveFile(path) => {
-                    let undone = self.target.at(&path).map(fs::remove_file);
-                    (path, undone)
-                }
-                Undo::Restore(path, bytes, mode) => {
-                    let undone = self.target.at(&format!("{path}.tmp.rollback")).and_then(|beside| {
-                        let place = self.target.at(&path)?;
-                        Ok(write_new(&beside, &bytes, mode).and_then(|()| fs::rename(&beside, &place)))
-                    });
-                    (path, undone)
-                }
-            };
-            if !matches!(undone, Ok(Ok(()))) {
-                left.push(path);
             }
         }
         if let Some(lock) = lock {
@@ -170,6 +168,25 @@ impl<'t> Transaction<'t> {
         }
         Err(Error::internal(format!("not everything could be taken back; look at {}", left.join(", "))))
     }
+}
+
+/// Puts a file back as it was, if it still is what was written.
+fn put_back(
+    target: &Target,
+    path: &str,
+    was: Option<(Vec<u8>, Option<fs::Permissions>)>,
+    wrote: Option<&str>,
+) -> Result<(), Error> {
+    if target.read(path)?.map(canonical::sha256_hex).as_deref() != wrote {
+        return Err(Error::internal(format!("somebody has changed {path} meanwhile")));
+    }
+    let place = target.at(path)?;
+    let beside = target.at(&format!("{path}.tmp.{}", Transaction::ROLLBACK))?;
+    let put_back = match was {
+        None => fs::remove_file(place),
+        Some((bytes, mode)) => write_new(&beside, &bytes, mode).and_then(|()| fs::rename(&beside, &place)),
+    };
+    put_back.map_err(|error| failed("putting back", path, error))
 }
 
 /// Writes a file that is not there yet, to the disk.

@@ -57,6 +57,7 @@ pub(crate) fn uninstall(target: &Target, options: UninstallOptions, world: &Worl
         plan.report.conclusion = Some("dry run: nothing was written".to_owned());
         return Ok(plan.report);
     }
+    target.check_writable()?;
     let mut transaction = Transaction::new(target, world);
     let mut lock = None;
     let done = carry_out(target, options, world, &mut transaction, &mut lock);
