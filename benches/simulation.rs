@@ -6,7 +6,7 @@ use benches::measured::Noop;
 use orchestr8_agent_base::{AgentRegistry, Clock};
 use orchestr8_core::clock::SystemClock;
 use orchestr8_schema::{
-    ValidWorkflow,
+    InvalidWorkflow, ValidWorkflow,
     source::{Options, load},
     test_file::TestFile,
 };
@@ -93,8 +93,12 @@ fn main() {
     let (document, tests) = (month().to_string(), hundred_tests());
     let began = clock.now();
     let tests = TestFile::read(&tests, &Options::new().file_name("month.test.json")).expect("a test file");
-    let report =
-        TestRunner::new(agents()).run("month.test.json", &tests, |options| load(&document, &options), |_| true);
+    let report = TestRunner::new(agents()).run(
+        "month.test.json",
+        &tests,
+        |options| load(&document, &options).map_err(InvalidWorkflow::into_diagnostics),
+        |_| true,
+    );
     assert_eq!(report.count(TestStatus::Passed), 100, "{:?}", report.tests[0].failures);
     println!("100 tests in {:.2} s", clock.now().since(began).as_secs_f64());
 }

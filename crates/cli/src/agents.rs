@@ -102,6 +102,14 @@ impl Agents {
         Ok(registry)
     }
 
+    /// Makes the registry of those that reach nothing beyond the process where nothing else does: the agents that ask models, too, if the
+    /// models are made up.
+    pub(crate) fn within_process(&self) -> Result<AgentRegistry, Error> {
+        let mut registry = built_in()?;
+        self.register_askers(&mut registry)?;
+        Ok(registry)
+    }
+
     /// Tells where the agents of the registry come from.
     pub(crate) fn sources(&self) -> Result<impl Fn(&AgentId) -> Source, Error> {
         let brought_along = self.brought_along()?;
@@ -119,10 +127,7 @@ impl Agents {
         http::register(&mut registry, &Web::new(self.config.policy.http.clone())).map_err(unregistered)?;
         let programs = self.programs();
         process::register(&mut registry, &programs).map_err(unregistered)?;
-        llm::register_guarded(&mut registry, self.prompts(), &self.guardrails).map_err(unregistered)?;
-        let research = Research::new(self.prompts());
-        let research = research.map_err(|error| Error::internal("making the research agent").with_source(error))?;
-        registry.register(research).map_err(unregistered)?;
+        self.register_askers(&mut registry)?;
         for (name, tool) in &self.config.tools {
             let tool = ShellTool::new(programs.clone(), name.clone(), tool);
             registry.tools_mut().register(tool).map_err(|error| misconfigured(&format!("tools.{name}"), error))?;
@@ -136,6 +141,14 @@ impl Agents {
             registered.map_err(|error| misconfigured(&format!("mcp.servers.{name}"), error))?;
         }
         Ok(registry)
+    }
+
+    /// Those that ask models.
+    fn register_askers(&self, registry: &mut AgentRegistry) -> Result<(), Error> {
+        llm::register_guarded(registry, self.prompts(), &self.guardrails).map_err(unregistered)?;
+        let research = Research::new(self.prompts());
+        let research = research.map_err(|error| Error::internal("making the research agent").with_source(error))?;
+        registry.register(research).map_err(unregistered)
     }
 
     fn programs(&self) -> Programs {

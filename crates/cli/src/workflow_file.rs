@@ -92,28 +92,29 @@ impl WorkflowFile {
     ///
     /// The report of all problems, if one of them is an error.
     pub fn check(&self, options: Options<'_>) -> Result<ValidWorkflow, Report> {
-        let told = |invalid: InvalidWorkflow| self.report(invalid.into_diagnostics());
+        self.load(options).map_err(|problems| self.report(problems))
+    }
+
+    /// As [`check`](Self::check), with problems that are not yet put together with their text.
+    pub(crate) fn load(&self, options: Options<'_>) -> Result<ValidWorkflow, Vec<Diagnostic>> {
+        let told = InvalidWorkflow::into_diagnostics;
+        let options = options.file_name(&self.name);
         // First as it is written, so that problems have their places.
-        let workflow = self.load(options).map_err(told)?;
+        let workflow = load(&self.bytes, &options.workflows(&self.folder)).map_err(told)?;
         let Some(prompts) = &self.prompts else { return Ok(workflow) };
         let Inlined { document, problems, .. } = prompts.inline(&self.bytes, &self.name);
         if !problems.is_empty() {
-            return Err(self.report(problems));
+            return Err(problems);
         }
         if document.is_none() && self.sub_workflows().next().is_none() {
             return Ok(workflow);
         }
         let folder = WorkflowFolder::default().with_prompts(prompts.clone());
-        let options = options.file_name(&self.name).workflows(&folder);
+        let options = options.workflows(&folder);
         match document {
             Some(document) => load_value(&document, &options).map_err(told),
             None => load(&self.bytes, &options).map_err(told),
         }
-    }
-
-    /// Checks the workflow and its sub-workflows, as [`check`](Self::check) does.
-    pub(crate) fn load(&self, options: Options<'_>) -> Result<ValidWorkflow, InvalidWorkflow> {
-        load(&self.bytes, &options.file_name(&self.name).workflows(&self.folder))
     }
 
     /// Puts problems together with the text that they are about.

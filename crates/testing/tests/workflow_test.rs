@@ -1,10 +1,12 @@
 //! Test files, executed: what passes, what fails, and how each failure says so.
 
 use orchestr8_agent_base::{
-    AgentManifest, AgentRegistry,
+    AgentManifest, AgentRegistry, agent_fn, llm,
+    prompt::PromptFiles,
     tool::{ToolSpec, tool_fn},
 };
 use orchestr8_schema::{
+    Diagnostic, InvalidWorkflow, ValidWorkflow,
     source::{Options, load},
     test_file::TestFile,
 };
@@ -50,10 +52,14 @@ fn runner() -> TestRunner {
     TestRunner::new(agents).threads(2)
 }
 
+fn read(workflow: &Value, options: &Options<'_>) -> Result<ValidWorkflow, Vec<Diagnostic>> {
+    load(workflow.to_string(), options).map_err(InvalidWorkflow::into_diagnostics)
+}
+
 fn run_on(workflow: &Value, tests: &Value) -> FileReport {
     let text = serde_json::to_string_pretty(tests).expect("what the test is made of");
     let tests = TestFile::read(&text, &Options::new().file_name("review.test.json")).expect("what the test is made of");
-    runner().run("review.test.json", &tests, |options| load(workflow.to_string(), &options), |_| true)
+    runner().run("review.test.json", &tests, |options| read(workflow, &options), |_| true)
 }
 
 fn run(tests: &Value) -> FileReport {
@@ -199,7 +205,6 @@ fn each_failure_says_what_was_expected_what_came_and_where_it_stands() {
     strangers
       mocks.serch: the workflow has no such step
       mocks.agent:@acme/nobody: nothing in the workflow calls this agent
-      mocks.model:smart: nothing here calls models
       steps.score: the workflow has no step there; `reviews.score` is one
     valid
       then.diagnostics: the workflow is valid
@@ -266,8 +271,7 @@ fn the_same_test_gives_the_same_on_any_number_of_threads() {
     let text = json!({ "workflow": "./review.json", "tests": tests }).to_string();
     let tests = TestFile::read(&text, &Options::new().file_name("review.test.json")).expect("what the test is made of");
     let journals = |threads| {
-        let report =
-            runner().threads(threads).run("x", &tests, |options| load(workflow().to_string(), &options), |_| true);
+        let report = runner().threads(threads).run("x", &tests, |options| read(&workflow(), &options), |_| true);
         report.tests.into_iter().map(|test| (test.elapsed, test.journal)).collect::<Vec<_>>()
     };
     let alone = journals(1);
@@ -283,7 +287,87 @@ fn agents_that_may_leave_the_process_are_called_only_if_a_mock_says_so() {
     ] });
     let tests = TestFile::read(tests.to_string(), &Options::new()).expect("what the test is made of");
     let runner = runner().unasked_only(&AgentRegistry::new());
-    let report = runner.run("review.test.json", &tests, |options| load(workflow().to_string(), &options), |_| true);
+    let report = runner.run("review.test.json", &tests, |options| read(&workflow(), &options), |_| true);
     assert_eq!(told(&report), ["mocks: `reviews[0].score` calls @test/score, which is not mocked"]);
     assert_eq!(report.tests[1].status, TestStatus::Passed);
+}
+
+/// A model that may call a tool, and a step with what it says.
+fn asking() -> Value {
+    let config = json!({
+        "prompt": { "role": "You look things up.", "task": "What is {{ input.subject }}?" }, "model": "smart", "tools": ["look-up"],
+        "outputSchema": { "type": "object", "required": ["answer"], "properties": { "answer": { "type": "string" } } }
+    });
+    json!({
+        "version": "1.0.0",
+        "metadata": { "id": "asking", "name": "Asking" },
+        "steps": [
+            { "id": "ask", "agent": { "id": "@orchestr8/llm", "config": config }, "input": { "subject": "rust" } },
+            { "id": "tell", "dependencies": ["ask"], "agent": { "id": "@test/score" }, "input": { "said": "${steps.ask.output.answer}" } }
+        ]
+    })
+}
+
+#[test]
+fn models_are_answered_turn_by_turn_and_their_agents_are_real() {
+    let turns = json!([
+        { "returns": { "tools": [{ "name": "look-up", "arguments": { "of": "rust" } }], "usage": { "inputTokens": 50, "outputTokens": 5 } } },
+        { "returns": { "text": "not the JSON that was asked for", "usage": { "inputTokens": 60 } }, "after": "3s" },
+        { "returns": { "json": { "answer": "${input.model} saw ${input.tools[0]}" }, "usage": { "outputTokens": 7, "costUsd": 0.25 } } }
+    ]);
+    let by = json!([
+        { "when": "length(input.messages) > `1`", "returns": { "json": { "answer": "found" } } },
+        { "when": "contains(input.last, 'rust') && contains(input.system, 'look')", "returns": { "tools": [{ "name": "look-up" }] } }
+    ]);
+    let look_up = json!({ "returns": { "found": "${input.of ?? 'nothing'}" } });
+    let tests = json!({ "workflow": "./asking.json", "defaults": { "mocks": { "tool:look-up": look_up } }, "tests": [
+        { "name": "one after the other", "mocks": { "model:smart": { "sequence": turns } },
+          "then": {
+            "status": "completed", "duration": "3s",
+            "calls": { "model:smart": 3, "tool:look-up": 1, "agent:@orchestr8/llm": 1 },
+            "steps": { "ask": { "output": { "answer": "smart saw look-up" } }, "tell": { "input": { "said": "smart saw look-up" } } },
+            "usage": { "inputTokens": 110, "outputTokens": 12, "costUsd": 0.25 },
+            "journal": { "contains": [{ "type": "model.called" }, { "type": "tool.called" }, { "type": "model.called" }] }
+        } },
+        { "name": "by what is asked", "mocks": { "model:smart": { "by": by } },
+          "then": { "status": "completed", "outputs": {}, "steps": { "ask": { "output": { "answer": "found" } } } } },
+        { "name": "down, then back", "mocks": { "model:smart": { "sequence": [{ "fail": { "code": "NETWORK" } }, { "returns": { "json": { "answer": "late" } } }] } },
+          "then": { "status": "completed", "steps": { "ask": { "attempts": 2 } }, "calls": { "tool:look-up": 0 } } },
+        { "name": "refuses", "mocks": { "model:smart": { "returns": { "stopReason": "refusal" } } },
+          "then": { "status": "failed", "steps": { "ask": { "error": { "code": "DENIED" } } } } },
+        { "name": "not mocked", "then": { "status": "failed" } },
+        { "name": "says nothing", "mocks": { "model:smart": { "returns": { "txt": "hi" } } }, "then": { "status": "failed" } }
+    ] });
+    let tests = TestFile::read(tests.to_string(), &Options::new()).expect("what the test is made of");
+    let mut agents = AgentRegistry::new();
+    agents.register(scripted("score")).expect("what the test is made of");
+    llm::register(&mut agents, PromptFiles::default()).expect("what the test is made of");
+    let report = TestRunner::new(agents).run("asking.test.json", &tests, |options| read(&asking(), &options), |_| true);
+    insta::assert_snapshot!(told(&report).join("\n"), @r"
+    mocks: `ask` asks the model `smart`, which is not mocked: add `model:smart` to the mocks
+    mocks.model:smart: this is no answer of a model: unknown field `txt`, expected one of `text`, `json`, `tools`, `usage`, `stopReason`; a model answers a text, or an object of `text`, `json` or `tools`, with `usage` and `stopReason`
+    ");
+    let failed: Vec<_> = report.tests.iter().map(|test| test.status == TestStatus::Failed).collect();
+    assert_eq!(failed, [false, false, false, false, true, true]);
+}
+
+#[test]
+fn secrets_of_a_test_are_those_that_agents_are_given() {
+    let manifest = AgentManifest::new("@test/score", "1.0.0", "Needs a key").expect("what the test is made of");
+    let keyed = agent_fn(manifest, |_, cx, _| async move {
+        Ok(json!({ "length": cx.secret("secret://house/key")?.expose().len() }))
+    });
+    let mut agents = AgentRegistry::new();
+    agents.register(keyed).expect("what the test is made of");
+    let workflow = json!({
+        "version": "1.0.0", "metadata": { "id": "keyed", "name": "Keyed" }, "context": { "secretRefs": ["secret://house/key"] },
+        "steps": [{ "id": "ask", "agent": { "id": "@test/score" } }]
+    });
+    let tests = json!({ "workflow": "./keyed.json", "tests": [
+        { "name": "given", "given": { "secrets": { "secret://house/key": "hunter22" } }, "then": { "outputs": { "ask": { "length": 8 } } } },
+        { "name": "not given", "then": { "status": "failed" } }
+    ] });
+    let tests = TestFile::read(tests.to_string(), &Options::new()).expect("what the test is made of");
+    let report = TestRunner::new(agents).run("keyed.test.json", &tests, |options| read(&workflow, &options), |_| true);
+    assert_eq!((told(&report), report.warnings), (Vec::<String>::new(), Vec::new()));
 }

@@ -35,6 +35,8 @@ pub trait Provider: Send + Sync + 'static {
 #[derive(Clone, Default)]
 pub struct Models {
     providers: IndexMap<String, Known>,
+    /// Who answers for all providers and models, whatever they are called.
+    anybody: Option<Arc<dyn Provider>>,
     /// Providers that are configured and cannot be used, with what is wrong.
     unusable: BTreeMap<String, String>,
     default_provider: Option<String>,
@@ -147,6 +149,23 @@ impl Models {
         Self::default()
     }
 
+    /// Makes a set in which every provider and every model is this one, whatever it is called and whatever the settings of a program say:
+    /// for tests. A model is found as it is asked for, of the provider that is said, else of `test`; where nobody says which model, it is
+    /// `default`. Nothing costs anything but what an answer says.
+    ///
+    /// ```
+    /// use orchestr8_agent_base::model::{ChatResponse, Fake, Models};
+    ///
+    /// let models = Models::anybody(Fake::answers([ChatResponse::text("hi")]));
+    /// assert_eq!(models.resolve(Some("smart"), Some("house"))?.provider, "house");
+    /// assert_eq!(models.resolve(None, None)?.model, "default");
+    /// # Ok::<(), orchestr8_agent_base::model::ResolveError>(())
+    /// ```
+    #[must_use]
+    pub fn anybody(provider: impl Provider) -> Self {
+        Self { anybody: Some(Arc::new(provider)), ..Self::default() }
+    }
+
     /// Adds a provider under a name; the first one is the default. `kind` chooses the shipped aliases and prices.
     #[must_use]
     pub fn provider(self, name: impl Into<String>, kind: impl Into<String>, provider: impl Provider) -> Self {
@@ -205,7 +224,7 @@ impl Models {
     /// Whether there is no provider.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.providers.is_empty()
+        self.providers.is_empty() && self.anybody.is_none()
     }
 
     /// Finds a provider by its name, else the first one of this kind.
@@ -225,6 +244,17 @@ impl Models {
     ///
     /// [`ResolveError`] if nobody says which model or whose, or it cannot be meant so.
     pub fn resolve(&self, model: Option<&str>, provider: Option<&str>) -> Result<Resolved, ResolveError> {
+        if let Some(anybody) = &self.anybody {
+            let (model, provider) = (model.unwrap_or("default"), provider.unwrap_or("test"));
+            return Ok(Resolved {
+                provider: provider.to_owned(),
+                model: model.to_owned(),
+                chain: Arc::new([format!("model `{model}`")]),
+                rates: Some(Rates::new(0.0, 0.0, None, None)),
+                max_tokens: ChatRequest::MAX_TOKENS,
+                chat: anybody.model(provider, model),
+            });
+        }
         let mut chain = Vec::new();
         let asked = match (model, &self.default_model) {
             (Some(model), _) => {

@@ -10,7 +10,7 @@ use clap::Args;
 use orchestr8_schema::{
     Millis,
     source::{Options, Places},
-    test_file::{MockFile, TestFile},
+    test_file::{MockFile, MockTarget, TestFile},
 };
 use orchestr8_testing::simulate::{Checkpoint, Counterexample, Fault, MockMistake, NotSimulable, Report, Simulation};
 
@@ -66,7 +66,7 @@ pub struct SimArgs {
 pub(crate) fn sim(ui: Ui, args: &SimArgs, agents: &Agents) -> Result<Exit, Error> {
     let faults = args.faults.as_ref().map(|texts| read_faults(texts)).transpose()?;
     let horizon = read_horizon(&args.horizon)?;
-    let file = WorkflowFile::read(&args.file)?;
+    let file = WorkflowFile::read(&args.file)?.with_prompts(agents.inline_prompts());
     // No agent is called, so none has to be known; what is known lends its schemas.
     let workflow = file.check(Options::new()).map_err(Error::invalid_file)?;
     let mocks = args.mocks.as_deref().map(Mocks::read).transpose()?;
@@ -133,7 +133,9 @@ impl Mocks {
         let is_test_file = [".test.yaml", ".test.yml", ".test.json"].iter().any(|end| name.ends_with(end));
         let read = if is_test_file {
             TestFile::read(&text, &options).map(|tests| {
-                let file = MockFile::from(tests.value.defaults);
+                let mut file = MockFile::from(tests.value.defaults);
+                // No model is asked: who would ask one has a stand-in.
+                file.mocks.retain(|target, _| !matches!(target, MockTarget::Model(_)));
                 Self { name: name.clone(), file, places: tests.places, at: "/defaults/mocks" }
             })
         } else {

@@ -131,6 +131,43 @@ fn what_cannot_be_used_is_exit_2_with_its_line() {
 }
 
 #[test]
+fn agents_that_ask_models_are_tested_with_the_prompts_beside_the_file() {
+    let workflow = "\
+version: 1.0.0
+metadata: { id: ask, name: Ask }
+steps:
+  - { id: ask, agent: { id: '@orchestr8/llm', config: { prompt: { role: terse, task: 'What is {{ input.about }}?' }, model: smart } }, input: { about: rust } }
+";
+    let tests = "\
+workflow: ./ask.yaml
+tests:
+  - name: asks with the prompt of the file
+    mocks:
+      'model:smart': { by: [{ when: \"contains(input.system, 'terse') && contains(input.last, 'rust')\", returns: A language. }] }
+    then: { status: completed, steps: { ask: { output: { text: A language. } } }, calls: { 'model:smart': 1 } }
+";
+    let folder = folder(&[("ask.yaml", workflow), ("ask.test.yaml", tests)]);
+    let prompt = folder.path().join("prompts/roles/terse.yaml");
+    fs::create_dir_all(prompt.parent().expect("it has one")).expect("the folder is ours");
+    fs::write(&prompt, "content: You are terse to all.\n").expect("the folder is ours");
+    let said = test_in(folder.path(), &["ask.test.yaml"]);
+    assert_eq!((said.code, said.stderr.as_str()), (Some(0), ""), "{}", said.stdout);
+    let simulated = say(orchestr8().current_dir(folder.path()).args([
+        "sim",
+        "ask.yaml",
+        "--mocks",
+        "ask.test.yaml",
+        "--seeds",
+        "50",
+    ]));
+    assert_eq!((simulated.code, simulated.stderr.as_str()), (Some(0), ""), "{}", simulated.stdout);
+    fs::remove_file(&prompt).expect("it is ours");
+    let said = test_in(folder.path(), &["ask.test.yaml"]);
+    assert_eq!(said.code, Some(1), "{}", said.stdout);
+    assert!(said.stdout.contains("prompts/roles/terse.yaml"), "{}", said.stdout);
+}
+
+#[test]
 fn a_file_that_changes_is_tested_again() {
     let folder = folder(&[("review.yaml", WORKFLOW), ("review.test.yaml", TESTS)]);
     let mut program = Watching(

@@ -29,6 +29,8 @@ pub(crate) struct Callees {
     pub(crate) references: BTreeMap<String, String>,
     agents: BTreeMap<AgentId, BTreeSet<String>>,
     tools: BTreeSet<ToolName>,
+    /// Those that agents are configured to have models call.
+    lent: BTreeSet<ToolName>,
     /// Those that can be called for real.
     registered: BTreeSet<String>,
     /// Those of them that are called for real only if a mock says so.
@@ -36,6 +38,8 @@ pub(crate) struct Callees {
     /// The versions of agents that nobody has registered.
     pub(crate) unknown_agents: Vec<(AgentId, VersionRange)>,
     pub(crate) unknown_tools: Vec<ToolName>,
+    /// Those of them that are lent to models only.
+    pub(crate) unknown_lent: Vec<ToolName>,
 }
 
 impl Callees {
@@ -96,7 +100,9 @@ impl Callees {
     }
 
     fn agent(&mut self, call: &AgentCall, agents: &AgentRegistry) {
-        let AgentCall { id, version, .. } = call;
+        let AgentCall { id, version, config, .. } = call;
+        let lent = config.as_ref().and_then(|config| config.get("tools")?.as_array()).into_iter().flatten();
+        lent.filter_map(|name| name.as_str()?.parse().ok()).for_each(|name| self.lends(&name, agents));
         if !self.agents.entry(id.clone()).or_default().insert(version.to_string()) {
             return;
         }
@@ -117,6 +123,19 @@ impl Callees {
                 self.registered.insert(format!("tool:{name}"));
             }
             None => self.unknown_tools.push(name.clone()),
+        }
+    }
+
+    /// A tool that an agent lends to the model that it asks.
+    fn lends(&mut self, name: &ToolName, agents: &AgentRegistry) {
+        if !self.lent.insert(name.clone()) {
+            return;
+        }
+        match agents.tools().get(name) {
+            Some(_) => {
+                self.registered.insert(format!("tool:{name}"));
+            }
+            None => self.unknown_lent.push(name.clone()),
         }
     }
 
@@ -145,7 +164,7 @@ impl Callees {
     }
 
     pub(crate) fn calls_tool(&self, name: &ToolName) -> bool {
-        self.tools.contains(name)
+        self.tools.contains(name) || self.lent.contains(name)
     }
 
     /// Says why a target means nothing in this workflow.
@@ -171,7 +190,9 @@ impl Callees {
                 return None;
             }
             MockTarget::Workflow(_) => "no step of the workflow has this `ref`".to_owned(),
-            _ => "nothing here calls models".to_owned(),
+            // Which agents ask models, and which, shows when they do.
+            MockTarget::Model(_) if !self.registered.is_empty() => return None,
+            _ => "no agent that is known here is called, so no model is asked: mock the step".to_owned(),
         };
         Some(told)
     }
@@ -187,7 +208,7 @@ fn name(called: &Called) -> Option<Cow<'_, str>> {
     match called {
         Called::Agent(name) => Some(Cow::Borrowed(name)),
         Called::Tool(name) => Some(Cow::Owned(format!("tool:{name}"))),
-        Called::Replaced(_) => None,
+        Called::Model(_) | Called::Replaced(_) => None,
     }
 }
 

@@ -27,12 +27,22 @@ pub(crate) use self::{
 /// The most bytes of JSON that a mocked value may have.
 const MAX_VALUE: u64 = Template::MAX_OUTPUT_SIZE;
 
-/// Who is called: an agent or a tool by its name, or what stands in for a step of another kind, by its number.
+/// Who is called: an agent, a tool or a model by its name, or what stands in for a step of another kind, by its number.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Called {
     Agent(String),
     Tool(String),
+    /// As it is asked for, behind its provider if one is said.
+    Model(String),
     Replaced(usize),
+}
+
+impl Called {
+    /// Whether it is the model that a name means: whole, or without its provider.
+    pub(crate) fn is_model(&self, name: &str) -> bool {
+        let Self::Model(model) = self else { return false };
+        model == name || model.split_once('/').is_some_and(|(_, model)| model == name)
+    }
 }
 
 /// A step of another kind than agent and tool that a mock answers for.
@@ -90,15 +100,16 @@ impl Mocks {
     }
 
     /// Finds the most specific mock of a call.
-    pub(crate) fn of(&self, called: &Called, path: &StepPath) -> Option<usize> {
+    pub(crate) fn of(&self, called: &Called, path: Option<&StepPath>) -> Option<usize> {
         if self.mocks.is_empty() {
             return None;
         }
-        let is_own = self.is_own_call(called, path);
+        let own = path.filter(|path| self.is_own_call(called, path));
         let fits = |target: &MockTarget| match (target, called) {
-            (MockTarget::Step(pattern), _) => is_own && pattern.matches(path),
+            (MockTarget::Step(pattern), _) => own.is_some_and(|path| pattern.matches(path)),
             (MockTarget::Agent(id), Called::Agent(name)) => id.as_str() == name,
             (MockTarget::Tool(tool), Called::Tool(name)) => tool.as_str() == name,
+            (MockTarget::Model(model), called) => called.is_model(model),
             (MockTarget::Workflow(reference), Called::Replaced(number)) => {
                 self.replaced.get(*number).and_then(|replaced| replaced.reference.as_deref()) == Some(&**reference)
             }
@@ -127,7 +138,7 @@ impl Mocks {
 
     pub(crate) fn name<'a>(&'a self, called: &'a Called) -> Cow<'a, str> {
         match called {
-            Called::Agent(name) | Called::Tool(name) => Cow::Borrowed(name),
+            Called::Agent(name) | Called::Tool(name) | Called::Model(name) => Cow::Borrowed(name),
             Called::Replaced(number) => match self.replaced.get(*number) {
                 Some(replaced) => Cow::Owned(format!("`{}`", replaced.place)),
                 None => Cow::Borrowed("a step"),

@@ -43,7 +43,8 @@ pub(crate) fn completed(
             Err(error) => return Err(error.into()),
         }
     }
-    for name in &callees.unknown_tools {
+    let lent = callees.unknown_lent.iter().filter(|name| !callees.unknown_tools.contains(name));
+    for name in callees.unknown_tools.iter().chain(lent) {
         agents.tools_mut().register(Nobody(tool(ToolSpec::new(name.as_str(), "Nobody has registered it")?)))?;
     }
     Ok(agents)

@@ -231,6 +231,10 @@ impl Simulation {
     pub fn with_mocks(workflow: &ValidWorkflow, agents: &AgentRegistry, told: &MockFile) -> Result<Self, NotSimulable> {
         let callees = Callees::of(workflow, agents);
         for (target, mock) in &told.mocks {
+            if matches!(target, MockTarget::Model(_)) {
+                let because = "a simulation asks no models; mock the step that does, or its agent".to_owned();
+                return Err(NotSimulable::Mock { target: target.to_string(), because });
+            }
             if let Some(because) = callees.is_strange(target) {
                 return Err(NotSimulable::Mock { target: target.to_string(), because });
             }

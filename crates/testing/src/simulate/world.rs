@@ -379,7 +379,7 @@ impl World {
         input: &Value,
         cx: &AgentContext,
     ) -> Option<(Ending, Option<Duration>)> {
-        let number = self.mocks.of(called, cx.step_path())?;
+        let number = self.mocks.of(called, Some(cx.step_path()))?;
         let mut way = Vec::new();
         // By the attempt, so that neither the order of calls nor a crash changes what is answered.
         let turn = |_: &[String], length: usize| Ok((cx.attempt() as usize).clamp(1, length) - 1);

@@ -316,6 +316,7 @@ impl Checking<'_> {
             },
             MockTarget::Agent(id) => self.stage.calls_of(&Called::Agent(id.to_string())),
             MockTarget::Tool(name) => self.stage.calls_of(&Called::Tool(name.to_string())),
+            MockTarget::Model(name) => self.stage.calls_of_model(name),
             MockTarget::Workflow(reference) => {
                 let mocked = self.stage.replacing(reference).map(|called| self.stage.calls_of(&called)).sum::<u32>();
                 let places = self.callees.references.iter().filter(|(_, known)| **known == **reference);

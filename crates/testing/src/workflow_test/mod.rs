@@ -2,12 +2,13 @@
 //!
 //! Each [`Scenario`] of a [`TestFile`] is one execution of the real engine (plan, machine, driver, resilience layers) with a memory
 //! store of its own, on virtual time. What is mocked answers as its mock says; agents and tools that are registered and not
-//! mocked are called; one that is neither fails the test, and is not called. A mocked step of another kind (a composite, a wait, an
+//! mocked are called; one that is neither fails the test, and is not called. Models are never asked: who asks one is answered by the mock of
+//! `model:<name>`, turn by turn. A mocked step of another kind (a composite, a wait, an
 //! approval, a sub-workflow) becomes a call of a stand-in for this execution.
 //!
 //! ```
 //! use orchestr8_agent_base::{AgentRegistry, HelloWorld};
-//! use orchestr8_schema::{ValidWorkflow, source::{Options, load}, test_file::TestFile};
+//! use orchestr8_schema::{InvalidWorkflow, ValidWorkflow, source::{Options, load}, test_file::TestFile};
 //! use orchestr8_testing::workflow_test::{TestRunner, TestStatus};
 //!
 //! let workflow = r#"{
@@ -32,13 +33,15 @@
 //! agents.register(HelloWorld)?;
 //!
 //! let runner = TestRunner::new(agents);
-//! let report = runner.run("greet.test.json", &tests, |options| load(workflow, &options), |_| true);
+//! let load = |options: Options<'_>| load(workflow, &options).map_err(InvalidWorkflow::into_diagnostics);
+//! let report = runner.run("greet.test.json", &tests, load, |_| true);
 //! assert_eq!(report.count(TestStatus::Passed), 1);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 mod check;
 pub(crate) mod compare;
+mod model;
 mod perform;
 mod report;
 mod stage;
@@ -56,7 +59,7 @@ use std::{
 use orchestr8_agent_base::{AgentRegistry, Clock};
 use orchestr8_core::{Snapshot, clock::SystemClock};
 use orchestr8_schema::{
-    Diagnostic, InvalidWorkflow, Span, ValidWorkflow,
+    Diagnostic, Span, ValidWorkflow,
     config::{Config, ConfigLayer},
     source::{Loaded, Options, Places},
     test_file::{Given, MockTarget, Scenario, TestFile},
@@ -122,12 +125,12 @@ impl TestRunner {
     /// Executes the tests of a file that are chosen by their names, those of a row as `<test> / <row>`.
     ///
     /// `file` is the name that the report has; `load` reads and validates the workflow under the options that it is given,
-    /// completed by whoever knows where its sub-workflows are.
+    /// completed by whoever knows where its sub-workflows and prompts are, or says what is wrong with it.
     pub fn run(
         &self,
         file: &str,
         tests: &Loaded<TestFile>,
-        load: impl Fn(Options<'_>) -> Result<ValidWorkflow, InvalidWorkflow>,
+        load: impl Fn(Options<'_>) -> Result<ValidWorkflow, Vec<Diagnostic>>,
         is_chosen: impl Fn(&str) -> bool,
     ) -> FileReport {
         let prepared = self.prepare(load);
@@ -169,7 +172,6 @@ impl TestRunner {
                 warnings.extend(unused.into_iter().map(|(_, failure)| failure));
             }
         }
-        warnings.extend(secrets(tests, &scenarios));
         let coverage = prepared.as_ref().ok().filter(|_| is_whole).map(|prepared| prepared.coverage(&performed));
         let tests = performed.into_iter().map(|performed| performed.report).collect();
         FileReport { file: file.to_owned(), tests, warnings, coverage }
@@ -178,10 +180,10 @@ impl TestRunner {
     /// Reads the workflow, and sees to it that whatever it calls has a stand-in.
     fn prepare(
         &self,
-        load: impl Fn(Options<'_>) -> Result<ValidWorkflow, InvalidWorkflow>,
+        load: impl Fn(Options<'_>) -> Result<ValidWorkflow, Vec<Diagnostic>>,
     ) -> Result<Prepared, Vec<Diagnostic>> {
         // Who is called is known only once it is read.
-        let workflow = load(Options::new()).map_err(InvalidWorkflow::into_diagnostics)?;
+        let workflow = load(Options::new())?;
         let mut callees = Callees::of(&workflow, &self.agents);
         if let Some(unasked) = &self.unasked {
             callees.ask_for_all_but(&Callees::of(&workflow, unasked));
@@ -192,7 +194,7 @@ impl TestRunner {
                 return Err(vec![Diagnostic::new(orchestr8_schema::Code::UnknownAgent, "/steps", error.to_string())]);
             }
         };
-        let workflow = load(Options::new().agents(&agents)).map_err(InvalidWorkflow::into_diagnostics)?;
+        let workflow = load(Options::new().agents(&agents))?;
         Ok(Prepared { workflow, agents, callees })
     }
 }
@@ -223,7 +225,7 @@ impl Prepared {
             return performed;
         }
         failures.extend(self.strangers(scenario, places));
-        let slots = slots(&scenario.given).unwrap_or_else(|message| {
+        let config = configured(&scenario.given).unwrap_or_else(|message| {
             failures.push(Failure::new("given.config", message));
             None
         });
@@ -248,7 +250,13 @@ impl Prepared {
                 return performed;
             }
         };
-        let subject = Subject { workflow: &workflow, agents: &agents, scenario, slots };
+        let subject = Subject {
+            workflow: &workflow,
+            agents: &agents,
+            models: &model::all_on(&stage),
+            scenario,
+            config: config.as_ref(),
+        };
         let Performance { snapshot, failures: found } = perform(subject);
         failures.extend(stage.problems().into_iter().map(|problem| of_mock(problem, scenario, places)));
         failures.extend(found);
@@ -486,16 +494,8 @@ fn unused(tests: &Loaded<TestFile>, scenarios: &[Scenario], performed: &[Perform
         .collect()
 }
 
-/// Stand-ins for secrets, which nobody asks for.
-fn secrets(tests: &Loaded<TestFile>, scenarios: &[Scenario]) -> Option<Failure> {
-    let scenario = scenarios.iter().find(|scenario| !scenario.given.secrets.is_empty())?;
-    let mut failure = Failure::new("given.secrets", "nothing that is executed here asks for secrets");
-    failure.span = scenario.span(&tests.places, &["given", "secrets"]);
-    Some(failure)
-}
-
-/// How many steps run at once, where the configuration says so.
-fn slots(given: &Given) -> Result<Option<u32>, String> {
+/// What is given of the program's configuration; absent if nothing is.
+fn configured(given: &Given) -> Result<Option<Config>, String> {
     if given.config.is_empty() {
         return Ok(None);
     }
@@ -504,5 +504,5 @@ fn slots(given: &Given) -> Result<Option<u32>, String> {
         let told: Vec<_> = invalid.diagnostics().iter().map(|problem| problem.message.clone()).collect();
         told.join("; ")
     })?;
-    Ok(Some(Config::from_layers([&layer.value]).execution.max_concurrent))
+    Ok(Some(Config::from_layers([&layer.value])))
 }

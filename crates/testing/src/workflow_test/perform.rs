@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use orchestr8_agent_base::{AgentRegistry, Clock};
+use orchestr8_agent_base::{AgentRegistry, Clock, Secrets, model::Models};
 use orchestr8_core::{
     Cancellation, Engine, ExecutionHandle, MemoryStore, Snapshot, StartError, StartRequest,
     clock::{SystemClock, mix},
@@ -11,6 +11,7 @@ use orchestr8_core::{
 use orchestr8_schema::{
     ExecutionId, Timestamp, ValidWorkflow,
     api::ExecutionStatus,
+    config::Config,
     event::{ApprovalAnswer, ApprovalDecision, Event, Signal},
     json_schema::Violations,
     test_file::{Action, EventPattern, Given, Moment, Scenario, StepPattern},
@@ -36,8 +37,10 @@ const FOREVER: Duration = Duration::from_secs(100 * 366 * 86_400);
 pub(super) struct Subject<'a> {
     pub(super) workflow: &'a ValidWorkflow,
     pub(super) agents: &'a AgentRegistry,
+    pub(super) models: &'a Models,
     pub(super) scenario: &'a Scenario,
-    pub(super) slots: Option<u32>,
+    /// Of the program; absent if the test gives none.
+    pub(super) config: Option<&'a Config>,
 }
 
 /// What came of it.
@@ -117,9 +120,13 @@ impl Play<'_> {
         // Another process draws other numbers.
         let seed = if life == 0 { seed } else { mix(seed ^ mix(life)) };
         let clock = std::sync::Arc::new(TestClock::starting_at(start, seed));
-        let mut builder = Engine::builder().registry(self.subject.agents.clone()).store(store).clock(clock);
-        if let Some(slots) = self.subject.slots {
-            builder = builder.max_concurrent_steps(slots);
+        let (agents, models) = (self.subject.agents.clone(), self.subject.models.clone());
+        let mut builder = Engine::builder().registry(agents).models(models).store(store).clock(clock);
+        let secrets = given.secrets.iter().map(|(reference, text)| (reference.trim_start_matches("secret://"), text));
+        builder = builder.secrets(secrets.fold(Secrets::none(), |all, (path, text)| all.with(path, text)));
+        if let Some(config) = self.subject.config {
+            builder = builder.max_concurrent_steps(config.execution.max_concurrent);
+            builder = builder.tool_policy(config.policy.tools.clone());
         }
         let began = Instant::now();
         let engine = match builder.build() {

@@ -1,6 +1,7 @@
 //! What answers the calls of an execution under test, and remembers them.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -8,7 +9,6 @@ use std::{
 use orchestr8_agent_base::AgentContext;
 use orchestr8_schema::{
     StepPath,
-    json_schema::{JsonValidator, Violations},
     test_file::{MockAnswer, Scenario, StepPattern},
 };
 use serde_json::Value;
@@ -44,6 +44,25 @@ pub(super) struct Problem {
     pub(super) step: String,
 }
 
+/// Who makes a call.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    /// The step; absent if nobody knows.
+    pub(super) path: Option<StepPath>,
+    pub(super) attempt: u32,
+}
+
+impl Caller {
+    pub(super) fn of(cx: &AgentContext) -> Self {
+        Self { path: Some(cx.step_path().clone()), attempt: cx.attempt() }
+    }
+
+    /// Somebody who asks in a task of its own.
+    pub(super) fn unknown() -> Self {
+        Self { path: None, attempt: 1 }
+    }
+}
+
 /// What the stage has a call do.
 #[derive(Debug, PartialEq)]
 pub(super) enum Directed {
@@ -61,25 +80,26 @@ impl Stage {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Decides how a call is answered.
+    /// Decides how a call is answered; `fits` says what is wrong with a value as its answer.
     pub(super) fn answer(
         &self,
         called: &Called,
         input: &Value,
-        cx: &AgentContext,
-        schema: Option<&JsonValidator>,
+        caller: &Caller,
+        fits: impl FnOnce(&Value) -> Result<(), String>,
     ) -> Directed {
         let mut memory = self.memory();
         *memory.called.entry(called.clone()).or_default() += 1;
-        let path = cx.step_path();
-        if self.mocks.is_own_call(called, path) {
+        let path = caller.path.as_ref();
+        if let Some(path) = path.filter(|path| self.mocks.is_own_call(called, path)) {
             memory.by_step.entry(path.as_str().to_owned()).or_insert_with(|| (path.clone(), 0)).1 += 1;
         }
-        let Some(number) = self.mocks.of(called, path) else { return self.without_mock(&mut memory, called, cx) };
+        let step = path.map_or_else(|| "a task of its own".to_owned(), ToString::to_string);
+        let Some(number) = self.mocks.of(called, path) else { return self.without_mock(&mut memory, called, step) };
         memory.used.insert(number);
         let mut way = Vec::new();
         let given = &mut memory.given;
-        let answer = resolve(self.mocks.mock(number), input, cx.attempt(), &mut way, |way, length| {
+        let answer = resolve(self.mocks.mock(number), input, caller.attempt, &mut way, |way, length| {
             let place = given.entry((number, way.to_vec())).or_default();
             *place += 1;
             match *place {
@@ -91,20 +111,13 @@ impl Stage {
             Ok(Answer::Real) if !self.mocks.callees.is_registered(called) => {
                 Err(format!("{} is not there to be called", self.mocks.name(called)))
             }
-            Ok(Answer::Value(value, after)) => match schema.map(|schema| schema.validate(&value)) {
-                Some(Err(violations)) => Err(format!(
-                    "the answer breaks the output schema of {}: {}",
-                    self.mocks.name(called),
-                    Violations(&violations)
-                )),
-                _ => Ok(Answer::Value(value, after)),
-            },
+            Ok(Answer::Value(value, after)) => fits(&value).map(|()| Answer::Value(value, after)),
             other => other,
         };
         match answer {
             Ok(answer) => Directed::To(answer),
             Err(message) => {
-                let problem = Problem { mock: Some((number, way)), message, step: path.to_string() };
+                let problem = Problem { mock: Some((number, way)), message, step };
                 Self::blame(&mut memory, problem)
             }
         }
@@ -112,18 +125,20 @@ impl Stage {
 
     /// Whether a call will reach the real one.
     pub(super) fn is_real(&self, called: &Called, cx: &AgentContext) -> bool {
-        match self.mocks.of(called, cx.step_path()) {
+        match self.mocks.of(called, Some(cx.step_path())) {
             Some(number) => self.mocks.mock(number).answer == MockAnswer::Real,
             None => self.mocks.callees.is_unasked(called),
         }
     }
 
-    fn without_mock(&self, memory: &mut Memory, called: &Called, cx: &AgentContext) -> Directed {
+    fn without_mock(&self, memory: &mut Memory, called: &Called, step: String) -> Directed {
         if self.mocks.callees.is_unasked(called) {
             return Directed::To(Answer::Real);
         }
-        let step = cx.step_path().to_string();
         let message = match called {
+            Called::Model(name) => {
+                format!("`{step}` asks the model `{name}`, which is not mocked: add `model:{name}` to the mocks")
+            }
             Called::Replaced(_) => format!("`{step}` has no mock, and other instances of it have: mock all, with `*`"),
             called => format!("`{step}` calls {}, which is not mocked", self.mocks.name(called)),
         };
@@ -136,6 +151,10 @@ impl Stage {
             memory.problems.push(problem);
         }
         directed
+    }
+
+    pub(super) fn name<'a>(&'a self, called: &'a Called) -> Cow<'a, str> {
+        self.mocks.name(called)
     }
 
     // === what came of it ===
@@ -158,6 +177,11 @@ impl Stage {
 
     pub(super) fn calls_of(&self, called: &Called) -> u32 {
         self.memory().called.get(called).copied().unwrap_or_default()
+    }
+
+    /// How often the models were asked that are meant by a name.
+    pub(super) fn calls_of_model(&self, name: &str) -> u32 {
+        self.memory().called.iter().filter(|(called, _)| called.is_model(name)).map(|(_, count)| count).sum()
     }
 
     /// The places of steps of other kinds that are mocked.

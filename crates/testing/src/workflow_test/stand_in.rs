@@ -8,11 +8,17 @@ use orchestr8_agent_base::{
     registry::RegisteredAgent,
     tool::{RegisteredTool, ToolSpec},
 };
-use orchestr8_schema::{json_schema::JsonValidator, usage::Estimate};
+use orchestr8_schema::{
+    json_schema::{JsonValidator, Violations},
+    usage::Estimate,
+};
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
-use super::stage::{Directed, Stage};
+use super::{
+    model::asking,
+    stage::{Caller, Directed, Stage},
+};
 use crate::mocks::{Answer, Called, Callees, NoStandIn, error_of, replacement};
 
 /// Makes a registry in which everybody who is called asks the stage first; what stands in for steps of other kinds comes to it.
@@ -73,7 +79,14 @@ async fn answered(
     cancel: &CancellationToken,
     schema: Option<&JsonValidator>,
 ) -> Option<Result<Value, AgentError>> {
-    let (result, after) = match stage.answer(called, input, cx, schema) {
+    let fits = |value: &Value| match schema.map(|schema| schema.validate(value)) {
+        Some(Err(violations)) => {
+            let callee = stage.name(called);
+            Err(format!("the answer breaks the output schema of {callee}: {}", Violations(&violations)))
+        }
+        _ => Ok(()),
+    };
+    let (result, after) = match stage.answer(called, input, &Caller::of(cx), fits) {
         Directed::Wrong(message) => return Some(Err(AgentError::internal(message))),
         Directed::To(Answer::Real) => return None,
         Directed::To(Answer::Value(value, after)) => (Some(Ok(value)), after),
@@ -110,7 +123,7 @@ impl Agent for AgentStandIn {
     async fn execute(&self, input: &Value, cx: &AgentContext, cancel: CancellationToken) -> Result<Value, AgentError> {
         match answered(&self.stage, &self.called, input, cx, &cancel, self.real.output_schema()).await {
             Some(result) => result,
-            None => self.real.agent().execute(input, cx, cancel).await,
+            None => asking(cx, self.real.agent().execute(input, cx, cancel)).await,
         }
     }
 
@@ -133,7 +146,7 @@ impl Tool for ToolStandIn {
         let schema = self.real.callee().output_schema();
         match answered(&self.stage, &self.called, arguments, cx, &cancel, schema).await {
             Some(result) => result,
-            None => self.real.tool().call(arguments, cx, cancel).await,
+            None => asking(cx, self.real.tool().call(arguments, cx, cancel)).await,
         }
     }
 

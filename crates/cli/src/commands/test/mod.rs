@@ -19,7 +19,7 @@ use serde::Serialize;
 pub(crate) use self::find::is_test_file;
 use crate::{
     Error, ErrorKind, Exit,
-    agents::{Agents, built_in},
+    agents::Agents,
     render::Report,
     ui::{BAD, DIM, GOOD, Ui},
     wording::{duration, visible},
@@ -73,13 +73,13 @@ struct Summary {
 }
 
 pub(crate) fn test(ui: Ui, args: &TestArgs, agents: &Agents) -> Result<Exit, Error> {
-    // What the program brings along stays in the process; what others add may not.
-    let mut runner = TestRunner::new(agents.without_models()?).unasked_only(&built_in()?);
+    // What stays in the process is called; models are answered by mocks, so those who ask them do, too. What others add may not.
+    let mut runner = TestRunner::new(agents.without_models()?).unasked_only(&agents.within_process()?);
     if let Some(threads) = args.parallel {
         runner = runner.threads(threads);
     }
     loop {
-        let summary = test_once(ui, args, &runner)?;
+        let summary = test_once(ui, args, agents, &runner)?;
         if !args.watch {
             return Ok(match summary {
                 Summary { unusable: 1.., .. } => Exit::Invalid,
@@ -92,13 +92,13 @@ pub(crate) fn test(ui: Ui, args: &TestArgs, agents: &Agents) -> Result<Exit, Err
     }
 }
 
-fn test_once(ui: Ui, args: &TestArgs, runner: &TestRunner) -> Result<Summary, Error> {
+fn test_once(ui: Ui, args: &TestArgs, agents: &Agents, runner: &TestRunner) -> Result<Summary, Error> {
     let files = find::test_files(&args.paths)?;
     let mut summary = Summary::default();
     let has_many = files.len() > 1;
     for file in files {
         summary.read.insert(file.clone(), watch::stamp(&file));
-        match test_file(ui, args, runner, &file, &mut summary.read) {
+        match test_file(ui, args, (agents, runner), &file, &mut summary.read) {
             Ok(report) => {
                 if !ui.is_json() {
                     tell(ui, &report, has_many)?;
@@ -131,7 +131,7 @@ fn test_once(ui: Ui, args: &TestArgs, runner: &TestRunner) -> Result<Summary, Er
 fn test_file(
     ui: Ui,
     args: &TestArgs,
-    runner: &TestRunner,
+    (agents, runner): (&Agents, &TestRunner),
     file: &Path,
     read: &mut BTreeMap<PathBuf, watch::Stamp>,
 ) -> Result<FileReport, Error> {
@@ -147,10 +147,11 @@ fn test_file(
     let path = file.parent().unwrap_or(Path::new("")).join(&tests.value.workflow);
     let path = crate::workflow_folder::normalize(&path);
     read.insert(path.clone(), watch::stamp(&path));
-    let workflow = WorkflowFile::read(&path).map_err(|error| {
-        let line = tests.places.span("/workflow").map(|span| format!(":{}", span.line)).unwrap_or_default();
-        Error::usage(format!("{name}{line} names a workflow that cannot be read")).with_source(error)
-    })?;
+    let workflow =
+        WorkflowFile::read(&path).map(|file| file.with_prompts(agents.inline_prompts())).map_err(|error| {
+            let line = tests.places.span("/workflow").map(|span| format!(":{}", span.line)).unwrap_or_default();
+            Error::usage(format!("{name}{line} names a workflow that cannot be read")).with_source(error)
+        })?;
     let is_chosen = |test: &str| args.filter.as_ref().is_none_or(|text| test.contains(text.as_str()));
     let report = runner.run(&name, &tests, |options| workflow.load(options), is_chosen);
     read.extend(workflow.sub_workflows().map(PathBuf::from).map(|file| (file.clone(), watch::stamp(&file))));
@@ -161,7 +162,7 @@ fn test_file(
             read.insert(file.to_owned(), watch::stamp(file));
             // What was wrong may be right now.
             let args = TestArgs { update: false, ..args.again() };
-            return test_file(ui, &args, runner, file, read);
+            return test_file(ui, &args, (agents, runner), file, read);
         }
     }
     Ok(report)
