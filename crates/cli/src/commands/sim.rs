@@ -7,12 +7,15 @@ use std::{
 };
 
 use clap::Args;
+use orchestr8_agent_base::Clock as _;
+use orchestr8_core::clock::SystemClock;
 use orchestr8_schema::{
     Millis,
     source::{Options, Places},
     test_file::{MockFile, MockTarget, TestFile},
 };
 use orchestr8_testing::simulate::{Checkpoint, Counterexample, Fault, MockMistake, NotSimulable, Report, Simulation};
+use serde::Serialize;
 
 use crate::{
     Error, Exit,
@@ -83,19 +86,31 @@ pub(crate) fn sim(ui: Ui, args: &SimArgs, agents: &Agents) -> Result<Exit, Error
             visible(&simulation.unknown_agents().join(", "))
         ));
     }
+    let clock = SystemClock::new();
+    let began = clock.now();
     let seeds = args.seed.map_or(0..args.seeds, |seed| seed..seed.saturating_add(1));
     let report = simulation.explore_with(seeds, faults.as_deref());
     if let (Some(mocks), Some(mistake)) = (&mocks, report.mistakes.first()) {
         return Err(mocks.mistaken(mistake));
     }
     if ui.is_json() {
-        ui.print_json(&report)?;
+        let wall_ms = u64::try_from(clock.now().since(began).as_millis()).unwrap_or(u64::MAX);
+        ui.print_json(&Told { report: &report, wall_ms })?;
     } else {
         let again =
             Again { file: file.name(), mocks: mocks.as_ref().map(|mocks| &*mocks.name), horizon: &args.horizon };
         tell(ui, &again, &report)?;
     }
     Ok(if report.violations.is_empty() { Exit::Success } else { Exit::Failed })
+}
+
+/// What came of it, and how long it took in real time.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Told<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+    wall_ms: u64,
 }
 
 fn read_faults(texts: &[String]) -> Result<Vec<Fault>, Error> {

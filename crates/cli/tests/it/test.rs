@@ -168,6 +168,41 @@ tests:
 }
 
 #[test]
+fn the_examples_of_the_program_are_tested_wherever_it_is() {
+    let empty = tempfile::tempdir().expect("a folder");
+    let said = test_in(empty.path(), &["--examples", "--filter", "a restart changes nothing"]);
+    assert_eq!((said.code, said.stderr.as_str()), (Some(0), ""), "{}", said.stdout);
+    assert!(said.stdout.contains("examples/release-approval.test.yaml"), "{}", said.stdout);
+    assert!(said.stdout.contains("\n1 passed, 0 failed, "), "{}", said.stdout);
+}
+
+#[test]
+fn the_tests_of_a_crate_are_run_by_cargo_beside_its_test_files() {
+    let manifest =
+        "[package]\nname = \"words\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[lib]\npath = \"lib.rs\"\n[workspace]\n";
+    let library = |count| format!("#[test]\nfn counts() {{ assert_eq!(\"one two\".split(' ').count(), {count}); }}\n");
+    let folder = folder(&[
+        ("Cargo.toml", manifest),
+        ("lib.rs", &library(2)),
+        ("review.yaml", WORKFLOW),
+        ("review.test.yaml", TESTS),
+    ]);
+    let said = test_in(folder.path(), &[".", "--filter", "counts"]);
+    assert_eq!(said.code, Some(0), "{}{}", said.stdout, said.stderr);
+    assert!(said.stdout.contains("test counts ... ok") && said.stdout.contains("✓ crate ."), "{}", said.stdout);
+    assert!(said.stdout.ends_with("1 passed, 0 failed, 2 skipped\n"), "{}", said.stdout);
+    fs::write(folder.path().join("lib.rs"), library(3)).expect("ours");
+    let said = test_in(folder.path(), &[".", "--filter", "counts", "--json", "--junit", "report.xml"]);
+    let report: Value = serde_json::from_str(&said.stdout).expect("cargo says nothing on standard output");
+    assert_eq!((said.code, &report["failed"], &report["crates"][0]["passed"]), (Some(1), &1.into(), &false.into()));
+    let junit = fs::read_to_string(folder.path().join("report.xml")).expect("it was written");
+    assert!(junit.contains("cargo says that a test has failed"), "{junit}");
+    let said = test_in(folder.path(), &["review.test.yaml", "--coverage"]);
+    assert_eq!(said.code, Some(2), "{}", said.stdout);
+    assert!(said.stderr.contains("there is no Cargo.toml"), "{}", said.stderr);
+}
+
+#[test]
 fn a_file_that_changes_is_tested_again() {
     let folder = folder(&[("review.yaml", WORKFLOW), ("review.test.yaml", TESTS)]);
     let mut program = Watching(

@@ -4,16 +4,27 @@ use std::{fmt::Write as _, fs, path::Path, time::Duration};
 
 use orchestr8_testing::workflow_test::{FileReport, TestReport, TestStatus};
 
+use super::cargo::CrateReport;
 use crate::{Error, xml::escaped};
 
 /// Writes a report.
-pub(super) fn write(path: &Path, files: &[FileReport]) -> Result<(), Error> {
-    fs::write(path, draw(files))
+pub(super) fn write(path: &Path, files: &[FileReport], crates: &[CrateReport]) -> Result<(), Error> {
+    fs::write(path, draw(files, crates))
         .map_err(|error| Error::usage(format!("cannot write `{}`", path.display())).with_source(error))
 }
 
-fn draw(files: &[FileReport]) -> String {
+fn draw(files: &[FileReport], crates: &[CrateReport]) -> String {
     let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n");
+    for CrateReport { folder, passed, duration } in crates {
+        let (folder, time) = (escaped(folder), duration.as_secs_f64());
+        let failure = if *passed { "" } else { "<failure message=\"cargo says that a test has failed\"/>" };
+        let _ = writeln!(
+            out,
+            "  <testsuite name=\"{folder}\" tests=\"1\" failures=\"{}\" errors=\"0\" skipped=\"0\" time=\"{time:.3}\">\n    \
+             <testcase classname=\"{folder}\" name=\"cargo test\" time=\"{time:.3}\">{failure}</testcase>\n  </testsuite>",
+            u8::from(!passed)
+        );
+    }
     for file in files {
         let count = |status| file.count(status);
         let time: Duration = file.tests.iter().map(|test| test.duration).sum();
