@@ -64,6 +64,20 @@ async fn a_group_that_takes_any_cancels_the_rest_and_survives_failures() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn enough_have_completed_though_others_failed_before_and_the_last_one_counts() {
+    let rescued =
+        json!({ "id": "rescued", "agent": { "id": "@test/broken" }, "onError": "fallback", "fallbackStepId": "spare" });
+    for (last, cancel) in [(vec![echo("last", json!({}))], true), (vec![rescued, step("spare", "echo", &[])], false)] {
+        let steps: Vec<_> = [step("down", "broken", &[])].into_iter().chain(last).collect();
+        let group =
+            json!({ "id": "mirrors", "parallel": { "join": "any", "cancelRemaining": cancel, "steps": steps } });
+        let run = run(workflow(json!([group])), json!({})).await;
+        assert_completed!(run);
+        assert_events!(run, ["step.failed mirrors.down", "parallel.joined mirrors", "step.completed mirrors"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_group_fails_when_too_few_can_still_complete() {
     let group = json!({ "id": "mirrors", "parallel": { "join": { "atLeast": 2 }, "steps": [
         step("down", "broken", &[]), step("late", "slow", &[]), step("worse", "broken", &[])
@@ -371,4 +385,23 @@ async fn a_workflow_that_goes_on_fails_in_the_end_all_the_same() {
             .await;
     assert_failed!(run, ErrorKind::Internal);
     assert_events!(run, ["step.failed group", "step.completed late", "execution.failed"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_item_whose_output_has_no_value_fails_alone() {
+    let document = |on_item_error: &str| {
+        let items = json!([{ "v": 1 }, {}, { "v": 3 }]);
+        let item = json!({ "id": "b", "agent": { "id": "@test/slow" }, "condition": { "if": "item.v == `3`" } });
+        let map = json!({ "items": items, "concurrency": 3, "onItemError": on_item_error, "output": "${item.v}",
+            "steps": [item] });
+        workflow(json!([{ "id": "map", "map": map }]))
+    };
+    let failed = run(document("fail"), json!({})).await;
+    let error = assert_failed!(failed, ErrorKind::Validation);
+    assert!(error.message.starts_with("item 1: `output` cannot be evaluated"), "{}", error.message);
+    assert_events!(failed, ["step.cancelled map[2].b", "step.failed map"]);
+
+    let skipped = run(document("skip"), json!({})).await;
+    assert_completed!(skipped);
+    assert_eq!(skipped.output("map"), &json!([1, 3]));
 }

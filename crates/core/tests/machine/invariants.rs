@@ -7,7 +7,7 @@ use orchestr8_core::{
     plan::Plan,
 };
 use orchestr8_schema::{
-    StepIndex,
+    ErrorKind, StepIndex,
     api::Compensation,
     event::{Activation, CallId, Event, EventBody, EventSort, LoopVerdict, Timer},
     policy::OnError,
@@ -162,6 +162,7 @@ invariants! {
         }
     };
     i28_maps_and_loops_keep_within_their_bounds => bounds;
+    a_group_that_needs_some_of_its_steps_ends_as_their_count_says => joins;
     hooks_are_called_where_they_belong => crate::hooks::are_called_where_they_belong;
     i33_time_never_goes_back => |world| {
         assert!(world.journal.is_sorted_by_key(|event| event.at));
@@ -422,6 +423,41 @@ fn compensations(world: &World<'_>) {
 
 fn completes(world: &World<'_>) -> bool {
     world.finished == Some(Status::Completed)
+}
+
+fn joins(world: &World<'_>) {
+    let mut joined = BTreeSet::new();
+    world.replay(|before, event, _| {
+        let (activation, error) = match &event.body {
+            EventBody::ParallelJoined { activation, .. } => {
+                joined.insert(*activation);
+                return;
+            }
+            EventBody::StepCompleted { activation, .. } => (*activation, None),
+            EventBody::StepFailed { activation, error, .. } => (*activation, Some(error)),
+            _ => return,
+        };
+        let group = before.steps()[activation.get()].step;
+        let ValidKind::Parallel(parallel) = &world.plan.valid_step(group).kind else { return };
+        let (Some(needed), Phase::Closing) = (parallel.needed, phase(before, activation)) else { return };
+        let unit = world.plan.unit_of(group);
+        let ids: BTreeSet<_> = parallel
+            .joined
+            .iter()
+            .map(|step| format!("{}.{}", path(world, activation), world.plan.steps()[unit.global(*step).get()].id))
+            .collect();
+        let has_result = |inner: &Activation| {
+            let step = &before.steps()[inner.get()];
+            let has_ended = matches!(step.phase, Phase::Completed | Phase::Failed) && step.is_satisfied();
+            has_ended && ids.contains(&path(world, *inner))
+        };
+        let results = activations(before).filter(has_result).count() as u32;
+        match error {
+            None => assert!(results >= needed && joined.contains(&activation), "{results} of {needed}"),
+            Some(error) if error.code == ErrorKind::Timeout => {}
+            Some(_) => assert!(results < needed, "{results} of {needed}, and it failed"),
+        }
+    });
 }
 
 fn bounds(world: &World<'_>) {

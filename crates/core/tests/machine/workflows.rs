@@ -280,6 +280,8 @@ impl Builder {
                 map["accumulator"] = json!({ "init": "none", "value": value });
             }
             2 => {}
+            // Numbers have no parts.
+            _ if self.choose(6) == 5 => map["output"] = json!({ "of": format!("${{{item}.part}}") }),
             _ => map["output"] = json!({ "of": format!("${{{item}}}") }),
         }
         map

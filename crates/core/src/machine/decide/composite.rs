@@ -12,7 +12,7 @@ use orchestr8_schema::{
 };
 use serde_json::{Map, Value};
 
-use super::{fail, invalid};
+use super::{fail, invalid, located};
 use crate::{
     machine::{
         State,
@@ -154,12 +154,15 @@ pub(super) fn item(plan: &Plan, state: &State, place: Place) -> Option<EventBody
         return None;
     };
     let result = match &scope.failed {
-        Some(error) => ItemResult { outcome: Err(Arc::clone(error)), accumulator: progress.accumulator.clone() },
-        None => match item_value(plan, state, place, map, progress) {
-            Ok(result) => result,
-            Err(error) => return Some(fail(plan, state, activation, error)),
-        },
+        Some(error) => Err(Arc::clone(error)),
+        // Others may be open yet: what has no value is this item, and the map says what a failed item means.
+        None => item_value(plan, state, place, map, progress).map_err(|mut error| {
+            error.message = format!("item {}: {}", scope.number, error.message);
+            Arc::new(located(plan, state, activation, error))
+        }),
     };
+    let result =
+        result.unwrap_or_else(|error| ItemResult { outcome: Err(error), accumulator: progress.accumulator.clone() });
     Some(EventBody::MapItemFinished { activation, index: scope.number, result: Arc::new(result) })
 }
 

@@ -220,9 +220,15 @@ pub(super) fn invalid(what: &str, error: &EvaluationError) -> Failure {
     Failure::new(ErrorKind::Validation, format!("{what} cannot be evaluated: {error}"))
 }
 
-fn fail(plan: &Plan, state: &State, activation: Activation, mut error: Failure) -> EventBody {
+/// A failure that says where and when.
+fn located(plan: &Plan, state: &State, activation: Activation, mut error: Failure) -> Failure {
     error.step_path = Some(state.path_of(plan, activation));
     error.timestamp = Some(state.latest);
+    error
+}
+
+fn fail(plan: &Plan, state: &State, activation: Activation, error: Failure) -> EventBody {
+    let error = located(plan, state, activation, error);
     let planned = &plan.steps()[state.steps[activation.get()].step.get()];
     let fatal = match planned.on_error {
         // With a fallback it is fatal only if that fails, too.

@@ -242,7 +242,9 @@ impl<S: Sink> Fold<'_, S> {
         let ValidKind::Parallel(parallel) = &plan.valid_step(self.state.steps[activation.get()].step).kind else {
             return;
         };
-        if parallel.cancel_remaining {
+        // The last step may have been the one that was still missing.
+        let is_over = self.state.group_of(activation).is_some_and(|place| self.state.scopes[place as usize].ended);
+        if parallel.cancel_remaining || is_over {
             self.close(activation, Ok(None));
         }
     }
@@ -360,6 +362,7 @@ impl<S: Sink> Fold<'_, S> {
         scope.ended = true;
         let failed = scope.failed.clone();
         // At the end of an execution nothing more opens.
+        let (plan, step) = (self.plan, self.state.steps[group.get()].step);
         let goes_on = self.state.steps[group.get()].phase == Phase::Open && self.state.status.is_underway();
         let Some(composite) = self.composite(group) else { return };
         if let Some(at) = composite.open.iter().position(|open| *open == place) {
@@ -368,20 +371,22 @@ impl<S: Sink> Fold<'_, S> {
         if !goes_on {
             return;
         }
-        match &mut composite.progress {
-            Progress::Group { joined, .. } => {
-                let end = match failed.filter(|_| !*joined) {
-                    Some(error) => Err(caused_by(&error)),
-                    None => Ok(None),
-                };
-                self.close(group, end);
+        match (&composite.progress, &plan.valid_step(step).kind) {
+            // How it ends is a matter of counting, and what the count gives is told first.
+            (Progress::Group { joined, .. }, ValidKind::Parallel(parallel)) if parallel.needed.is_some() => {
+                if *joined {
+                    self.close(group, Ok(None));
+                }
             }
-            Progress::Branch { .. } => self.close(group, Ok(None)),
-            Progress::Map(_) => {
+            (Progress::Group { .. }, _) => {
+                self.close(group, failed.map_or(Ok(None), |error| Err(caused_by(&error))));
+            }
+            (Progress::Branch { .. }, _) => self.close(group, Ok(None)),
+            (Progress::Map(_), _) => {
                 self.end_item(group, place);
                 self.open_items(group);
             }
-            Progress::Loop(_) => {
+            (Progress::Loop(_), _) => {
                 self.state.steps[group.get()].phase = Phase::Deciding;
                 self.follow(Consequence::Decide(group));
             }
