@@ -14,13 +14,23 @@ pub struct Reserved {
     pub tokens: Option<u64>,
     /// US dollars.
     pub cost_usd: Option<f64>,
+    /// How many processes have ended in this attempt since something of it was recorded; default none. What a model was asked in each of
+    /// them it may have answered, so the first question of the attempt counts once more for each.
+    pub interruptions: u32,
 }
 
 impl Reserved {
     /// Makes one.
     #[must_use]
     pub fn new(tokens: Option<u64>, cost_usd: Option<f64>) -> Self {
-        Self { tokens, cost_usd }
+        Self { tokens, cost_usd, interruptions: 0 }
+    }
+
+    /// Says how many processes have ended in this attempt since something of it was recorded.
+    #[must_use]
+    pub fn interrupted(mut self, interruptions: u32) -> Self {
+        self.interruptions = interruptions;
+        self
     }
 }
 
@@ -66,6 +76,24 @@ impl AgentContext {
             Ok(())
         });
         taken.unwrap_or(Ok(()))
+    }
+
+    /// Counts what earlier processes may have used for this question without living to record it: as often as they ended, the most
+    /// that it can use, and no more than is left. What it gives has to be reported.
+    pub(crate) fn count_interruptions(&self, most: Usage) -> Option<Usage> {
+        let lost = self.peek_extras(|extras| {
+            let reserved = extras.reserved.as_mut()?;
+            let times = u64::from(std::mem::take(&mut reserved.interruptions));
+            let left = |limit: Option<u64>| limit.map_or(u64::MAX, |limit| limit.saturating_sub(extras.used.tokens));
+            let tokens = most.tokens().saturating_mul(times).min(left(reserved.tokens));
+            let dollars = reserved.cost_usd.map_or(f64::INFINITY, |limit| (limit - extras.used.cost_usd).max(0.0));
+            let input = most.input_tokens.saturating_mul(times).min(tokens);
+            let lost = Usage::new(input, tokens - input, (most.cost_usd * times as f64).min(dollars));
+            (times > 0).then_some(lost)
+        });
+        let lost = lost.flatten()?;
+        self.count_of_reserved(&lost);
+        Some(lost)
     }
 
     /// Gives back what a call might have used.

@@ -119,6 +119,19 @@ impl Model {
         (bytes.div_ceil(3), u64::from(request.max_tokens.unwrap_or(self.resolved.max_tokens)))
     }
 
+    /// The most that an answer to this can use; one that has to fit a schema may be asked for twice, the first answer being part of
+    /// the second question.
+    fn worst(&self, request: &ChatRequest, has_schema: bool) -> Usage {
+        let (input, output) = self.bounds(request);
+        let asked =
+            |input| Usage::new(input, output, self.resolved.rates.map_or(0.0, |rates| rates.most(input, output)));
+        let mut worst = asked(input);
+        if has_schema {
+            worst.add(&asked(input.saturating_add(output)));
+        }
+        worst
+    }
+
     /// Asks the model, and counts what it uses for the attempt.
     ///
     /// # Errors
@@ -189,6 +202,9 @@ impl Model {
                 }
                 Some(schema) => request = request.system(instruction(schema)),
                 None => {}
+            }
+            if let Some(lost) = self.cx.count_interruptions(self.worst(&request, validator.is_some())) {
+                used.add(&lost);
             }
             let response = self.ask(request.clone(), &cancel, &mut used).await?;
             let Some(validator) = validator.filter(|_| response.stop_reason != StopReason::ToolUse) else {

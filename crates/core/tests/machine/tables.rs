@@ -4,10 +4,11 @@
 
 use std::sync::Arc;
 
-use orchestr8_core::machine::{Command, Commands};
+use orchestr8_core::machine::{Command, Commands, State};
 use orchestr8_schema::{
     ErrorKind, Failure,
     event::{Activation, CallId, EventBody, EventSort, Timer},
+    usage::Estimate,
 };
 use serde_json::{Value, json};
 
@@ -211,6 +212,38 @@ fn an_attempt_waits_for_what_others_have_reserved_and_not_for_what_is_spent() {
             "attempt.finished a → step.completed a",
             "attempt.started b → step.started b",
             "attempt.finished b → step.completed b",
+            "attempt.rejected c → budget.exceeded c, step.failed c, execution.failing [clear deadline], \
+         execution.failed [Failed]",
+        ]
+    );
+}
+
+#[test]
+fn what_an_attempt_had_reserved_is_used_when_it_was_interrupted_too_often() {
+    let mut first = agent("a", &[]);
+    first["onError"] = json!("continue");
+    let steps = json!([first, agent("b", &[]), agent("c", &["b"])]);
+    let lines = table_with(&steps, &json!({ "budget": { "maxTokens": 45 } }), |world| {
+        world.begin(STEP(0));
+        for restart in 1..=State::MAX_RESTARTS {
+            world.recover(u64::from(restart));
+            let (call, reserved) = (STEP(0), Some(Arc::new(Estimate::new(10, 0.0))));
+            world.event(EventBody::AttemptStarted { call, attempt: 1, restart, timeout: None, reserved });
+        }
+        world.recover(9);
+        for step in 1..3 {
+            world.begin(STEP(step));
+            if step == 1 {
+                world.succeed(STEP(step));
+            }
+        }
+    });
+    assert_eq!(
+        &lines[lines.len() - 4..],
+        [
+            "execution.recovered → step.failed a",
+            "attempt.started b → step.started b",
+            "attempt.finished b → step.completed b, step.scheduled c [call c]",
             "attempt.rejected c → budget.exceeded c, step.failed c, execution.failing [clear deadline], \
          execution.failed [Failed]",
         ]

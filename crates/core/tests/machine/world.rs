@@ -134,6 +134,20 @@ impl<'a> World<'a> {
         for event in &self.journal {
             fold(self.plan, &mut self.state, event);
         }
+        self.take_up();
+    }
+
+    /// As [`crash`](Self::crash), and says that somebody else has taken the execution up.
+    pub(crate) fn recover(&mut self, epoch: u64) {
+        self.is_checked = false;
+        assert!(self.event(EventBody::ExecutionRecovered { epoch }), "it can be recovered");
+        self.is_checked = true;
+        self.crash();
+        self.check();
+    }
+
+    /// Holds what is outstanding and nothing else.
+    fn take_up(&mut self) {
         self.calls.clear();
         self.timers.clear();
         self.approvals.clear();

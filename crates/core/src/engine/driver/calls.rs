@@ -461,8 +461,9 @@ impl Driver {
         if self.feed(begins).is_ok() {
             self.calls[key].in_attempt = true;
             if let Some(reserved) = reserved {
+                let interruptions = self.state.interruptions(call, attempt, restart);
                 let reserved = self.state.reserved_of(&self.program.plan, &reserved);
-                self.calls[key].state.set_reserved(reserved);
+                self.calls[key].state.set_reserved(reserved.interrupted(interruptions));
             }
             self.drop_claim(key);
             self.starting.push(key);

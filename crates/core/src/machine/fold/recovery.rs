@@ -26,6 +26,7 @@ impl<S: Sink> Fold<'_, S> {
             if step.phase.is_in_flight() && step.restarts >= State::MAX_RESTARTS {
                 step.error = Some(Arc::new(interrupted_too_often()));
                 self.state.in_flight -= 1;
+                self.forfeit(Activation(index as u32));
                 self.answered(Activation(index as u32));
             }
         }
