@@ -193,6 +193,24 @@ fn at_the_end_of_an_execution_no_further_item_of_a_map_opens() {
 }
 
 #[test]
+fn neither_does_one_when_something_further_out_ends() {
+    let map = json!({ "id": "m", "map": { "items": [0, 1, 2], "concurrency": 1, "steps": [agent("x", &[])] } });
+    let steps = json!([{ "id": "g", "parallel": { "join": "any", "steps": [agent("fast", &[]), map] } }]);
+    let lines = table(&steps, |world| {
+        world.begin(STEP(1));
+        world.succeed(STEP(1));
+    });
+    assert_eq!(
+        lines.last().map(String::as_str),
+        Some(
+            "attempt.finished g.fast → step.completed g.fast, parallel.joined g, \
+         step.cancelled g.m[0].x [drop call g.m[0].x], step.cancelled g.m, step.completed g, \
+         execution.completed [clear deadline; Completed]"
+        )
+    );
+}
+
+#[test]
 fn an_attempt_waits_for_what_others_have_reserved_and_not_for_what_is_spent() {
     // Estimates of 10, 20 and 30 tokens; the first uses half of its own.
     let steps = json!([agent("a", &[]), agent("b", &[]), agent("c", &[])]);

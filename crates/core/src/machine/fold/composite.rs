@@ -361,9 +361,11 @@ impl<S: Sink> Fold<'_, S> {
         let Some(group) = scope.opened_by.filter(|_| scope.live == 0 && !scope.ended) else { return };
         scope.ended = true;
         let failed = scope.failed.clone();
-        // At the end of an execution nothing more opens.
         let (plan, step) = (self.plan, self.state.steps[group.get()].step);
-        let goes_on = self.state.steps[group.get()].phase == Phase::Open && self.state.status.is_underway();
+        // At the end of an execution nothing more opens, and neither does it where something further out is ending.
+        let goes_on = self.state.steps[group.get()].phase == Phase::Open
+            && self.state.status.is_underway()
+            && !self.state.is_aborted(group);
         let Some(composite) = self.composite(group) else { return };
         if let Some(at) = composite.open.iter().position(|open| *open == place) {
             composite.open.swap_remove(at);
