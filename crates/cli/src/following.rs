@@ -53,7 +53,7 @@ pub(crate) struct Shown {
 impl Shown {
     /// Learns what is to be known of a workflow.
     pub(crate) fn of(mut self, plan: &Plan) -> Self {
-        self.steps = plan.workflow().steps().iter().map(|step| step.id.to_string()).collect();
+        self.steps = plan.workflow().workflow().steps.iter().map(|step| step.id.to_string()).collect();
         self.grace = plan.limits().grace_period.into();
         self
     }

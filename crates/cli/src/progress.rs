@@ -1,12 +1,16 @@
 //! What people see of a running execution: a line per finished step, and on a terminal what runs now.
 
-use std::{collections::BTreeMap, io::Write};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Write,
+};
 
 use orchestr8_schema::{
     Failure,
     api::{Entry, StepProgress},
 };
 use tokio::time::Instant;
+use unicode_width::UnicodeWidthChar as _;
 
 use crate::{
     ui::{BAD, DIM, GOOD, Ui},
@@ -29,8 +33,10 @@ pub struct Progress {
     /// The agents of the steps whose turn has come.
     agents: BTreeMap<String, String>,
     name_width: usize,
-    total: usize,
-    finished: usize,
+    /// The step paths that are known so far: more come with each item of a map and each iteration of a loop.
+    known: BTreeSet<String>,
+    /// Those of them that have come to an end.
+    ended: BTreeSet<String>,
     running: Vec<Running>,
     frame: usize,
     /// How many lines of the terminal are to be redrawn.
@@ -55,9 +61,9 @@ impl Progress {
             live: ui.is_live(),
             show_output,
             name_width: widest.clamp(7, 24),
-            total: steps.len(),
+            known: steps.iter().cloned().collect(),
+            ended: BTreeSet::new(),
             agents: BTreeMap::new(),
-            finished: 0,
             running: Vec::new(),
             frame: 0,
             drawn: 0,
@@ -73,12 +79,15 @@ impl Progress {
     /// Takes up what has happened, and tells it unless it is from before.
     pub fn observe(&mut self, entry: &Entry, is_new: bool) {
         if entry.kind == "execution.reopened" {
-            let again = entry.data.get("rerun").and_then(|rerun| rerun.as_array()).map_or(0, Vec::len);
-            self.finished = self.finished.saturating_sub(again);
+            let again = entry.data.get("rerun").and_then(|rerun| rerun.as_array());
+            for path in again.into_iter().flatten().filter_map(|path| path.as_str()) {
+                self.ended.remove(path);
+            }
         }
         let Some(path) = entry.step_path.as_deref() else { return };
         match entry.kind.as_str() {
             "step.scheduled" => {
+                self.known.insert(path.to_owned());
                 if let Some(agent) = entry.data.get("agentId").and_then(|agent| agent.as_str()) {
                     self.agents.insert(path.to_owned(), agent.to_owned());
                 }
@@ -93,7 +102,8 @@ impl Progress {
             }
             "step.completed" | "step.failed" | "step.skipped" | "step.cancelled" => {
                 self.running.retain(|running| running.step_path != path);
-                self.finished += 1;
+                self.known.insert(path.to_owned());
+                self.ended.insert(path.to_owned());
                 if is_new {
                     self.erase();
                     self.tell(entry, path);
@@ -157,8 +167,12 @@ impl Progress {
         self.erase();
         self.frame += 1;
         let spinner = SPINNER[self.frame % SPINNER.len()];
-        let width = terminal_size::terminal_size().map_or(80, |(width, _)| usize::from(width.0));
-        let mut lines: Vec<String> = if self.running.len() > MAX_LINES {
+        let size = terminal_size::terminal_size();
+        let (width, height) = size.map_or((80, 24), |(width, height)| (usize::from(width.0), usize::from(height.0)));
+        // A line that wraps would take two rows, and erasing would miss one.
+        let width = width.saturating_sub(1);
+        // The same goes for lines that leave the terminal at its top, the bar and the cursor's own row included.
+        let mut lines: Vec<String> = if self.running.len() > MAX_LINES.min(height.saturating_sub(2)) {
             vec![format!("{spinner} {} run", count(self.running.len(), "step"))]
         } else {
             let line = |running: &Running| {
@@ -168,15 +182,16 @@ impl Progress {
             };
             self.running.iter().map(line).collect()
         };
-        let percent = self.finished * 100 / self.total.max(1);
-        let filled = self.finished * BAR / self.total.max(1);
-        let bar = format!("{}{}", "█".repeat(filled), "░".repeat(BAR - filled));
-        lines.push(format!("{bar} {percent}% {}/{}", self.finished, self.total));
+        let (ended, known) = (self.ended.len(), self.known.len().max(1));
+        let numbers = format!("{}% {ended}/{known}", ended * 100 / known);
+        // The numbers say more than the bar.
+        let cells = BAR.min(width.saturating_sub(numbers.len() + 1));
+        let filled = ended * cells / known;
+        let bar = format!("{}{}", "█".repeat(filled), "░".repeat(cells.saturating_sub(filled)));
+        lines.push(if bar.is_empty() { numbers } else { format!("{bar} {numbers}") });
         let mut stderr = std::io::stderr().lock();
         for line in &lines {
-            // A line that wraps would take two rows, and erasing would miss one.
-            let line: String = line.chars().take(width.saturating_sub(1)).collect();
-            let _ = writeln!(stderr, "{line}");
+            let _ = writeln!(stderr, "{}", fitting(line, width));
         }
         self.drawn = lines.len();
     }
@@ -188,6 +203,18 @@ impl Progress {
             self.drawn = 0;
         }
     }
+}
+
+/// Returns as much of a line as there are columns for it.
+fn fitting(line: &str, columns: usize) -> &str {
+    let mut taken = 0;
+    for (at, character) in line.char_indices() {
+        taken += character.width().unwrap_or(0);
+        if taken > columns {
+            return &line[..at];
+        }
+    }
+    line
 }
 
 /// Says why a result was not taken over; absent if it was.

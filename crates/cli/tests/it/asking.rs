@@ -1,13 +1,8 @@
-//! Approvals that are answered where a file is run, at a terminal that `script` makes.
+//! Approvals that are answered where a file is run, at a terminal.
 
-use std::{
-    fs,
-    io::Write as _,
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::{fs, path::Path};
 
-use crate::support::{Said, orchestr8};
+use crate::support::{Said, terminal::Terminal};
 
 const GATE: &str = "\
 version: 1.0.0
@@ -25,14 +20,7 @@ steps:
 fn run(folder: &Path, flags: &str, patient: bool, typed: &str) -> Said {
     let text = if patient { GATE.replace("300ms", "1h") } else { GATE.to_owned() };
     fs::write(folder.join("gate.yaml"), text).expect("written");
-    let program = orchestr8();
-    let line = format!("{} run gate.yaml --local {flags}", program.get_program().to_str().expect("UTF-8"));
-    let mut command = Command::new("script");
-    command.args(["-qec", &line, "/dev/null"]).current_dir(folder).env("ORCHESTR8_HOME", folder).env("TERM", "xterm");
-    command.env_remove("CI").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("it belongs to every Debian");
-    child.stdin.take().expect("a pipe").write_all(typed.as_bytes()).expect("it reads");
-    child.wait_with_output().expect("our child").into()
+    Terminal::new(folder, 80).says(&format!("run gate.yaml --local {flags}"), typed)
 }
 
 #[test]

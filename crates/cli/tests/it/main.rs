@@ -45,6 +45,8 @@ mod sim;
 mod support;
 mod surroundings;
 mod templates;
+#[cfg(target_os = "linux")]
+mod terminal;
 mod test;
 mod tools;
 #[cfg(all(unix, feature = "server"))]

@@ -8,6 +8,8 @@ pub(crate) mod own_program;
 pub(crate) mod provider;
 #[cfg(feature = "server")]
 pub(crate) mod running_server;
+#[cfg(target_os = "linux")]
+pub(crate) mod terminal;
 
 use std::{
     path::{Path, PathBuf},
