@@ -39,7 +39,9 @@ impl ServerFile {
 
     /// Takes the file away if it still is about this server.
     pub(crate) fn remove(&self, data: &DataDir) {
-        if Self::read(data).as_ref() == Some(self) {
+        // The time is written in milliseconds, and would not be the same.
+        let is_it = |file: Self| file.pid == self.pid && file.port == self.port && file.command == self.command;
+        if Self::read(data).is_some_and(is_it) {
             // If it stays, whoever reads it finds that nobody answers.
             let _ = fs::remove_file(data.file(Self::NAME));
         }

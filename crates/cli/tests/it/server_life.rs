@@ -160,6 +160,15 @@ fn the_file_of_a_server_that_was_killed_misleads_nobody() {
 }
 
 #[test]
+fn a_server_that_is_told_to_end_takes_its_file_away() {
+    let home = Home::new();
+    let server = RunningServer::of(&mut home.command(&["server", "--port", "0"]));
+    assert!(home.file().is_some());
+    assert_eq!(server.terminate(), Some(0));
+    assert_eq!(home.file(), None);
+}
+
+#[test]
 fn a_server_that_cannot_start_is_exit_3_with_the_reason() {
     let home = Home::new();
     fs::write(home.data(), "a file in the place of the folder").expect("written");
