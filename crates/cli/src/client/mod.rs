@@ -601,7 +601,8 @@ fn refused(answer: Answer) -> Error {
     let error = match status {
         _ if let Some(process) = holder => Error::unreachable(problem.detail).with_holder(process),
         _ if problem.code == "VALIDATION" => {
-            let issues = problem.issues.iter().map(|issue| format!("; {}", issue.message)).collect::<String>();
+            let issues = problem.issues.iter().map(|issue| format!("; {}: {}", issue.path, issue.message));
+            let issues: String = issues.collect();
             Error::new(ErrorKind::Invalid, format!("{}{issues}", problem.detail))
         }
         StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST | StatusCode::CONFLICT | StatusCode::PAYLOAD_TOO_LARGE => {

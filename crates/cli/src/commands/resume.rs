@@ -142,7 +142,7 @@ async fn go_on(ui: Ui, args: &ResumeArgs, engine: &Engine) -> Result<Exit, Error
         error => Error::usage(format!("{short} cannot go on: {error}")),
     })?;
     let before = resumed.before.to_body();
-    reasons(&before, resumed.before.rerun().1).iter().for_each(|line| ui.say(line));
+    reasons(&before, resumed.rerun().1).iter().for_each(|line| ui.say(line));
     let shown = args.shown(&before).of(resumed.handle.plan());
     follow_to_the_end(ui, &shown, &Subject::Here(resumed.handle), interrupts).await
 }

@@ -6,19 +6,21 @@ use axum::{
     extract::{Path, State},
     http::{HeaderMap, Uri},
 };
-use orchestr8_core::store::Query;
+use orchestr8_core::{RequestError, store::Query};
 use orchestr8_schema::{
     ExecutionId,
     api::{Approval, ApprovalList, ApprovalRequest, ApprovalResult, Decision, ExecutionStatus},
     event::{ApprovalAnswer, ApprovalDecision, EventBody},
+    json_schema::JsonValidator,
 };
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{
     Service,
     control::{asked, driven, refused},
     cursor::{self, Cursor},
-    problem::{ProblemCode, Rejection},
+    problem::{ProblemCode, Rejection, issue},
     query::{execution_id, query},
 };
 
@@ -96,7 +98,7 @@ pub(super) async fn answer(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<ApprovalResult>, Rejection> {
-    let (id, request): (_, ApprovalRequest) = asked(&service, &id, &headers, body).await?;
+    let (id, request, warnings): (_, ApprovalRequest, _) = asked(&service, &id, &headers, body).await?;
     let handle = driven(&service, id).await?;
     let is_long = |text: &Option<String>, most: usize| text.as_ref().is_some_and(|text| text.chars().count() > most);
     if is_long(&request.comment, MAX_COMMENT) || is_long(&request.by, MAX_BY) {
@@ -117,18 +119,20 @@ pub(super) async fn answer(
         return match answered(&service, handle.id(), &step_path).await? {
             // The first answer wins; the same again is no contradiction.
             Some((known, sequence)) if known.decision == answer.decision && known.answer == answer.answer => {
-                Ok(Json(ApprovalResult { execution_id: handle.id(), step_path, decision: request.decision, sequence }))
+                let (execution_id, decision) = (handle.id(), request.decision);
+                Ok(Json(ApprovalResult { execution_id, step_path, decision, sequence, warnings }))
             }
             Some((known, _)) => {
                 let detail = format!("`{step_path}` was answered already: {}", known.decision.as_str());
                 Err(Rejection::new(ProblemCode::Conflict, detail).about(handle.id()))
             }
-            None => Err(unanswered(&service, handle.id(), &step_path, refused(handle.id(), error)).await?),
+            None => Err(unanswered(&service, handle.id(), &step_path, &answer.answer, error).await?),
         };
     }
     let known = answered(&service, handle.id(), &step_path).await?;
     let sequence = known.map_or(0, |(_, sequence)| sequence);
-    Ok(Json(ApprovalResult { execution_id: handle.id(), step_path, decision: request.decision, sequence }))
+    let (execution_id, decision) = (handle.id(), request.decision);
+    Ok(Json(ApprovalResult { execution_id, step_path, decision, sequence, warnings }))
 }
 
 /// Finds the answer that a step has got, and where the journal tells of it.
@@ -153,12 +157,19 @@ async fn unanswered(
     service: &Service,
     id: ExecutionId,
     step_path: &str,
-    refused: Rejection,
+    answer: &Value,
+    error: RequestError,
 ) -> Result<Rejection, Rejection> {
-    let is_open = service.engine().read(id).await?.approvals().iter().any(|open| open.step_path == step_path);
-    Ok(if is_open {
-        refused
-    } else {
-        Rejection::new(ProblemCode::NotFound, format!("no approval waits at `{step_path}`")).about(id)
+    let open = service.engine().read(id).await?.approvals().into_iter().find(|open| open.step_path == step_path);
+    let Some(open) = open else {
+        return Ok(Rejection::new(ProblemCode::NotFound, format!("no approval waits at `{step_path}`")).about(id));
+    };
+    let validator = open.schema.and_then(|schema| JsonValidator::compile(&schema).ok());
+    Ok(match validator.and_then(|validator| validator.validate(answer).err()) {
+        Some(violations) => {
+            let issues = violations.iter().map(|violation| issue("/answer", violation)).collect();
+            Rejection::invalid("the answer does not fit the approval's schema", issues).about(id)
+        }
+        None => refused(id, error),
     })
 }

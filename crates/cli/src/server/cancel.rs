@@ -25,7 +25,7 @@ pub(super) async fn cancel(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Rejection> {
-    let (id, request): (_, CancelRequest) = asked(&service, &id, &headers, body).await?;
+    let (id, request, warnings): (_, CancelRequest, _) = asked(&service, &id, &headers, body).await?;
     let handle = driven(&service, id).await?;
     let reason = request.reason.unwrap_or_else(|| "User requested cancellation".to_owned());
     let graceful = request.graceful.unwrap_or(true);
@@ -42,7 +42,7 @@ pub(super) async fn cancel(
         },
         Err(error) => return Err(error.into()),
     };
-    Ok((code, Json(CancelAnswer { execution_id: id, status, message, graceful })).into_response())
+    Ok((code, Json(CancelAnswer { execution_id: id, status, message, graceful, warnings })).into_response())
 }
 
 fn being_cancelled() -> String {

@@ -10,7 +10,7 @@ use axum::{
 use orchestr8_core::{ExecutionHandle, RequestError, Snapshot};
 use orchestr8_schema::{
     ExecutionId,
-    api::{PauseAnswer, PauseRequest, ResumeAnswer, ResumeRequest, SignalAnswer, SignalRequest},
+    api::{PauseAnswer, PauseRequest, ResumeAnswer, ResumeRequest, SignalAnswer, SignalRequest, Warning},
     event::{EventBody, Signal},
     id::SignalName,
 };
@@ -30,10 +30,12 @@ pub(super) async fn pause(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Rejection> {
-    let (id, PauseRequest { reason }) = asked(&service, &id, &headers, body).await?;
+    let (id, PauseRequest { reason }, warnings) = asked(&service, &id, &headers, body).await?;
     let handle = driven(&service, id).await?;
     handle.pause(reason.as_deref()).await.map_err(|error| refused(handle.id(), error))?;
-    answered(&service, handle.id()).await
+    let status = service.engine().read(handle.id()).await?.status();
+    let answer = PauseAnswer { execution_id: handle.id(), status, warnings };
+    Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
 }
 
 /// Lets an execution go on that is paused, that nobody drives, or that has failed.
@@ -43,12 +45,12 @@ pub(super) async fn resume(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Rejection> {
-    let (id, ResumeRequest { reason, budget }) = asked(&service, &id, &headers, body).await?;
+    let (id, ResumeRequest { reason, budget }, warnings) = asked(&service, &id, &headers, body).await?;
     let resumed = service.engine().resume(id, reason.as_deref(), budget).await;
     let resumed = resumed.map_err(|error| Rejection::from(error).about(id))?;
-    let (reused, rerun) = resumed.before.rerun();
+    let (reused, rerun) = resumed.rerun();
     let status = service.engine().read(id).await?.status();
-    let answer = ResumeAnswer { execution_id: id, status, reused, rerun };
+    let answer = ResumeAnswer { execution_id: id, status, reused, rerun, warnings };
     Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
 }
 
@@ -61,13 +63,14 @@ pub(super) async fn signal(
 ) -> Result<Response, Rejection> {
     let name: SignalName =
         name.parse().map_err(|error| Rejection::bad_request(format!("the name of a signal: {error}")))?;
-    let (id, SignalRequest { payload, signal_id, step_path }) = asked(&service, &id, &headers, body).await?;
+    let (id, SignalRequest { payload, signal_id, step_path }, warnings) = asked(&service, &id, &headers, body).await?;
     let handle = driven(&service, id).await?;
     let signal = Signal { name: name.as_str().into(), payload, signal_id: signal_id.map(Into::into), step_path };
     handle.signal(signal.clone()).await.map_err(|error| refused(handle.id(), error))?;
     let snapshot = service.engine().snapshot(handle.id()).await?;
     let (sequence, delivered) = received(&snapshot, &signal);
-    Ok((StatusCode::ACCEPTED, Json(SignalAnswer { execution_id: handle.id(), sequence, delivered })).into_response())
+    let answer = SignalAnswer { execution_id: handle.id(), sequence, delivered, warnings };
+    Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
 }
 
 /// Where the journal tells of a signal, and whether a step has taken it.
@@ -86,24 +89,19 @@ fn received(snapshot: &Snapshot, signal: &Signal) -> (u64, bool) {
     (sequence, snapshot.events().iter().any(|event| is_delivery(&event.body)))
 }
 
-async fn answered(service: &Service, id: ExecutionId) -> Result<Response, Rejection> {
-    let status = service.engine().read(id).await?.status();
-    Ok((StatusCode::ACCEPTED, Json(PauseAnswer { execution_id: id, status })).into_response())
-}
-
-/// Reads what every request to an execution has: its id, `If-Match`, and the body.
+/// Reads what every request to an execution has: its id, `If-Match`, and the body, with what of it means nothing.
 pub(super) async fn asked<T: serde::de::DeserializeOwned>(
     service: &Service,
     id: &str,
     headers: &HeaderMap,
     body: Body,
-) -> Result<(ExecutionId, T), Rejection> {
+) -> Result<(ExecutionId, T, Vec<Warning>), Rejection> {
     let id = execution_id(id)?;
-    let body = request(&RequestBody::read(headers, body).await?)?;
+    let (body, warnings) = request(&RequestBody::read(headers, body).await?)?;
     // Whether there is one at all is said first.
     service.engine().execution(id).await?;
     matches(service, id, headers).await?;
-    Ok((id, body))
+    Ok((id, body, warnings))
 }
 
 /// Finds the execution for a request that changes it: one that nobody drives goes on here, and one that another process drives is that

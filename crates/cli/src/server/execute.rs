@@ -60,7 +60,10 @@ pub(super) async fn execute(
                 [(header::LOCATION, location(handle.id())), (header::RETRY_AFTER, HeaderValue::from_static("5"))];
             (StatusCode::ACCEPTED, headers, axum::Json(accepted(&workflow, &handle, warnings))).into_response()
         }
-        Some(limit) => ended(&service, &handle, limit, started).await?,
+        Some(limit) => {
+            let ended = ended(&service, &handle, limit, started, warnings).await;
+            ended.unwrap_or_else(axum::response::IntoResponse::into_response)
+        }
     };
     if replayed {
         response.headers_mut().insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
@@ -106,6 +109,7 @@ async fn ended(
     handle: &ExecutionHandle,
     limit: Duration,
     started: Instant,
+    warnings: Vec<Warning>,
 ) -> Result<Response, Rejection> {
     let id = handle.id();
     let Ok(outcome) = tokio::time::timeout(limit, handle.outcome()).await else {
@@ -127,6 +131,7 @@ async fn ended(
         outputs: execution.outputs,
         errors: execution.errors,
         usage: execution.usage.unwrap_or_default(),
+        warnings,
         duration: execution.duration.unwrap_or(0),
         timestamp: service.now(),
     };

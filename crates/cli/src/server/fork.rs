@@ -27,7 +27,7 @@ use super::{
     exchange::Correlation,
     execute::{IDEMPOTENT_REPLAYED, accepted, idempotency_key, location},
     problem::Rejection,
-    query::{execution_id, request},
+    query::{execution_id, request, unlike},
 };
 
 /// The workflow of a request and what it refers to, as they are written.
@@ -49,7 +49,7 @@ pub(super) async fn fork(
     let id = execution_id(&id)?;
     let key = idempotency_key(&headers)?;
     let body = RequestBody::read(&headers, body).await?;
-    let asked: ForkBody = request(&body)?;
+    let (asked, mut warnings): (ForkBody, Vec<Warning>) = request(&body)?;
     let at = match (asked.from_step, asked.sequence) {
         (Some(path), None) => Checkpoint::Before(path),
         (None, Some(sequence)) => Checkpoint::Sequence(sequence),
@@ -63,7 +63,6 @@ pub(super) async fn fork(
     if let Some(input) = asked.input {
         fork = fork.input(input);
     }
-    let mut warnings: Vec<Warning> = Vec::new();
     if let Some(workflow) = workflow(&service, &body)? {
         warnings.extend(workflow.warnings().iter().cloned().map(|mut diagnostic| {
             diagnostic.span = None;
@@ -98,8 +97,7 @@ pub(super) async fn fork(
 /// Reads the workflow that is to go on, if there is another one.
 fn workflow(service: &Service, body: &RequestBody) -> Result<Option<ValidWorkflow>, Rejection> {
     // As text, so that duplicate keys are still there to be found.
-    let Written { workflow, bundle } = serde_json::from_slice(&body.bytes)
-        .map_err(|error| Rejection::bad_request(format!("the body does not have the form of a request: {error}")))?;
+    let Written { workflow, bundle } = serde_json::from_slice(&body.bytes).map_err(unlike)?;
     let Some(workflow) = workflow else {
         return if bundle.is_empty() {
             Ok(None)

@@ -228,7 +228,7 @@ impl From<TakeUpError> for Rejection {
 impl From<ResumeError> for Rejection {
     fn from(error: ResumeError) -> Self {
         match error {
-            error if error.is_about_limits() => Self::new(ProblemCode::Validation, error.to_string()),
+            error if error.is_about_limits() => Self::bad_request(error.to_string()),
             ResumeError::TakeUp(error) => error.into(),
             error => Self::new(ProblemCode::Conflict, error.to_string()),
         }
@@ -250,7 +250,7 @@ impl From<StartError> for Rejection {
     fn from(error: StartError) -> Self {
         match error {
             StartError::Input(violations) => {
-                let issues = violations.iter().map(input_issue).collect();
+                let issues = violations.iter().map(|violation| issue("/input", violation)).collect();
                 Self::invalid("the input does not fit the workflow's `inputs`", issues)
             }
             StartError::Plan(error) => Self::invalid(error.to_string(), Vec::new()),
@@ -259,14 +259,21 @@ impl From<StartError> for Rejection {
                 "the key was used with another body less than ten minutes ago",
             ),
             StartError::ShuttingDown => Self::shutting_down(),
+            StartError::Store(error) if error.is_passing() => {
+                tracing::error!(error = &error as &dyn std::error::Error, "request failed");
+                let detail =
+                    "it cannot be stored at the moment; the cause is in the server's log, under the correlation id";
+                Self::new(ProblemCode::ResourceExhausted, detail).retry_after(5)
+            }
             StartError::Store(error) => error.into(),
             error => Self::internal(&error),
         }
     }
 }
 
-fn input_issue(violation: &Violation) -> Diagnostic {
-    Diagnostic::new(Code::ConstantViolatesSchema, format!("/input{}", violation.path()), violation.message())
+/// Says what of a part of a request does not fit a schema.
+pub(super) fn issue(part: &str, violation: &Violation) -> Diagnostic {
+    Diagnostic::new(Code::ConstantViolatesSchema, format!("{part}{}", violation.path()), violation.message())
 }
 
 /// Answers paths that do not exist.

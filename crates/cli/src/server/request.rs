@@ -13,11 +13,14 @@ use orchestr8_schema::{
 use serde::Deserialize;
 use serde_json::{Map, Value, value::RawValue};
 
-use super::{Service, body::RequestBody, bundle::Bundle, problem::Rejection, workflows};
-
-/// The keys of a wrapper.
-const KEYS: [&str; 10] =
-    ["workflow", "workflowId", "bundle", "input", "inputs", "variables", "env", "context", "budget", "options"];
+use super::{
+    Service,
+    body::RequestBody,
+    bundle::Bundle,
+    problem::Rejection,
+    query::{read, unlike},
+    workflows,
+};
 
 /// A request to execute, understood and checked.
 #[derive(Debug)]
@@ -91,29 +94,36 @@ impl Execute {
 impl Document {
     /// Finds the workflow of a body: a bare document is recognised by `steps`.
     pub(super) async fn of(service: &Service, body: &RequestBody) -> Result<Self, Rejection> {
-        let bundle = |documents| Bundle::new(documents, service.catalogue());
         if body.format == Format::Yaml {
-            return Ok(Self::Bare(Format::Yaml, bundle(BTreeMap::new())?));
+            return Self::bare(service, Format::Yaml);
         }
         if body.bytes.is_empty() {
             return Err(Rejection::bad_request("the body is empty; send a workflow"));
         }
-        let Value::Object(map) = body.json()? else {
+        let Value::Object(mut map) = body.json()? else {
             return Err(Rejection::bad_request("the body is no object"));
         };
         if map.contains_key("steps") {
-            return Ok(Self::Bare(Format::Json, bundle(BTreeMap::new())?));
+            return Self::bare(service, Format::Json);
         }
-        let warnings = warnings(&map);
-        let unlike = |error| Rejection::bad_request(format!("the body does not have the form of a request: {error}"));
-        let request: ExecuteRequest = serde_json::from_value(Value::Object(map)).map_err(unlike)?;
+        let reserved = map.shift_remove("options");
+        // It belongs to the documents, which are read as text.
+        map.shift_remove("bundle");
+        let (request, mut warnings): (ExecuteRequest, _) = read(map)?;
+        if reserved.is_some() {
+            let message = "`options` is reserved and has no effect".to_owned();
+            warnings.push(Warning::Request { message });
+        }
         if let Some(name) = request.budget.as_ref().and_then(empty_limit) {
             return Err(Rejection::bad_request(format!("`budget.{name}` has to be greater than 0")));
         }
         // As text, so that duplicate keys are still there to be found.
         let Written { workflow, bundle: documents } = serde_json::from_slice(&body.bytes).map_err(unlike)?;
         match (workflow, &request.workflow_id) {
-            (Some(workflow), None) => Ok(Self::Wrapped(Box::new(request), workflow, bundle(documents)?, warnings)),
+            (Some(workflow), None) => {
+                let bundle = Bundle::new(documents, service.catalogue())?;
+                Ok(Self::Wrapped(Box::new(request), workflow, bundle, warnings))
+            }
             (None, Some(id)) => {
                 let found = workflows::find(service, id).await?;
                 Ok(Self::Catalogued(Box::new(request), found.workflow, warnings))
@@ -122,6 +132,19 @@ impl Document {
             (None, None) => {
                 Err(Rejection::bad_request("give `workflow`, `workflowId`, or a workflow as the whole body"))
             }
+        }
+    }
+
+    /// Takes the whole body for the document.
+    pub(super) fn bare(service: &Service, format: Format) -> Result<Self, Rejection> {
+        Ok(Self::Bare(format, Bundle::new(BTreeMap::new(), service.catalogue())?))
+    }
+
+    /// What of the body has no effect.
+    pub(super) fn warnings(&self) -> &[Warning] {
+        match self {
+            Self::Bare(..) => &[],
+            Self::Wrapped(_, _, _, warnings) | Self::Catalogued(_, _, warnings) => warnings,
         }
     }
 
@@ -161,15 +184,4 @@ fn empty_limit(budget: &Budget) -> Option<&'static str> {
         ("maxDuration", budget.max_duration.is_some_and(|duration| duration.as_duration().is_zero())),
     ];
     limits.into_iter().find_map(|(name, is_empty)| is_empty.then_some(name))
-}
-
-fn warnings(map: &Map<String, Value>) -> Vec<Warning> {
-    map.keys()
-        .filter_map(|key| match key.as_str() {
-            "options" => Some("`options` is reserved and has no effect".to_owned()),
-            key if KEYS.contains(&key) => None,
-            key => Some(format!("`{key}` is unknown and has no effect")),
-        })
-        .map(|message| Warning::Request { message })
-        .collect()
 }

@@ -372,7 +372,7 @@ fn starting(operation: Operation) -> Operation {
             json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{1,255}$" }),
             "Under which the request may be repeated without starting another execution.",
         )
-        .problems(&[Validation, InvalidIdempotencyKey, IdempotencyKeyConflict, ShuttingDown])
+        .problems(&[Validation, InvalidIdempotencyKey, IdempotencyKeyConflict, ShuttingDown, ResourceExhausted])
 }
 
 fn paged(operation: Operation, most: u32) -> Operation {

@@ -7,7 +7,7 @@ use axum::{
 };
 use orchestr8_schema::{
     ExecutionId,
-    api::{StepDetail, StepList, Why},
+    api::{StepDetail, StepList, StepStatus, Why},
 };
 use serde::Deserialize;
 
@@ -42,7 +42,13 @@ pub(super) async fn list(
     let behind = cursor.map(|cursor| Cursor::<String>::parse(&cursor)).transpose()?;
     let reading = service.engine().read(execution_id(&id)?).await?;
     let is_behind = |path: &str| behind.as_ref().is_none_or(|Cursor(place)| path > place.as_str());
-    let is_wanted = |name: &str| status.as_ref().is_none_or(|wanted| wanted.split(',').any(|one| one.trim() == name));
+    let wanted: Option<Vec<_>> = status.as_ref().map(|wanted| wanted.split(',').map(str::trim).collect());
+    let known = StepStatus::ALL.map(StepStatus::as_str);
+    if let Some(unknown) = wanted.iter().flatten().find(|name| !known.contains(name)) {
+        let known = known.map(|status| format!("`{status}`")).join(", ");
+        return Err(Rejection::bad_request(format!("`status`: no step is `{unknown}`; there are {known}")));
+    }
+    let is_wanted = |name: &str| wanted.as_ref().is_none_or(|wanted| wanted.contains(&name));
     let mut wanted = reading.steps().filter(|(step, stands_in)| {
         (parent.is_none() || parent == *stands_in) && is_wanted(&step.status) && is_behind(&step.step_path)
     });

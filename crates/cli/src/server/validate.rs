@@ -8,6 +8,7 @@ use axum::{
 };
 use orchestr8_schema::api::{Validation, WorkflowStats};
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{Service, body::RequestBody, problem::Rejection, query::query, request::Document};
 
@@ -26,14 +27,24 @@ pub(super) async fn validate(
 ) -> Result<Json<Validation>, Rejection> {
     let Parameters { strict } = query(&uri)?;
     let body = RequestBody::read(&headers, body).await?;
-    let document = Document::of(&service, &body).await?;
+    let document = match body.json() {
+        Ok(Value::Object(_)) => Document::of(&service, &body).await?,
+        // Whatever else it is, it is no workflow, and the diagnostics say where and why.
+        _ => Document::bare(&service, body.format)?,
+    };
+    let warnings = document.warnings().to_vec();
     Ok(Json(match document.check(&service, &body, strict) {
         Ok(workflow) => {
             let stats = WorkflowStats { steps: workflow.steps().len(), max_depth: workflow.depth() };
-            Validation { valid: true, diagnostics: document.place(workflow.warnings().to_vec()), stats: Some(stats) }
+            Validation {
+                valid: true,
+                diagnostics: document.place(workflow.warnings().to_vec()),
+                stats: Some(stats),
+                warnings,
+            }
         }
         Err(invalid) => {
-            Validation { valid: false, diagnostics: document.place(invalid.into_diagnostics()), stats: None }
+            Validation { valid: false, diagnostics: document.place(invalid.into_diagnostics()), stats: None, warnings }
         }
     }))
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use orchestr8_schema::{
     ExecutionId,
+    api::Rerun,
     event::{EventBody, Reopening},
     policy::Budget,
 };
@@ -22,8 +23,20 @@ use crate::{
 pub struct Resumed {
     /// The execution.
     pub handle: ExecutionHandle,
-    /// What was known of it when it was asked to go on; [`Snapshot::rerun`] tells what runs again.
+    /// What was known of it when it was asked to go on.
     pub before: Snapshot,
+    /// Whether this engine has driven it all the while, as it does with one that is paused here: attempts in progress were never interrupted.
+    pub was_driven: bool,
+}
+
+impl Resumed {
+    /// Counts the steps that have completed and call, wait for or ask something, and lists those that begin again, as [`Snapshot::rerun`] does;
+    /// where nothing was interrupted none does.
+    #[must_use]
+    pub fn rerun(&self) -> (u32, Vec<Rerun>) {
+        let (reused, again) = self.before.rerun();
+        (reused, if self.was_driven { Vec::new() } else { again })
+    }
 }
 
 /// Why an execution does not go on.
@@ -98,7 +111,7 @@ impl Engine {
                 other => ResumeError::Refused(Refusal::new(other.to_string())),
             })?;
         }
-        Ok(Resumed { handle, before })
+        Ok(Resumed { handle, before, was_driven: is_driven })
     }
 
     async fn reopen(&self, id: ExecutionId, before: Snapshot, budget: Option<Budget>) -> Result<Resumed, ResumeError> {
@@ -124,7 +137,7 @@ impl Engine {
         let (answer, heard) = oneshot::channel();
         let handle = expected.drive(lease, before.clone(), Beginning::Reopen(reopening, answer));
         match heard.await {
-            Ok(Ok(())) => Ok(Resumed { handle, before }),
+            Ok(Ok(())) => Ok(Resumed { handle, before, was_driven: false }),
             Ok(Err(refusal)) => Err(ResumeError::Refused(refusal)),
             // Somebody else has gone on with it, or the engine stops.
             Err(_) => Err(TakeUpError::Nothing.into()),

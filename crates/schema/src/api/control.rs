@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::ExecutionStatus;
+use super::{ExecutionStatus, Warning};
 use crate::{ExecutionId, StepPath, policy::Budget};
 
 /// The body of a request to pause.
@@ -24,6 +24,9 @@ pub struct PauseAnswer {
     pub execution_id: ExecutionId,
     /// Its status now.
     pub status: ExecutionStatus,
+    /// What of the request is probably not meant so: keys that are unknown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
 }
 
 /// The body of a request to resume.
@@ -50,6 +53,9 @@ pub struct ResumeAnswer {
     pub reused: u32,
     /// What runs again, in step-path order, at most 1000.
     pub rerun: Vec<Rerun>,
+    /// What of the request is probably not meant so: keys that are unknown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
 }
 
 /// A step that runs again.
@@ -91,6 +97,9 @@ pub struct SignalAnswer {
     pub sequence: u64,
     /// Whether a step has taken it; otherwise it is kept until one does.
     pub delivered: bool,
+    /// What of the request is probably not meant so: keys that are unknown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
 }
 
 /// The answer of a person to an approval.
@@ -132,4 +141,7 @@ pub struct ApprovalResult {
     pub decision: Decision,
     /// The place of `approval.answered` in the journal.
     pub sequence: u64,
+    /// What of the request is probably not meant so: keys that are unknown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
 }

@@ -128,6 +128,9 @@ pub struct SyncResult {
     pub errors: Vec<Failure>,
     /// What its calls used up.
     pub usage: Usage,
+    /// What is probably not meant so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
     /// How long it took, in milliseconds.
     pub duration: u64,
     /// When this was said.
@@ -159,4 +162,7 @@ pub struct CancelAnswer {
     pub message: String,
     /// Whether running attempts have a grace.
     pub graceful: bool,
+    /// What of the request is probably not meant so: keys that are unknown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
 }

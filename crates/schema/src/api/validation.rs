@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Warning;
 use crate::Diagnostic;
 
 /// What is wrong with a workflow, and how large it is (`POST /v1/workflows/validate`).
@@ -15,6 +16,9 @@ pub struct Validation {
     /// How large it is; absent if it is not valid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stats: Option<WorkflowStats>,
+    /// What of the request is probably not meant so: keys that are unknown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
 }
 
 /// How large a workflow is.

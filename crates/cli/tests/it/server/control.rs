@@ -339,3 +339,42 @@ fn agents_and_schemas_are_shown() {
     assert!(schema["properties"]["steps"].is_object());
     assert_eq!(get("/v1/schemas/nothing.json").status().as_u16(), 404);
 }
+
+#[test]
+fn what_a_body_says_in_vain_is_told() {
+    let server = RunningServer::start(&mut orchestr8());
+    let steps = json!([
+        { "id": "ask", "approval": { "prompt": "Well?" } },
+        { "id": "long", "agent": { "id": "@orchestr8/delay" }, "input": { "duration": "1h" } },
+    ]);
+    let request = json!({
+        "workflow": of_steps(&steps), "context": { "sorce": "a test" }, "budget": { "maxTokenz": 5 }, "colour": "red",
+    });
+    let told = |path: &str, body: &Value| {
+        let answer: Value = server.post(path).json(body).send().expect("the server answers").json().expect("JSON");
+        let warnings = answer["warnings"].as_array().cloned().unwrap_or_default();
+        let mut told: Vec<_> = warnings.iter().filter_map(|warning| warning["message"].as_str()).collect();
+        told.sort_unstable();
+        let told = told.join("\n");
+        (answer, told)
+    };
+    let vain = |names: &[&str]| {
+        let lines: Vec<_> = names.iter().map(|name| format!("`{name}` is unknown and has no effect")).collect();
+        lines.join("\n")
+    };
+    let (started, warnings) = told("/execute", &request);
+    assert_eq!(warnings, vain(&["budget.maxTokenz", "colour", "context.sorce"]), "{started}");
+    assert_eq!(told("/v1/workflows/validate", &request).1, vain(&["budget.maxTokenz", "colour", "context.sorce"]));
+    let id = started["executionId"].as_str().expect("an id");
+    server.until(id, |body| waits_for("approval")(body) && body["progress"]["running"] == 2);
+    let at = |rest: &str| format!("/v1/executions/{id}/{rest}");
+    assert_eq!(told(&at("signals/x"), &json!({ "signalID": "a" })).1, vain(&["signalID"]));
+    assert_eq!(told(&at("pause"), &json!({ "raeson": "a" })).1, vain(&["raeson"]));
+    let (resumed, warnings) = told(&at("resume"), &json!({ "buget": {} }));
+    assert_eq!(warnings, vain(&["buget"]));
+    // What is in progress has gone on all the while.
+    assert_eq!(resumed["rerun"], json!([]), "{resumed}");
+    assert_eq!(told(&at("approvals/ask"), &json!({ "decision": "approve", "who": "ada" })).1, vain(&["who"]));
+    assert_eq!(told(&at("fork"), &json!({ "sequence": 2, "at": 1 })).1, vain(&["at"]));
+    assert_eq!(told(&at("cancel"), &json!({ "force": true })).1, vain(&["force"]));
+}

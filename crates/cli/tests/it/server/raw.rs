@@ -1,88 +1,14 @@
 //! What no client library would send, over a raw socket; and what takes longer than a test may.
 
-use std::{
-    io::{Read as _, Write as _},
-    net::{Shutdown, TcpStream},
-    time::Duration,
-};
+use std::time::Duration;
 
-use axum::{
-    body::{Body, Bytes},
-    http::Request,
-};
-use futures_util::stream;
 use orchestr8_cli::server::{self, Access, Service};
 use orchestr8_testing::Harness;
 use serde_json::Value;
 use tokio::net::TcpListener;
-use tower_service::Service as _;
 
+use super::socket::{End, one, one_of, send};
 use crate::support::{orchestr8, running_server::RunningServer};
-
-/// An answer as it came.
-#[derive(Debug)]
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
-}
-
-impl Answer {
-    fn code(&self) -> &str {
-        self.header("x-error-code").unwrap_or_default()
-    }
-
-    fn header(&self, name: &str) -> Option<&str> {
-        let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
-        lines.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
-    }
-}
-
-/// Whether a client goes on listening without saying that nothing follows.
-#[derive(Clone, Copy, PartialEq)]
-enum End {
-    Open,
-    BrokenOff,
-}
-
-/// Sends bytes as they are, and returns all answers until the server closes the connection.
-fn send(server: &RunningServer, bytes: &[u8], end: End) -> Vec<Answer> {
-    let mut stream = TcpStream::connect(server.url.trim_start_matches("http://")).expect("the server listens");
-    // The server may have heard enough before everything is sent.
-    let _ = stream.write_all(bytes);
-    if end == End::BrokenOff {
-        let _ = stream.shutdown(Shutdown::Write);
-    }
-    let mut text = Vec::new();
-    let _ = stream.read_to_end(&mut text);
-    let text = String::from_utf8(text).expect("answers are UTF-8");
-    let mut answers = Vec::new();
-    let mut rest = &*text;
-    while let Some((head, behind)) = rest.split_once("\r\n\r\n") {
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-        let mut answer = Answer { status, head: head.to_owned(), body: String::new() };
-        let is_of_head = bytes.starts_with(b"HEAD");
-        let length = answer
-            .header("content-length")
-            .filter(|_| !is_of_head)
-            .map_or(0, |length| length.parse().expect("a number"));
-        let (body, others) = behind.split_at(length);
-        body.clone_into(&mut answer.body);
-        answers.push(answer);
-        rest = others;
-    }
-    answers
-}
-
-fn one(server: &RunningServer, request: &str) -> Answer {
-    one_of(server, request, End::Open)
-}
-
-fn one_of(server: &RunningServer, request: &str, end: End) -> Answer {
-    let mut answers = send(server, request.as_bytes(), end);
-    assert_eq!(answers.len(), 1, "{request:?}: {answers:?}");
-    answers.remove(0)
-}
 
 #[test]
 fn who_does_not_name_the_server_or_comes_from_elsewhere_is_refused_on_every_route() {
@@ -237,22 +163,4 @@ async fn headers_that_do_not_arrive_end_the_connection_after_10_seconds() {
         assert_eq!(String::from_utf8_lossy(&heard), "", "there is no request to be answered");
     }
     serving.abort();
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_body_that_does_not_arrive_is_given_up_after_30_seconds() {
-    let mut router = server::router(Harness::new().engine());
-    let body = stream::unfold(0, async |number| {
-        tokio::time::sleep(Duration::from_secs(7)).await;
-        Some((Ok::<_, std::io::Error>(Bytes::from_static(b" ")), number + 1))
-    });
-    let request = Request::post("/v1/workflows/execute")
-        .header("host", "localhost")
-        .header("content-type", "application/json")
-        .body(Body::from_stream(body))
-        .expect("a request");
-    let began = tokio::time::Instant::now();
-    let answer = router.call(request).await.expect("never fails");
-    assert_eq!((answer.status().as_u16(), began.elapsed().as_secs()), (408, 30));
-    assert_eq!(answer.headers()["x-error-code"], "TIMEOUT");
 }

@@ -61,7 +61,7 @@ impl Terminal {
                             rows[row].truncate(column);
                         }
                         Some('m') => {}
-                        other => panic!("{other:?} is no sign that the program uses"),
+                        other => unreachable!("{other:?} is no sign that the program uses"),
                     }
                 }
                 '\r' => column = 0,
