@@ -62,10 +62,10 @@ function content({ executions, agents = [], circuits = [], errors = {}, events =
         h('section', {}, h('h2', {}, 'By status'), h('ul', { class: 'plain row' }, EXECUTION_STATUSES.filter((status) => executions.byStatus?.[status] > 0).map((status) =>
             h('li', {}, h('a', { href: build({ view: 'executions', status }) }, badge(status), ' ', number(executions.byStatus[status])))))),
         table('Agents', ['Agent', 'Calls', 'Failures', 'p50', 'p95', 'p99'], agents, ({ id, calls, failures, durationMs }) =>
-            [h('span', { class: 'mono' }, id), number(calls), failures > 0 ? h('span', { class: 'bad' }, number(failures)) : '0', ...['p50', 'p95', 'p99'].map((key) => duration(durationMs?.[key]))]),
+            [h('span', { class: 'mono' }, id), number(calls), failures > 0 ? h('span', { class: 'bad' }, number(failures)) : '0', ...['p50', 'p95', 'p99'].map((key) => duration(durationMs?.[key]))], 'numbers percentiles'),
         table('Circuits', ['Circuit', 'State', 'Failures', 'Tries again'], circuits, ({ key, state, failures, reopensAt }) =>
-            [h('span', { class: 'mono' }, key), h('span', { class: state === 'closed' ? null : 'warn' }, state), number(failures ?? 0), reopensAt ? time(reopensAt) : '']),
-        table('Errors by code', ['Code', 'Count'], Object.entries(errors.byCode ?? {}).sort((a, b) => b[1] - a[1]), ([code, count]) => [h('code', {}, code), number(count)]),
+            [h('span', { class: 'mono' }, key), h('span', { class: state === 'closed' ? null : 'warn' }, state), number(failures ?? 0), reopensAt ? time(reopensAt) : ''], 'numbers'),
+        table('Errors by code', ['Code', 'Count'], Object.entries(errors.byCode ?? {}).sort((a, b) => b[1] - a[1]), ([code, count]) => [h('code', {}, code), number(count)], 'numbers'),
         table('Recent errors', ['Time', 'Code', 'Step', 'Message'], errors.recent ?? [], (error) => [time(error.timestamp), h('code', { class: 'bad' }, error.code),
             error.executionId ? h('a', { class: 'mono', href: build({ view: 'execution', execution: error.executionId, step: error.stepPath }) }, error.stepPath ?? error.executionId.slice(-8)) : error.stepPath ?? '',
             h('bdi', {}, error.message)]),
@@ -84,8 +84,8 @@ function percentiles(name, values) {
     return ['p50', 'p95', 'p99'].map((key) => figure(`${name} ${key}`, values?.[key] === undefined || values?.[key] === null ? '–' : duration(values[key])));
 }
 
-function table(title, names, rows, cells) {
+function table(title, names, rows, cells, kind = '') {
     if (rows.length === 0) return null;
-    return h('section', {}, h('h2', {}, title), h('table', { class: 'small' }, h('thead', {}, h('tr', {}, names.map((name) => h('th', { scope: 'col' }, name)))),
+    return h('section', {}, h('h2', {}, title), h('table', { class: `small ${kind}`.trim() }, h('thead', {}, h('tr', {}, names.map((name) => h('th', { scope: 'col' }, name)))),
         h('tbody', {}, rows.map((row) => h('tr', {}, cells(row).map((cell, index) => (index === 0 ? h('th', { scope: 'row' }, cell) : h('td', {}, cell))))))));
 }
