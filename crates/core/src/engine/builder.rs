@@ -12,7 +12,7 @@ use orchestr8_agent_base::model::Models;
 use orchestr8_agent_base::{
     Agent, AgentRegistry, Clock, Secrets, Tool, ToolAccess, registry::RegisterError, tool::RegisterToolError,
 };
-use orchestr8_schema::{ValidWorkflow, config::ToolPolicy, id::InvalidId, policy::WorkflowTimeout};
+use orchestr8_schema::{ValidWorkflow, config::ToolPolicy, event::Queued, id::InvalidId, policy::WorkflowTimeout};
 use tokio_util::task::TaskTracker;
 
 use super::{Engine, EngineShared, Trusts, places::Places, slots::Slots, stack::Registries, tenure};
@@ -49,6 +49,7 @@ pub struct EngineBuilder {
     max_concurrent_steps: u32,
     max_active_executions: usize,
     default_timeout: Option<Duration>,
+    max_events: Option<u64>,
     metrics: bool,
     content_in_spans: bool,
 }
@@ -98,6 +99,7 @@ impl Default for EngineBuilder {
             max_concurrent_steps: 10,
             max_active_executions: 1000,
             default_timeout: None,
+            max_events: None,
             metrics: false,
             content_in_spans: false,
         }
@@ -192,6 +194,14 @@ impl EngineBuilder {
         self
     }
 
+    /// Sets how many events the journal of an execution may have; default [`Queued::DEFAULT_MAX_EVENTS`]. Of these, 1000 and one for each
+    /// step that is open are kept for its end: when no others are left it fails with BUDGET_EXCEEDED. It holds for executions that are
+    /// started from now on.
+    pub fn max_events(mut self, limit: u64) -> Self {
+        self.max_events = (limit != <Queued>::DEFAULT_MAX_EVENTS).then_some(limit);
+        self
+    }
+
     /// Sets whether the engine counts what it does, for [`Engine::metrics`]; default not, and then it costs nothing.
     pub fn metrics(mut self, metrics: bool) -> Self {
         self.metrics = metrics;
@@ -239,6 +249,7 @@ impl EngineBuilder {
                 registries: Registries::default(),
                 hooks: EngineHooks::register(self.hooks)?,
                 default_timeout: self.default_timeout,
+                max_events: self.max_events,
                 metrics: self.metrics.then(Metrics::default),
                 append_fails: AtomicBool::new(false),
                 content_in_spans: self.content_in_spans,

@@ -124,6 +124,7 @@ pub(crate) struct EngineShared {
     pub(crate) hooks: EngineHooks,
     /// Of executions whose workflows do not say; absent for the usual one.
     default_timeout: Option<Duration>,
+    max_events: Option<u64>,
     /// Absent if nobody wants to know.
     metrics: Option<Metrics>,
     /// Whether the last attempt to add to a journal has failed.
@@ -196,7 +197,7 @@ impl Engine {
             return Err(StartError::ShuttingDown);
         }
         self.shared.begin_tenure().await?;
-        request.default_timeout = self.shared.default_timeout;
+        (request.default_timeout, request.max_events) = (self.shared.default_timeout, self.shared.max_events);
         let program = self.program(&request.workflow)?;
         let clock = &*self.shared.clock;
         let id = clock::execution_id(clock);

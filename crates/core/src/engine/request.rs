@@ -43,6 +43,7 @@ pub struct StartRequest {
     env: Map<String, Value>,
     timeout: Option<Duration>,
     pub(super) default_timeout: Option<Duration>,
+    pub(super) max_events: Option<u64>,
     max_concurrent_steps: Option<u32>,
     budget: Option<Budget>,
     idempotency: Option<NamedRequest>,
@@ -97,6 +98,7 @@ impl StartRequest {
             env: Map::new(),
             timeout: None,
             default_timeout: None,
+            max_events: None,
             max_concurrent_steps: None,
             budget: None,
             idempotency: None,
@@ -197,6 +199,7 @@ impl StartRequest {
         queued.hooks = Arc::clone(&hooks.records);
         (queued.timeout, queued.default_timeout) = (self.timeout, self.default_timeout);
         (queued.max_concurrent_steps, queued.budget) = (self.max_concurrent_steps, self.budget);
+        queued.max_events = self.max_events;
         if let Some((from, retained)) = self.origin {
             (queued.forked_from, queued.retained) = (Some(from), Some(retained));
         }

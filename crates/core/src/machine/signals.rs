@@ -59,6 +59,21 @@ impl Signals {
         })
     }
 
+    /// Whether a signal that was received will be taken by an activation once all are taken by whom they are for.
+    pub(super) fn is_kept_for(
+        &self,
+        name: &str,
+        activation: Activation,
+        is_for: impl Fn(&Signal, Activation) -> bool,
+    ) -> bool {
+        let Some(found) = self.boxes.get(name) else { return false };
+        let mut kept: Vec<_> = found.received.iter().collect();
+        found.waiting.iter().any(|&waiting| {
+            let place = kept.iter().position(|(_, signal)| is_for(signal, waiting));
+            place.map(|place| kept.remove(place)).is_some() && waiting == activation
+        })
+    }
+
     /// Returns the signal that an event brought, if nobody has taken it.
     pub(super) fn get(&self, name: &str, sequence: u64) -> Option<&Arc<Signal>> {
         let received = &self.boxes.get(name)?.received;

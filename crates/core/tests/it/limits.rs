@@ -9,8 +9,8 @@ use std::{
 };
 
 use orchestr8_agent_base::{Agent, AgentManifest, agent_fn};
-use orchestr8_schema::ValidWorkflow;
-use orchestr8_testing::{Harness, Run, assert_completed};
+use orchestr8_schema::{ErrorKind, ValidWorkflow};
+use orchestr8_testing::{Harness, Run, assert_completed, assert_failed, scripted};
 use serde_json::{Value, json};
 
 use crate::{step, workflow, workflow_with};
@@ -97,4 +97,15 @@ async fn ten_thousand_steps_at_once_are_no_trouble() {
         .collect();
     let run = Harness::new().agent(orchestr8_testing::scripted("echo")).run(workflow(steps), json!({})).await;
     assert_completed!(run);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_execution_fails_before_its_journal_is_full() {
+    let looped = json!({ "id": "l", "loop": { "while": "loop.index < `10000`", "maxIterations": 10000,
+        "steps": [{ "id": "n", "agent": { "id": "@test/noop" } }] } });
+    let harness = Harness::new().agent(scripted("noop")).engine_with(|builder| builder.max_events(1_500));
+    let run = harness.run(workflow(json!([looped])), json!({})).await;
+    let error = assert_failed!(run, ErrorKind::BudgetExceeded);
+    assert_eq!(error.context, Some(json!({ "budget": "maxEvents" })));
+    assert!((500..1_500).contains(&run.journal().len()), "{}", run.journal().len());
 }

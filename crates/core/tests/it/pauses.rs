@@ -85,6 +85,21 @@ async fn a_signal_for_one_step_is_taken_by_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_signal_that_comes_in_time_during_a_pause_is_no_timeout() {
+    let wait = |id: &str| json!({ "id": id, "wait": { "signal": "go", "timeout": "5s" }, "onError": "continue" });
+    let handle = start(json!([wait("one"), wait("two"), wait("three")])).await;
+    handle.pause(None).await.expect("paused");
+    for number in [1, 2] {
+        handle.signal(signal("go", json!(number))).await.expect("taken");
+    }
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    handle.resume(None).await.expect("resumed");
+    let run = Run::of(&handle).await;
+    assert_eq!((&run.output("one")["payload"], &run.output("two")["payload"]), (&json!(1), &json!(2)));
+    assert_events!(run, ["step.failed three", "execution.resumed", "step.completed one", "step.completed two"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn too_many_and_too_large_signals_are_refused() {
     let handle = start(json!([{ "id": "w", "wait": { "signal": "never" } }])).await;
     for index in 0..Signal::MAX_UNDELIVERED {

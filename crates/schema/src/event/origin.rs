@@ -51,6 +51,9 @@ pub struct Queued<W = ValidWorkflow> {
     /// Limits that are tighter than those of the workflow's budget; absent if there are none.
     #[serde(default)]
     pub budget: Option<Budget>,
+    /// How many events the journal may have; absent for [`DEFAULT_MAX_EVENTS`](Queued::DEFAULT_MAX_EVENTS).
+    #[serde(default)]
+    pub max_events: Option<u64>,
 }
 
 /// The checkpoint that a fork begins at.
@@ -139,11 +142,15 @@ impl Queued {
             default_timeout: None,
             max_concurrent_steps: None,
             budget: None,
+            max_events: None,
         }
     }
 }
 
 impl<W> Queued<W> {
+    /// How many events a journal may have where nobody says otherwise.
+    pub const DEFAULT_MAX_EVENTS: u64 = 1_000_000;
+
     /// Puts something else in the place of the workflow: for a store, the name that it keeps the workflow under.
     #[must_use]
     pub fn with_workflow<V>(self, workflow: V) -> Queued<V> {
@@ -163,6 +170,7 @@ impl<W> Queued<W> {
             default_timeout: self.default_timeout,
             max_concurrent_steps: self.max_concurrent_steps,
             budget: self.budget,
+            max_events: self.max_events,
         }
     }
 }

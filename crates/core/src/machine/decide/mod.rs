@@ -10,13 +10,13 @@ use std::sync::Arc;
 
 use orchestr8_schema::{
     ErrorKind, Failure,
-    event::{Activation, EventBody, Reuse, SkipReason},
+    event::{Activation, EventBody, Queued, Reuse, SkipReason},
     expression::{EvaluationError, Template},
     json_schema::Violations,
     policy::OnError,
     validate::ValidKind,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     Phase, State, Status,
@@ -35,6 +35,9 @@ pub fn decide(plan: &Plan, state: &State) -> Option<EventBody> {
         return Some(end_of_attempt(plan, state, activation));
     }
     match state.status {
+        Status::Running if state.is_journal_full() => {
+            Some(EventBody::ExecutionFailing { error: Arc::new(journal_full(state)) })
+        }
         Status::Running => {
             if let Some(consequence) = state.agenda.consequences.front() {
                 return follow(plan, state, consequence);
@@ -47,6 +50,23 @@ pub fn decide(plan: &Plan, state: &State) -> Option<EventBody> {
         Status::Failing | Status::Cancelling => ending(plan, state),
         Status::Queued | Status::Paused | Status::Completed | Status::Failed | Status::Cancelled => None,
     }
+}
+
+impl State {
+    /// Whether the journal has no room but for the end of the execution.
+    fn is_journal_full(&self) -> bool {
+        const FOR_THE_END: u64 = 1_000;
+
+        let most = self.queued.as_ref().and_then(|queued| queued.max_events).unwrap_or(<Queued>::DEFAULT_MAX_EVENTS);
+        self.sequence + FOR_THE_END + u64::from(self.live) >= most
+    }
+}
+
+fn journal_full(state: &State) -> Failure {
+    let message = format!("the journal has {} events, and the rest is kept for the end", state.sequence);
+    let mut error = Failure::new(ErrorKind::BudgetExceeded, message);
+    (error.context, error.timestamp) = (Some(json!({ "budget": "maxEvents" })), Some(state.latest));
+    error
 }
 
 /// What follows from an event.
@@ -86,10 +106,10 @@ fn follow(plan: &Plan, state: &State, consequence: &Consequence) -> Option<Event
         Consequence::Join(activation) => {
             EventBody::ParallelJoined { activation: *activation, completed: state.joined_count(*activation) }
         }
-        Consequence::Abort(place) => cancelled(state.innermost(*place)?),
+        Consequence::Abort(place) => cancelled(state, state.innermost(*place)?),
         Consequence::EndItem(place) => composite::item(plan, state, *place)?,
         Consequence::Close(activation) => match state.innermost_of(*activation) {
-            Some(inner) => cancelled(inner),
+            Some(inner) => cancelled(state, inner),
             None => match hooks::turn(plan, state, *activation) {
                 Turn::Decide(event) => event,
                 Turn::Wait => return None,
@@ -107,8 +127,8 @@ fn follow(plan: &Plan, state: &State, consequence: &Consequence) -> Option<Event
     })
 }
 
-fn cancelled(activation: Activation) -> EventBody {
-    EventBody::StepCancelled { activation, forced: true }
+fn cancelled(state: &State, activation: Activation) -> EventBody {
+    EventBody::StepCancelled { activation, forced: state.steps[activation.get()].phase.is_in_flight() }
 }
 
 impl State {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use orchestr8_schema::{
     ErrorKind, Failure,
-    event::{Activation, ItemResult, LoopDecision, LoopVerdict, MapItems, Reuse, Timer},
+    event::{Activation, ItemResult, LoopDecision, LoopVerdict, MapItems, Reuse, Signal, Timer},
     policy::OnFailure,
     validate::{ScopeIndex, ValidKind},
     workflow::OnItemError,
@@ -403,9 +403,16 @@ impl Progress {
 impl State {
     /// Who takes a signal of this name next, and which.
     pub(in crate::machine) fn next_delivery(&self, plan: &Plan, name: &str) -> Option<(Activation, u64)> {
-        self.signals.next(name, |signal, activation| {
-            signal.step_path.as_ref().is_none_or(|path| *path == self.path_of(plan, activation))
-        })
+        self.signals.next(name, |signal, activation| self.is_for(plan, signal, activation))
+    }
+
+    /// Whether a signal that came during a pause is kept for a step that waits for it.
+    pub(in crate::machine) fn is_signal_kept_for(&self, plan: &Plan, name: &str, activation: Activation) -> bool {
+        self.signals.is_kept_for(name, activation, |signal, activation| self.is_for(plan, signal, activation))
+    }
+
+    fn is_for(&self, plan: &Plan, signal: &Signal, activation: Activation) -> bool {
+        signal.step_path.as_ref().is_none_or(|path| *path == self.path_of(plan, activation))
     }
 
     /// The scope instance of a parallel group or of the workflow that a step runs, once it is open.

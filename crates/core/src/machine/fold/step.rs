@@ -84,7 +84,14 @@ impl<S: Sink> Fold<'_, S> {
         let plan = self.plan;
         let step = self.step(activation);
         step.due_at = None;
-        let result = match &plan.valid_step(step.step).kind {
+        let kind = &plan.valid_step(step.step).kind;
+        let result = match kind {
+            // It came in time, and is delivered as soon as the pause is over.
+            ValidKind::Wait(ValidWait::Signal { name, .. })
+                if self.state.is_signal_kept_for(plan, name.as_str(), activation) =>
+            {
+                return;
+            }
             ValidKind::Wait(ValidWait::Signal { name, .. }) => {
                 Err(Failure::new(ErrorKind::Timeout, format!("no signal `{}` came in time", name.as_str())))
             }
