@@ -198,7 +198,7 @@ impl Renderer {
                 )
             }
             EventBody::StepCancelled { activation, forced } => {
-                let reason = self.state.cancelling().map_or("the workflow failed", |request| request.reason.as_str());
+                let reason = self.state.reason_of_cancelling(&self.plan, *activation);
                 (format!("{} cancelled", path(*activation)), json!({ "reason": reason, "forced": forced }))
             }
             EventBody::StepFallback { activation, fallback } => (

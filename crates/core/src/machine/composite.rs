@@ -9,6 +9,7 @@ use orchestr8_schema::{
 use serde_json::Value;
 
 use super::{State, instance::Place};
+use crate::plan::Plan;
 
 /// What a composite holds.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,6 +81,31 @@ impl State {
     /// How far a composite has come.
     pub(super) fn progress(&self, activation: Activation) -> Option<&Progress> {
         self.steps[activation.get()].composite.as_deref().map(|composite| &composite.progress)
+    }
+}
+
+impl State {
+    /// Tells why a step is cancelled, for people: somebody asked for the end of the execution, it fails, or something around the step
+    /// ends early.
+    pub(crate) fn reason_of_cancelling(&self, plan: &Plan, activation: Activation) -> String {
+        if let Some(request) = self.cancelling() {
+            return request.reason.to_string();
+        }
+        let ends_early = |place: Place| {
+            let scope = &self.scopes[place as usize];
+            let around = scope.opened_by?;
+            let path = || self.path_of(plan, around);
+            match self.steps[around.get()].composite.as_ref()?.end.as_ref() {
+                Some(Err(error)) => Some(format!("`{}` fails: {}", path(), error.message)),
+                Some(Ok(_)) => Some(format!("enough steps of `{}` have completed", path())),
+                None => scope.failed.as_ref().filter(|_| scope.aborting).map(|error| {
+                    format!("item {} of `{}` fails: {}", scope.number, path(), error.message)
+                }),
+            }
+        };
+        let around = self.steps.get(activation.get()).filter(|_| !self.status.is_ending());
+        let early = around.and_then(|step| self.around(step.scope).find_map(ends_early));
+        early.unwrap_or_else(|| "the workflow failed".to_owned())
     }
 }
 

@@ -61,6 +61,8 @@ async fn a_group_that_takes_any_cancels_the_rest_and_survives_failures() {
     assert_eq!(run.output("mirrors"), &json!({ "quick": { "from": "quick" } }));
     assert_eq!(run.outcome().to_body().duration, Some(0), "nobody waits for the late one");
     assert_events!(run, ["parallel.joined mirrors", "step.cancelled mirrors.late", "step.completed mirrors"]);
+    let cancelled = run.journal().iter().find(|entry| entry.kind == "step.cancelled").expect("the late one");
+    assert_eq!(cancelled.data["reason"], "enough steps of `mirrors` have completed");
 }
 
 #[tokio::test(start_paused = true)]
@@ -88,6 +90,8 @@ async fn a_group_fails_when_too_few_can_still_complete() {
     let cause = error.cause.as_ref().expect("an inner failure");
     assert_eq!(cause.step_path.as_ref().map(ToString::to_string).as_deref(), Some("mirrors.down"));
     assert_events!(run, ["step.failed mirrors.worse", "step.cancelled mirrors.late", "step.failed mirrors"]);
+    let cancelled = run.journal().iter().find(|entry| entry.kind == "step.cancelled").expect("the late one");
+    assert_eq!(cancelled.data["reason"], "`mirrors` fails: attempt 1 was told to fail");
 }
 
 #[tokio::test(start_paused = true)]
