@@ -349,6 +349,11 @@ pub struct ConcurrencyPolicy {
     pub cleanup_timeout_ms: Option<Millis>,
 }
 
+impl ConcurrencyPolicy {
+    /// How long a cleanup may take if nobody says.
+    pub const DEFAULT_CLEANUP_TIMEOUT: Millis = Millis(5_000);
+}
+
 /// How an execution ends when it is cancelled.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]

@@ -5,7 +5,10 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc};
 use orchestr8_schema::event::{CallId, Durable, LogEntry, ModelCall, ToolCall};
 use serde_json::Value;
 
-use super::StepIdentity;
+use super::{
+    StepIdentity,
+    cleanup::{self, Cleanup},
+};
 use crate::{AgentError, ToolAccess, secret::SecretString};
 
 /// What an engine does for the agents that it calls, behind their [`AgentContext`](crate::AgentContext).
@@ -34,6 +37,13 @@ pub trait Host: fmt::Debug + Send + Sync + 'static {
     /// Takes note of a secret that is used for an agent without being given to it, so that it is hidden like those that are. Default nothing.
     fn conceal(&self, secret: &SecretString) {
         let _ = secret;
+    }
+
+    /// Runs a cleanup beside everything else, for as long as such may take: longer after an attempt that was told to end than after one that
+    /// was dropped, which is by force. Returns at once. Default for at most 5 s.
+    fn clean_up(&self, cleanup: Cleanup, by_force: bool) {
+        let _ = by_force;
+        cleanup::spawn(cleanup);
     }
 
     /// Hides the secrets in a value that were given out so far.

@@ -28,6 +28,7 @@ use self::cleanup::Cleanups;
 #[cfg(feature = "model")]
 pub(crate) use self::reserve::Lack;
 pub use self::{
+    cleanup::Cleanup,
     durable::{Outcome, Records},
     host::{Host, Progress, Recording, Remark},
     reserve::Reserved,

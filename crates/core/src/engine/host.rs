@@ -9,20 +9,21 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 #[cfg(feature = "model")]
 use orchestr8_agent_base::model::Models;
 use orchestr8_agent_base::{
     AgentError, SecretString, ToolAccess,
-    context::{Host, Progress, Recording, Remark},
+    context::{Cleanup, Host, Progress, Recording, Remark},
 };
 use orchestr8_schema::{
     Failure,
     event::{Durable, EventBody},
 };
 use serde_json::Value;
-use tokio::sync::oneshot;
+use tokio::{runtime::Handle, sync::oneshot};
 
 use super::EngineShared;
 use crate::{bus::Origin, execution::Shared, redact::GivenOut};
@@ -95,6 +96,23 @@ impl Host for ExecutionHost {
         Box::pin(async move {
             heard.await.map_err(|_| AgentError::cancelled("the call has ended, so nothing can be recorded"))
         })
+    }
+
+    fn clean_up(&self, cleanup: Cleanup, by_force: bool) {
+        const BY_FORCE: Duration = Duration::from_secs(2);
+
+        let own = self.origin.plan.limits().cleanup;
+        let limit = if by_force { BY_FORCE.min(own) } else { own };
+        let Ok(runtime) = Handle::try_current() else {
+            return tracing::warn!("a cleanup was not run, because the runtime is gone");
+        };
+        let within = async move {
+            if tokio::time::timeout(limit, cleanup).await.is_err() {
+                tracing::warn!(?limit, "a cleanup took too long and was dropped");
+            }
+        };
+        // Whoever shuts the engine down waits for it.
+        self.engine.drivers.spawn_on(within, &runtime);
     }
 
     fn remark(&self, remark: Remark) {

@@ -89,7 +89,7 @@ impl State {
     /// ends early.
     pub(crate) fn reason_of_cancelling(&self, plan: &Plan, activation: Activation) -> String {
         if let Some(request) = self.cancelling() {
-            return request.reason.to_string();
+            return request.reason.clone();
         }
         let ends_early = |place: Place| {
             let scope = &self.scopes[place as usize];
@@ -98,9 +98,11 @@ impl State {
             match self.steps[around.get()].composite.as_ref()?.end.as_ref() {
                 Some(Err(error)) => Some(format!("`{}` fails: {}", path(), error.message)),
                 Some(Ok(_)) => Some(format!("enough steps of `{}` have completed", path())),
-                None => scope.failed.as_ref().filter(|_| scope.aborting).map(|error| {
-                    format!("item {} of `{}` fails: {}", scope.number, path(), error.message)
-                }),
+                None => scope
+                    .failed
+                    .as_ref()
+                    .filter(|_| scope.aborting)
+                    .map(|error| format!("item {} of `{}` fails: {}", scope.number, path(), error.message)),
             }
         };
         let around = self.steps.get(activation.get()).filter(|_| !self.status.is_ending());

@@ -95,6 +95,8 @@ pub struct Limits {
     pub grace_period: Duration,
     /// Whether running attempts are told of a cancellation.
     pub propagate: bool,
+    /// How long a cleanup of an agent may take after an attempt that was told to end.
+    pub cleanup: Duration,
     /// How long compensation may take.
     pub compensation: Duration,
     /// What the execution may use up; absent if nothing limits it.
@@ -423,10 +425,11 @@ impl From<&Budget> for BudgetLimits {
 
 impl Limits {
     fn new(units: &[Unit]) -> Self {
-        use orchestr8_schema::policy::{CancellationPolicy, CompensationPolicy};
+        use orchestr8_schema::policy::{CancellationPolicy, CompensationPolicy, ConcurrencyPolicy};
 
         let policies = &units[0].workflow.workflow().policies;
         let cancellation = policies.cancellation.clone().unwrap_or_default();
+        let concurrency = policies.concurrency.clone().unwrap_or_default();
         let compensation = policies.compensation.as_ref().and_then(|compensation| compensation.timeout);
         let asked = policies.timeout.as_ref().and_then(|timeout| timeout.global);
         let waits = units
@@ -436,13 +439,11 @@ impl Limits {
         Self {
             timeout: asked.map(orchestr8_schema::Millis::as_duration),
             waits,
-            max_concurrent_steps: policies
-                .concurrency
-                .as_ref()
-                .and_then(|concurrency| concurrency.max_concurrent_steps),
+            max_concurrent_steps: concurrency.max_concurrent_steps,
             grace_period: cancellation.grace_period.unwrap_or(CancellationPolicy::DEFAULT_GRACE_PERIOD).as_duration(),
             propagate: cancellation.propagate.unwrap_or(true),
             budget: policies.budget.as_ref().map(BudgetLimits::from),
+            cleanup: concurrency.cleanup_timeout_ms.unwrap_or(ConcurrencyPolicy::DEFAULT_CLEANUP_TIMEOUT).as_duration(),
             compensation: compensation.unwrap_or(CompensationPolicy::DEFAULT_TIMEOUT).as_duration(),
         }
     }

@@ -16,6 +16,7 @@ use orchestr8_core::{Engine, MemoryStore, bus::Delivery, cassette::Cassette};
 use orchestr8_schema::{ValidWorkflow, api::ExecutionStatus, usage::Usage};
 use orchestr8_testing::{
     FaultStore, Harness, Interference, Run, StoreFault, TestClock, assert_attempts, assert_completed, assert_events,
+    scripted,
 };
 use serde_json::{Value, json};
 
@@ -276,5 +277,46 @@ async fn cleanups_are_run_once_when_an_attempt_is_cancelled_late_or_dropped_and_
         run(json!({ "ms": 60_000, "obeys": true }), 120_000, true).await,
         11,
         "one that is asked for too late is run at once"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn cleanups_that_take_their_time_have_as_long_as_the_workflow_says() {
+    let cleaned = Arc::new(AtomicU32::new(0));
+    let manifest = AgentManifest::new("@test/tidy", "1.0.0", "Cleans up").expect("well formed");
+    let counted = Arc::clone(&cleaned);
+    let tidy = agent_fn(manifest, move |_, cx: AgentContext, cancel: CancellationToken| {
+        for ms in [1_500, 2_500, 9_000] {
+            let cleaned = Arc::clone(&counted);
+            cx.clean_up(async move {
+                tokio::time::sleep(Duration::from_millis(ms)).await;
+                cleaned.fetch_add(1, SeqCst);
+            });
+        }
+        async move {
+            cancel.cancelled().await;
+            Err::<Value, _>(AgentError::cancelled("told to"))
+        }
+    });
+    let engine = Harness::new().agent(tidy).agent(scripted("quick").delays(Duration::from_millis(200))).engine();
+    let run = async |steps: Value, cancel: bool| {
+        cleaned.store(0, SeqCst);
+        let document = workflow_with(steps, json!({ "concurrency": { "cleanupTimeoutMs": 3_000 } }));
+        let workflow = ValidWorkflow::from_value(&document).expect("valid");
+        let handle = engine.start(&workflow, json!({})).await.expect("started");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        if cancel {
+            handle.cancel(orchestr8_core::execution::Cancellation::new("enough")).await.expect("running");
+        }
+        handle.outcome().await.expect("ended");
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        cleaned.load(SeqCst)
+    };
+    assert_eq!(run(json!([step("a", "tidy", &[])]), true).await, 2, "what took 9 s was dropped");
+    let group = json!({ "join": "any", "steps": [step("a", "tidy", &[]), step("b", "quick", &[])] });
+    assert_eq!(
+        run(json!([{ "id": "g", "parallel": group }]), false).await,
+        1,
+        "after an attempt that was dropped 2 s are left"
     );
 }
