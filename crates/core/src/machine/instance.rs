@@ -17,7 +17,7 @@ use super::{State, StepState, composite::Progress};
 use crate::plan::{Plan, Unit};
 
 /// The number of a scope instance.
-pub(super) type Place = u32;
+pub(crate) type Place = u32;
 
 /// A scope that was opened.
 #[derive(Clone, Debug, PartialEq)]
@@ -132,6 +132,16 @@ impl State {
         std::iter::successors(Some(from), |place| {
             let opened_by = self.scopes[*place as usize].opened_by?;
             Some(self.steps[opened_by.get()].scope)
+        })
+    }
+
+    /// Lists the runs of sub-workflows that an activation stands in and whose policies limit how much of them is in progress at once.
+    pub(crate) fn shares_of(&self, plan: &Plan, activation: Activation) -> impl Iterator<Item = (Place, u32)> {
+        self.around(self.steps[activation.get()].scope).filter_map(|place| {
+            let scope = &self.scopes[place as usize];
+            let planned = &plan.scopes()[scope.scope.get()];
+            let run = scope.opened_by.filter(|_| planned.is_root);
+            run.and_then(|_| Some((place, plan.units()[planned.unit].max_concurrent_steps?)))
         })
     }
 

@@ -34,7 +34,7 @@ pub mod decide;
 pub(crate) mod durable;
 pub mod fold;
 pub(crate) mod hooks;
-mod instance;
+pub(crate) mod instance;
 pub mod outstanding;
 mod pause;
 pub mod reopening;

@@ -67,6 +67,8 @@ pub struct Unit {
     pub compensates_failure: bool,
     /// Whether its steps are undone after a cancellation.
     pub compensates_cancellation: bool,
+    /// How many attempts of its steps may be in progress at once; absent leaves it to what it runs in.
+    pub max_concurrent_steps: Option<u32>,
 }
 
 /// A list of steps that run together.
@@ -390,6 +392,7 @@ impl Unit {
             on_failure: declared.policies.on_failure.unwrap_or_default(),
             compensates_failure: compensation.on_failure.unwrap_or(true),
             compensates_cancellation: compensation.on_cancel.unwrap_or(true),
+            max_concurrent_steps: declared.policies.concurrency.as_ref().and_then(|policy| policy.max_concurrent_steps),
         }
     }
 

@@ -409,3 +409,27 @@ async fn an_item_whose_output_has_no_value_fails_alone() {
     assert_completed!(skipped);
     assert_eq!(skipped.output("map"), &json!([1, 3]));
 }
+
+struct Narrow;
+
+impl WorkflowLoader for Narrow {
+    fn resolve(&self, reference: &str, _: Option<&str>) -> Result<String, LoadError> {
+        Ok(reference.to_owned())
+    }
+
+    fn read(&self, _: &str) -> Result<Vec<u8>, LoadError> {
+        let steps: Vec<_> = (0..3).map(|number| step(&format!("s{number}"), "slow", &[])).collect();
+        Ok(workflow_with(json!(steps), json!({ "concurrency": { "maxConcurrentSteps": 1 } })).to_string().into_bytes())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sub_workflow_may_lower_its_share_and_holds_up_nobody_else() {
+    let child = |id: &str| json!({ "id": id, "workflow": { "ref": "narrow" } });
+    let document = workflow(json!([child("one"), child("two"), step("beside", "slow", &[])])).to_string();
+    let workflow = load(&document, &Options::new().workflows(&Narrow)).expect("valid");
+    let slow = scripted("slow").delays(Duration::from_secs(10));
+    let run = Harness::new().agent(slow).run(workflow, json!({})).await;
+    assert_completed!(run);
+    assert_eq!(run.outcome().to_body().duration, Some(30_000), "one after the other in each, side by side otherwise");
+}

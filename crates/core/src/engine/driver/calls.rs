@@ -429,7 +429,9 @@ impl Driver {
         let entry = &self.calls[key];
         if !entry.has_slot && needs_slot(entry.id) {
             // The circuit would have rejected it, and then did not.
-            if self.take_slot() {
+            let call = entry.id;
+            if self.has_share(call) && self.take_slot() {
+                self.count_share(call);
                 self.calls[key].has_slot = true;
                 self.calls[key].state.grant_slot();
             } else {

@@ -15,6 +15,7 @@ mod budget;
 mod calls;
 mod commit;
 mod hooks;
+mod shares;
 mod timers;
 mod waiting;
 
@@ -36,6 +37,7 @@ use tracing::{Instrument, Span};
 
 use self::{
     calls::Entry,
+    shares::Shares,
     timers::Timers,
     waiting::{Held, Waiter, waits},
 };
@@ -134,6 +136,7 @@ pub(super) struct Driver {
     /// needs it.
     asked: u32,
     slots: Held,
+    shares: Option<Shares>,
     /// Calls that are to be polled in place.
     runnable: VecDeque<usize>,
     /// Calls whose attempt begins once the batch is stored.
@@ -200,6 +203,7 @@ impl Driver {
         Self {
             host: Arc::new(host),
             slots: Held { engine: Arc::clone(&engine), shared: Arc::clone(&shared), count: 0 },
+            shares: Shares::of(&program.plan),
             hook_calls: HashMap::new(),
             deferred: VecDeque::new(),
             held_up: Vec::new(),

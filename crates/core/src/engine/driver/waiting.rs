@@ -120,9 +120,19 @@ impl Driver {
         }
         let limit = self.slot_limit();
         self.asked = self.asked.saturating_sub(spare);
+        // Those whose sub-workflow has used its share up; others may overtake them.
+        let mut held_back = Vec::new();
         while let Some(waiter) = self.waiting.front() {
             if !waits(waiter, &self.state, &self.calls) {
                 self.waiting.pop_front();
+                continue;
+            }
+            let call = match waiter {
+                Waiter::New(call, _) => call.id,
+                Waiter::Parked(key) => self.calls[*key].id,
+            };
+            if !self.has_share(call) {
+                held_back.extend(self.waiting.pop_front());
                 continue;
             }
             if spare > 0 && self.slots.count < limit {
@@ -131,6 +141,7 @@ impl Driver {
             } else if !self.take_slot() {
                 break;
             }
+            self.count_share(call);
             match self.waiting.pop_front() {
                 Some(Waiter::New(call, places)) => {
                     self.open(call, places, true);
@@ -148,6 +159,9 @@ impl Driver {
             self.engine.slots.give_back();
         }
         let wanted = (self.waiting.len() as u32).min(limit.saturating_sub(self.slots.count));
+        for waiter in held_back.into_iter().rev() {
+            self.waiting.push_front(waiter);
+        }
         if wanted != self.asked {
             self.asked = wanted;
             self.engine.slots.wait_for(self.shared.mailbox(), wanted);
@@ -157,6 +171,7 @@ impl Driver {
     pub(super) fn free_slot(&mut self, key: usize) {
         if std::mem::take(&mut self.calls[key].has_slot) {
             self.slots.give_back();
+            self.give_share_back(self.calls[key].id);
         }
     }
 }
