@@ -14,12 +14,16 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// let start: Timestamp = "2025-01-17T00:00:00Z".parse()?;
 /// assert_eq!(start.to_string(), "2025-01-17T00:00:00.000Z");
 /// assert_eq!(start.plus(std::time::Duration::from_millis(1500)).to_string(), "2025-01-17T00:00:01.500Z");
+/// assert_eq!(start.plus(std::time::Duration::MAX).to_string(), "9999-12-30T21:59:59.999Z");
 /// # Ok::<(), orchestr8_schema::time::InvalidTimestamp>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
+    /// The last millisecond that has a name in RFC 3339 at every offset from UTC, at the end of the year 9999.
+    pub const LAST: Self = Self(253_402_207_199_999_000);
+
     /// Makes a timestamp from microseconds since the Unix epoch.
     #[must_use]
     pub const fn from_micros(micros: i64) -> Self {
@@ -38,11 +42,11 @@ impl Timestamp {
         u64::try_from(self.0 / 1000).unwrap_or(0)
     }
 
-    /// Returns the time that lies `duration` after this one, at most the greatest there is.
+    /// Returns the time that lies `duration` after this one, at most [`LAST`](Self::LAST).
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
         let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
-        Self(self.0.saturating_add(micros))
+        Self(self.0.saturating_add(micros)).min(Self::LAST.max(self))
     }
 
     /// Returns how long after `earlier` this is; zero if it is not after it.
