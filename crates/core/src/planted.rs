@@ -7,15 +7,17 @@
 use std::{
     sync::{
         Arc, LazyLock,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use orchestr8_schema::{
+    StepIndex,
     api::Compensation,
     event::{
-        Activation, ApprovalDecision, Event, EventBody, LoopDecision, LoopVerdict, MapItems, Reuse, SkipReason, Timer,
+        Activation, ApprovalDecision, Event, EventBody, HookId, HookResult, HookVerdict, ItemResult, LoopDecision,
+        LoopVerdict, MapItems, Reuse, SkipReason, Timer,
     },
     validate::ValidKind,
 };
@@ -104,6 +106,30 @@ defects! {
     SiblingReverted;
     /// What a skipped step has not given can be read.
     SkippedOutputRead;
+    /// A step that its fallback has recovered shows null.
+    RecoveryUnseen;
+    /// A step that has failed is seen as completed.
+    StatusMisread;
+    /// Iterations see the number of the next one.
+    IterationShifted;
+    /// Items see their neighbour.
+    NeighbourSeen;
+    /// A step that may begin without another one is skipped when that has not completed.
+    SoftTakenForHard;
+    /// A fallback is not given what the step was given that it stands in for.
+    FallbackInputLost;
+    /// A wait gives no payload.
+    PayloadLost;
+    /// A group gives less than its steps have given.
+    GroupOutputCut;
+    /// Accumulators forget.
+    AccumulatorLost;
+    /// Hooks count as having answered without being called.
+    HookLeftOut;
+    /// Whoever takes an execution up leaves out the hooks that come.
+    HookLeftOutAtRecovery;
+    /// What an attempt has reserved is not given back when it is dropped.
+    ReservationKept;
     // === what goes on, and what begins with what was ===
     /// A reopened execution runs what has completed again.
     CompletedReopened;
@@ -130,6 +156,8 @@ defects! {
     WaitTimerLost;
     /// The deadline of a step is not watched.
     StepDeadlineLost;
+    /// The deadline of a composite is not watched.
+    GroupDeadlineLost;
     /// The deadline of the execution is not watched.
     ExecutionDeadlineLost;
     /// Running attempts have their grace without an end.
@@ -138,6 +166,8 @@ defects! {
     TimersLate;
     /// Calls that should end are not told.
     AbortLost;
+    /// Calls of steps that are cut off go on.
+    CutOffRunsOn;
     /// A call is not made.
     CallLost;
     /// A call is made twice.
@@ -147,6 +177,8 @@ defects! {
     LastEventNotStored;
     /// A batch is acted upon that another process has forestalled.
     ConflictIgnored;
+    /// The store does not look at leases.
+    LeaseUnchecked;
     /// A batch is acted upon that the store has refused.
     RefusalIgnored;
     /// Agents are called before the beginning of the attempt is stored.
@@ -209,14 +241,45 @@ fn active() -> Option<Defect> {
 }
 
 /// Has something else decided.
-pub(crate) fn decided(state: &State, decided: Option<EventBody>) -> Option<EventBody> {
+pub(crate) fn decided(plan: &Plan, state: &State, decided: Option<EventBody>) -> Option<EventBody> {
     let body = decided?;
-    Some(active().and_then(|defect| mistaken(defect, state, &body)).unwrap_or(body))
+    Some(active().and_then(|defect| mistaken(defect, plan, state, &body)).unwrap_or(body))
 }
 
-fn mistaken(defect: Defect, state: &State, body: &EventBody) -> Option<EventBody> {
+fn mistaken(defect: Defect, plan: &Plan, state: &State, body: &EventBody) -> Option<EventBody> {
     let mut wrong = body.clone();
     match (defect, &mut wrong) {
+        (Defect::SoftTakenForHard, EventBody::StepScheduled { activation, .. }) => {
+            let activation = *activation;
+            let step = state.steps()[activation.get()].step;
+            let own = state.own_steps();
+            let is_missing = |soft: &&StepIndex| {
+                own.iter().any(|other| other.step == **soft && other.phase.is_terminal() && !other.is_satisfied())
+            };
+            let missing = *plan.valid_step(step).soft.iter().find(is_missing)?;
+            let reason = SkipReason::DependencyNotCompleted;
+            wrong = EventBody::StepSkipped { activation, reason, dependency: Some(missing) };
+        }
+        (Defect::FallbackInputLost, EventBody::StepScheduled { activation, input, .. }) => {
+            plan.valid_step(state.steps()[activation.get()].step).serves?;
+            *input = Arc::new(json!({}));
+        }
+        (Defect::PayloadLost, EventBody::StepCompleted { output: Some(output), .. }) => {
+            output.get("payload")?;
+            *output = Arc::new(json!({ "reason": "signal", "payload": null }));
+        }
+        (Defect::AccumulatorLost, EventBody::MapItemFinished { result, .. }) => {
+            result.accumulator.as_ref()?;
+            *result = Arc::new(ItemResult { accumulator: Some(Arc::new(Value::Null)), ..ItemResult::clone(result) });
+        }
+        (Defect::HookLeftOut, EventBody::HookStarted { activation, hook, .. }) => {
+            wrong = left_out(*activation, *hook);
+        }
+        (Defect::HookLeftOutAtRecovery, EventBody::HookStarted { activation, hook, .. })
+            if RECOVERED.load(Ordering::Relaxed) =>
+        {
+            wrong = left_out(*activation, *hook);
+        }
         (Defect::ConditionIgnored, EventBody::StepSkipped { activation, reason: SkipReason::ConditionNotMet, .. }) => {
             let activation = *activation;
             wrong =
@@ -307,8 +370,13 @@ fn mistaken(defect: Defect, state: &State, body: &EventBody) -> Option<EventBody
     Some(wrong)
 }
 
+fn left_out(activation: Activation, hook: HookId) -> EventBody {
+    let result = Arc::new(HookResult { verdict: HookVerdict::Allow, reason: None, error: None });
+    EventBody::HookFinished { activation, hook, result }
+}
+
 /// Has something else asked for.
-pub(crate) fn asked(out: &mut Commands, before: usize) {
+pub(crate) fn asked(plan: &Plan, state: &State, out: &mut Commands, before: usize) {
     let Some(defect) = active() else { return };
     let asked: Vec<Command> = out.drain(before..).collect();
     for mut command in asked {
@@ -319,9 +387,16 @@ pub(crate) fn asked(out: &mut Commands, before: usize) {
                 | (Defect::ExecutionDeadlineLost, Command::SetTimer { timer: Timer::ExecutionDeadline, .. })
                 | (Defect::GraceLost, Command::SetTimer { timer: Timer::Grace, .. })
                 | (Defect::AbortLost, Command::AbortCall { force: false, .. })
+                | (Defect::CutOffRunsOn, Command::AbortCall { force: true, .. })
                 | (Defect::CallLost, Command::Call(_))
         );
         if is_lost {
+            continue;
+        }
+        if let (Defect::GroupDeadlineLost, Command::SetTimer { timer: Timer::StepDeadline(activation), .. }) =
+            (defect, &command)
+            && plan.steps()[state.steps()[activation.get()].step.get()].leaf.is_none()
+        {
             continue;
         }
         if let (Defect::TimersLate, Command::SetTimer { due_at, .. }) = (defect, &mut command) {
@@ -358,6 +433,8 @@ pub(crate) fn folded(plan: &Plan, state: &mut State, event: &Event) {
         (Some(Defect::BudgetReset), EventBody::ExecutionRecovered { .. })
         | (Some(Defect::BudgetResetByReopening), EventBody::ExecutionReopened(_)) => state.forget_spending(),
         (Some(Defect::HookTwice), EventBody::HookStarted { activation, .. }) => state.mark(*activation),
+        (_, EventBody::ExecutionQueued(_)) => RECOVERED.store(false, Ordering::Relaxed),
+        (_, EventBody::ExecutionRecovered { .. }) => RECOVERED.store(true, Ordering::Relaxed),
         (Some(Defect::FanInTwice), EventBody::StepCompleted { activation, .. }) => {
             let step = state.steps()[activation.get()].step;
             if plan.graph().dependencies(step) > 1 {
@@ -375,6 +452,16 @@ pub(crate) fn folded(plan: &Plan, state: &mut State, event: &Event) {
         }
         _ => {}
     }
+}
+
+/// Whether what is folded is an execution that was taken up. Executions that are simulated side by side share it, which makes the mistake a
+/// little rarer, and no rarer than it may be.
+static RECOVERED: AtomicBool = AtomicBool::new(false);
+
+/// What is seen of a step that was recovered.
+pub(crate) fn of_recovered() -> Option<&'static Value> {
+    static NOTHING: Value = Value::Null;
+    Defect::RecoveryUnseen.is_made().then_some(&NOTHING)
 }
 
 /// What can be read of a skipped step that gave nothing.

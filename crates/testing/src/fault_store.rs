@@ -38,6 +38,10 @@ pub trait Interference: Debug + Send + Sync + 'static {
     /// Hears that an execution's lease was given back.
     fn released(&self) {}
 
+    /// Hears that a write was taken by the store within, although somebody else had claimed the execution just before it
+    /// ([`StoreFault::Conflict`]): the store does not look at leases.
+    fn overtaken(&self) {}
+
     /// Hears of events that have just been stored, before whoever wrote them does.
     fn stored(&self, events: &[Event]) {
         let _ = events;
@@ -117,22 +121,23 @@ impl<S: Store> FaultStore<S> {
             Some(StoreFault::AnswerLate(delay)) => return Ok(After::AnswerLate(delay)),
             Some(StoreFault::VanishAfter) => return Ok(After::Vanish),
             Some(StoreFault::Conflict) => {
-                if let Some(execution) = execution {
-                    self.take_away(execution).await?;
+                if let Some(execution) = execution
+                    && self.take_away(execution).await?
+                {
+                    return Ok(After::Conflict);
                 }
             }
         }
         Ok(After::Answer)
     }
 
-    /// Does as another process would that takes an execution over, and then gives it back.
-    async fn take_away(&self, execution: ExecutionId) -> Result<(), StoreError> {
+    /// Does as another process would that takes an execution over, and then gives it back. True if there was one to be taken.
+    async fn take_away(&self, execution: ExecutionId) -> Result<bool, StoreError> {
         let held = self.inner.unfinished(None, usize::MAX).await?;
-        if let Some(seen) = held.iter().find(|tenancy| tenancy.execution_id == execution) {
-            let lease = self.inner.claim(seen, HolderId(u64::MAX)).await?;
-            self.inner.release(&lease).await?;
-        }
-        Ok(())
+        let Some(seen) = held.iter().find(|tenancy| tenancy.execution_id == execution) else { return Ok(false) };
+        let lease = self.inner.claim(seen, HolderId(u64::MAX)).await?;
+        self.inner.release(&lease).await?;
+        Ok(true)
     }
 }
 
@@ -141,12 +146,14 @@ enum After {
     Answer,
     AnswerLate(Duration),
     Vanish,
+    /// There should be none but a refusal.
+    Conflict,
 }
 
 impl After {
     async fn wait(self) {
         match self {
-            Self::Answer => {}
+            Self::Answer | Self::Conflict => {}
             Self::AnswerLate(delay) => tokio::time::sleep(delay).await,
             Self::Vanish => std::future::pending().await,
         }
@@ -180,6 +187,9 @@ impl<S: Store> Store for FaultStore<S> {
         let after = self.before(Some(lease.execution_id)).await?;
         let batch = events.clone();
         self.inner.append(lease, expected_sequence, events).await?;
+        if matches!(after, After::Conflict) {
+            self.interference.overtaken();
+        }
         self.interference.stored(&batch);
         after.wait().await;
         Ok(())

@@ -82,12 +82,12 @@ pub(crate) fn proceed(plan: &Plan, state: &mut State, event: &Event, out: &mut C
     fold::apply(plan, state, event, out);
     #[cfg(planted)]
     {
-        crate::planted::asked(out, before);
+        crate::planted::asked(plan, state, out, before);
         crate::planted::folded(plan, state, event);
     }
     let decided = decide::decide(plan, state);
     #[cfg(planted)]
-    let decided = crate::planted::decided(state, decided);
+    let decided = crate::planted::decided(plan, state, decided);
     if let Some(body) = decided {
         out.push(Command::Record(Event { at: event.at, body }));
     }

@@ -110,6 +110,10 @@ impl<'a> StepScope<'a> {
         }
         match field {
             StepField::Output => state.shown_output(plan, activation).map(Cow::Borrowed),
+            #[cfg(planted)]
+            StepField::Status if crate::planted::Defect::StatusMisread.is_made() && step.phase == Phase::Failed => {
+                Some(Cow::Owned(Phase::Completed.status().into()))
+            }
             StepField::Status => Some(Cow::Owned(step.phase.status().into())),
             StepField::Error => Some(Cow::Owned(serde_json::to_value(step.error.as_deref()?).ok()?)),
             StepField::Attempts => Some(Cow::Owned(step.attempts.into())),
@@ -147,6 +151,10 @@ impl<'a> StepScope<'a> {
     /// The value of a loop in the iteration that the view is in, and its index.
     fn looped(&self, step: StepIndex) -> Option<(&'a Value, u32)> {
         let (_, scope) = self.enclosing(step)?;
+        #[cfg(planted)]
+        if crate::planted::Defect::IterationShifted.is_made() {
+            return Some((scope.carried.as_deref()?, scope.number + 1));
+        }
         Some((scope.carried.as_deref()?, scope.number))
     }
 
@@ -189,6 +197,12 @@ impl Scope for StepScope<'_> {
             Root::Metadata => Some(Cow::Borrowed(self.unit().metadata())),
             Root::Item(step) => match self.given(self.item, step) {
                 Some((item, _)) => Some(Cow::Borrowed(item)),
+                #[cfg(planted)]
+                None if crate::planted::Defect::NeighbourSeen.is_made() => {
+                    let neighbour =
+                        self.map(step).and_then(|(map, number)| map.item(number ^ 1).or_else(|| map.item(number)));
+                    neighbour.map(Cow::Borrowed)
+                }
                 None => self.map(step).and_then(|(map, number)| map.item(number)).map(Cow::Borrowed),
             },
             Root::ItemIndex(step) => match self.given(self.item, step) {
@@ -232,6 +246,10 @@ impl State {
         let step = &self.steps[activation.get()];
         match step.phase {
             Phase::Completed => step.output.as_deref(),
+            #[cfg(planted)]
+            Phase::Failed if step.rescue == Rescue::Recovered && crate::planted::of_recovered().is_some() => {
+                crate::planted::of_recovered()
+            }
             Phase::Failed if step.rescue == Rescue::Recovered => {
                 let fallback = plan.steps()[step.step.get()].fallback?;
                 // A fallback can be recovered by its own, so it is asked in turn; verified chains have no cycles.

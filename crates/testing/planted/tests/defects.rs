@@ -9,9 +9,9 @@ use std::{
 
 use orchestr8_agent_base::{Agent, AgentContext, AgentError, AgentManifest, AgentRegistry};
 use orchestr8_core::planted::Defect;
-use orchestr8_schema::{ValidWorkflow, source::Options, test_file::MockFile};
+use orchestr8_schema::{ValidWorkflow, source::Options, test_file::MockFile, usage::Estimate};
 use orchestr8_testing::simulate::Simulation;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
 /// How long a mistake may stay unfound.
@@ -21,7 +21,8 @@ const UNFOUND: usize = 5;
 /// Seeds that are tried in one go.
 const STRIDE: u64 = 60;
 
-struct Lent(AgentManifest);
+/// An agent that is never called, and expects to use up so many tokens.
+struct Lent(AgentManifest, u64);
 
 #[async_trait::async_trait]
 impl Agent for Lent {
@@ -32,13 +33,18 @@ impl Agent for Lent {
     async fn execute(&self, _: &Value, _: &AgentContext, _: CancellationToken) -> Result<Value, AgentError> {
         Err(AgentError::internal("a simulation calls no real agent"))
     }
+
+    fn estimate(&self, _: &Value, _: &Map<String, Value>) -> Estimate {
+        Estimate::new(self.1, 0.0)
+    }
 }
 
 fn agents() -> AgentRegistry {
     let manifest = |name: &str| AgentManifest::new(&format!("@test/{name}"), "1.0.0", "Lends its manifest").unwrap();
     let mut agents = AgentRegistry::new();
     let number = json!({ "type": "object", "required": ["score"], "properties": { "score": { "type": "integer", "minimum": 0, "maximum": 9 } } });
-    agents.register(Lent(manifest("score").output_schema(number).idempotent())).unwrap();
+    agents.register(Lent(manifest("score").output_schema(number.clone()).idempotent(), 0)).unwrap();
+    agents.register(Lent(manifest("model").output_schema(number).idempotent(), 1200)).unwrap();
     agents
 }
 
@@ -99,6 +105,48 @@ fn simulations() -> Vec<Simulation> {
         score("e", &json!({ "dependencies": ["d", "many"] })),
     ]));
     let once = json!({ "policies": { "resilience": { "retry": { "maxAttempts": 1 } } } });
+    let inside = workflow("inside", &json!({ "outputs": { "sum": "${steps.collect.output}" } }), &json!([
+        { "id": "race", "onError": "continue", "policies": { "deadline": "20s" }, "parallel": { "steps": [
+            score("quick", &json!({})),
+            score("slow", &json!({ "policies": { "timeout": "90s" } })),
+            { "id": "nap", "wait": { "duration": "40s" } }
+        ] } },
+        { "id": "collect", "map": {
+            "items": "${variables.items}", "concurrency": 2, "onItemError": "skip",
+            "steps": [score("weigh", &json!({ "input": { "item": "${item}", "at": "${index}" } }))],
+            "output": { "of": "${item}", "score": "${steps.weigh.output.score}" },
+            "accumulator": { "init": [], "value": { "before": "${accumulator}", "last": "${steps.weigh.output.score}" } }
+        } },
+        { "id": "rounds", "loop": {
+            "while": "loop.index < `3`", "maxIterations": 5, "init": 1,
+            "steps": [score("turn", &json!({ "input": { "index": "${loop.index}", "value": "${loop.value}" } }))],
+            "value": { "turn": "${steps.turn.output.score}", "index": "${loop.index}" }
+        } },
+        { "id": "keyed", "map": { "items": "${variables.items}", "key": "${item}", "steps": [
+            score("one", &json!({ "onError": "continue", "input": { "item": "${item}" } })),
+            score("two", &json!({ "input": { "first": "${steps.one.output.score ?? 'none'}" }, "condition": { "if": "steps.one.status == 'completed'" } }))
+        ] } },
+    ]));
+    let seen = workflow("seen", &json!({ "policies": { "resilience": { "retry": { "maxAttempts": 1 } } }, "outputs": { "told": "${steps.told.output.payload ?? 'nothing'}", "shown": "${steps.main.output.score ?? 'none'}" } }), &json!([
+        score("main", &json!({ "onError": "fallback", "fallbackStepId": "spare", "input": { "of": "main" } })),
+        score("spare", &json!({})),
+        score("uses", &json!({ "dependencies": ["main"], "input": { "score": "${steps.main.output.score}" } })),
+        score("shaky", &json!({ "onError": "continue" })),
+        score("soft", &json!({ "input": { "seen": "${steps.shaky.output.score ?? 'none'}" } })),
+        score("if-failed", &json!({ "condition": { "if": "steps.shaky.status == 'failed'" } })),
+        { "id": "told", "wait": { "signal": "go", "timeout": "48h" }, "onError": "continue" },
+        { "id": "group", "parallel": { "steps": [score("left", &json!({})), score("right", &json!({}))] } },
+        score("after", &json!({ "dependencies": ["group"], "input": { "both": "${steps.group.output}" } })),
+    ]));
+    let reserved = workflow("reserved", &json!({ "policies": { "timeout": { "global": "10m" }, "budget": { "maxTokens": 20000 }, "resilience": { "retry": { "maxAttempts": 2, "baseDelayMs": 1000 } } } }), &json!([
+        { "id": "one", "agent": { "id": "@test/model" }, "onError": "continue", "policies": { "deadline": "15s" } },
+        { "id": "pair", "onError": "continue", "parallel": { "join": "any", "steps": [
+            { "id": "first", "agent": { "id": "@test/model" } },
+            { "id": "second", "agent": { "id": "@test/model" } }
+        ] } },
+        { "id": "last", "dependencies": ["one"], "agent": { "id": "@test/model" }, "onError": "continue" },
+        { "id": "rest", "wait": { "duration": "5m" } },
+    ]));
     let fallbacks = workflow("fallbacks", &once, &json!([
         score("other", &json!({ "onError": "fallback", "fallbackStepId": "instead" })),
         score("instead", &json!({})),
@@ -123,8 +171,9 @@ fn simulations() -> Vec<Simulation> {
     ]));
     let told = json!({ "agent": { "id": "@test/score" } });
     let hooked = workflow("hooked", &json!({ "hooks": { "beforeExecution": [told], "afterStep": [told], "afterExecution": [told] } }), &json!([
-        score("first", &json!({ "hooks": { "before": [told] } })),
-        score("second", &json!({ "dependencies": ["first"] })),
+        score("first", &json!({ "hooks": { "before": [told], "after": [told] } })),
+        score("second", &json!({ "dependencies": ["first"], "onError": "continue", "hooks": { "onError": [told] } })),
+        { "id": "pair", "dependencies": ["second"], "parallel": { "steps": [score("inner", &json!({ "hooks": { "after": [told] } }))] }, "hooks": { "before": [told] } },
     ]));
     let inputs = json!({ "type": "object", "required": ["topic"], "properties": { "topic": { "enum": ["one", "other", "another"] } } });
     let again = workflow("again", &json!({ "inputs": inputs, "policies": { "resilience": { "retry": { "maxAttempts": 1 } }, "budget": { "maxTokens": 4000, "maxSteps": 9 } } }), &json!([
@@ -135,7 +184,7 @@ fn simulations() -> Vec<Simulation> {
     ]));
     let agents = agents();
     let simulation = |workflow: ValidWorkflow| Simulation::new(&workflow, &agents).unwrap();
-    let all = [composites, people, failures, limited, fallbacks, saga, budgeted, hooked, again];
+    let all = [composites, people, failures, limited, fallbacks, saga, budgeted, hooked, again, inside, seen, reserved];
     let mut all: Vec<_> = all.into_iter().map(|workflow| simulation(workflow).slots(2)).collect();
     let mocks = json!({ "mocks": { "race.right": { "sequence": [{ "fail": { "code": "NETWORK" } }, { "returns": { "score": 1 } }] } } });
     let mocks = MockFile::read(mocks.to_string().as_bytes(), &Options::new()).unwrap().value;

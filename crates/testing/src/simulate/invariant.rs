@@ -46,15 +46,15 @@ pub enum Invariant {
     PauseHolds,
     /// A signal is delivered once, in the order of receipt.
     SignalsOnce,
-    /// Each step is undone at most once, the newest end first, and only once the execution is ending.
+    /// Each step that qualifies is undone, at most once, the newest end first, and only once the execution is ending.
     CompensationOnce,
     /// An answer to an approval ends that approval, and no other.
     ApprovalsOnce,
     /// A map's output has the order of its input, and a join counts what has completed.
     JoinsCount,
-    /// What a step gives is what its agent, its people or its items gave.
+    /// What a step gives is what its agent, its people, or the steps inside gave.
     ResultIsAnswer,
-    /// A branch without a case that holds has not gone well.
+    /// Conditions, inputs and ways are those that expressions give, and what is skipped or fails has a reason for it.
     RouteIsKnown,
     /// Attempts, waits and deadlines last as long as they may, and delays as long as they must.
     TimeLimits,
@@ -66,7 +66,7 @@ pub enum Invariant {
     RetryAfter,
     /// An open circuit is not called, and a half-open one has one probe.
     CircuitHolds,
-    /// A budget is neither exceeded nor begun anew.
+    /// A budget is neither exceeded nor begun anew, and nothing stays reserved for nobody.
     BudgetHolds,
     /// Once nothing goes wrong any more, the execution ends, or waits for something that has a name.
     Progress,
@@ -74,9 +74,9 @@ pub enum Invariant {
     ReopeningHolds,
     /// A fork takes a result over if nothing that it depends on has changed, and only then.
     ReuseHolds,
-    /// A hook is called once for each of its turns.
+    /// A hook is called once for each of its turns, and none is left out.
     HooksOnce,
-    /// Whoever stops in good order gives back what it drives.
+    /// Whoever stops in good order gives back what it drives, and nothing is stored by whom it was taken from.
     LeaseReleased,
     /// An agent whose effect can neither be undone nor repeated acts once.
     EffectOnce,

@@ -11,8 +11,8 @@ use orchestr8_agent_base::{
     registry::RegisteredAgent,
     tool::{RegisteredTool, ToolSpec},
 };
-use orchestr8_schema::json_schema::JsonValidator;
-use serde_json::Value;
+use orchestr8_schema::{json_schema::JsonValidator, usage::Estimate};
+use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -76,6 +76,14 @@ impl Real {
         match self {
             Self::Agent(agent) => agent.output_schema(),
             Self::Tool(tool) => tool.callee().output_schema(),
+        }
+    }
+
+    /// What a call may use up, as it says.
+    fn estimate(&self, input: &Value, config: &Map<String, Value>) -> Estimate {
+        match self {
+            Self::Agent(agent) => agent.agent().estimate(input, config),
+            Self::Tool(_) => Estimate::default(),
         }
     }
 
@@ -174,6 +182,10 @@ impl Agent for AgentStandIn {
 
     async fn execute(&self, input: &Value, cx: &AgentContext, cancel: CancellationToken) -> Result<Value, AgentError> {
         self.actor.act(input, cx, cancel).await
+    }
+
+    fn estimate(&self, input: &Value, config: &Map<String, Value>) -> Estimate {
+        self.actor.real.estimate(input, config)
     }
 
     fn target(&self, input: &Value) -> Option<String> {

@@ -641,6 +641,10 @@ impl Interference for World {
         self.scene().is_held = false;
     }
 
+    fn overtaken(&self) {
+        self.scene().referee.overtaken();
+    }
+
     fn stored(&self, events: &[Event]) {
         let mut scene = self.scene();
         match events.first().map(|first| &first.body) {
@@ -672,6 +676,7 @@ impl Interference for World {
                     let mut chance = Chance::of(self.seed, &format!("clock {at}"));
                     let by = chance.duration(Duration::from_secs(1), Duration::from_secs(86_400)).as_micros() as i64;
                     scene.jump += if chance.one_in(2) { by } else { -by };
+                    scene.referee.clock_was_set();
                 }
                 _ => continue,
             }

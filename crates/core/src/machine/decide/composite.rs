@@ -287,6 +287,8 @@ pub(crate) fn outputs_by_id(plan: &Plan, state: &State, place: Place) -> Value {
         let step = &plan.steps()[state.steps[activation as usize].step.get()];
         Some((step.id.to_string(), output.clone()))
     });
+    #[cfg(planted)]
+    let outputs = outputs.skip(usize::from(crate::planted::Defect::GroupOutputCut.is_made() && place > 0));
     Value::Object(outputs.collect())
 }
 

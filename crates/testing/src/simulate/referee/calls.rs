@@ -126,6 +126,8 @@ pub(super) struct Calls {
     tallies: HashMap<String, Tally>,
     /// Calls that were in progress when the execution was cancelled and have not been told of it, and since when.
     untold: BTreeMap<usize, Duration>,
+    /// Calls that were in progress when their steps ended, and since when.
+    left_over: BTreeMap<usize, Duration>,
     /// The store has made the engine wait: a call may have been let through long before it is made.
     is_disturbed: bool,
 }
@@ -143,8 +145,21 @@ impl Calls {
     }
 
     /// Looks at an event that was stored just now.
-    pub(super) fn take(&mut self, plan: &Plan, state: &State, event: &Event) -> Option<(Invariant, String)> {
+    pub(super) fn take(
+        &mut self,
+        plan: &Plan,
+        state: &State,
+        event: &Event,
+        elapsed: Duration,
+    ) -> Option<(Invariant, String)> {
         match &event.body {
+            EventBody::StepCompleted { activation, .. }
+            | EventBody::StepFailed { activation, .. }
+            | EventBody::StepCancelled { activation, .. } => {
+                let open = |made: &Made| made.end.is_none() && made.activation == Some(*activation);
+                let open = self.made.iter().enumerate().filter(|(_, made)| open(made)).map(|(call, _)| (call, elapsed));
+                self.left_over.extend(open);
+            }
             EventBody::AttemptRejected { call: CallId::Step(activation), error, .. }
                 if error.code == ErrorKind::CircuitOpen =>
             {
@@ -318,6 +333,7 @@ impl Calls {
     pub(super) fn end(&mut self, call: usize, end: CallEnd, answer: Option<Value>, elapsed: Duration) {
         let Some(made) = self.made.get_mut(call).filter(|made| made.end.is_none()) else { return };
         (made.end, made.answer) = (Some(end), answer);
+        self.left_over.remove(&call);
         match &made.circuit {
             Some(through) => {
                 let tally = self.tallies.entry(through.key.clone()).or_default();
@@ -369,6 +385,15 @@ impl Calls {
         self.made.get(call)?.activation
     }
 
+    /// Names a step that has ended, and whose agent goes on for longer than it takes to end it.
+    pub(super) fn runs_on(&mut self, elapsed: Duration) -> Option<Activation> {
+        let (call, _) = self.left_over.iter().find(|(_, since)| elapsed > **since + TELLING)?;
+        let call = *call;
+        // Told once.
+        self.left_over.clear();
+        self.made.get(call)?.activation
+    }
+
     /// What the agent of a step has answered; absent if none of its calls succeeded.
     pub(super) fn answer(&self, activation: Activation) -> Option<&Value> {
         self.made.iter().rev().find(|made| made.activation == Some(activation)).and_then(|made| made.answer.as_ref())
@@ -404,6 +429,7 @@ impl Calls {
         self.circuits.clear();
         self.tallies.clear();
         self.untold.clear();
+        self.left_over.clear();
         self.told.clear();
     }
 

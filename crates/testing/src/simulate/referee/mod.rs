@@ -5,9 +5,12 @@
 
 mod calls;
 mod effects;
+mod hooks;
 mod origin;
+mod paths;
 mod routes;
 mod scopes;
+mod sight;
 mod spending;
 mod steps;
 mod undoing;
@@ -33,8 +36,8 @@ use serde_json::Value;
 
 pub(crate) use self::calls::{Begun, CallEnd};
 use self::{
-    calls::Calls, effects::Effects, origin::Origin, scopes::Scopes, spending::Spending, steps::Steps, undoing::Undoing,
-    watched::Watched,
+    calls::Calls, effects::Effects, hooks::Hooks, origin::Origin, scopes::Scopes, sight::Witness, spending::Spending,
+    steps::Steps, undoing::Undoing, watched::Watched,
 };
 use super::{
     fault::Checkpoint,
@@ -62,6 +65,7 @@ pub(crate) struct Referee {
     scopes: Scopes,
     undoing: Undoing,
     spending: Spending,
+    hooks: Hooks,
     calls: Calls,
     /// What people have answered, by step path: whether they approve.
     said: HashSet<(String, bool)>,
@@ -91,6 +95,7 @@ impl Referee {
             scopes: Scopes::default(),
             undoing: Undoing::default(),
             spending: Spending::default(),
+            hooks: Hooks::default(),
             calls: Calls::default(),
             said: HashSet::new(),
             watched: Watched::new(Arc::clone(&always)),
@@ -185,15 +190,17 @@ impl Referee {
             }
             let mut blames = self.steps.take(&self.plan, &self.state, event, &self.calls);
             self.scopes.take(&self.plan, &self.state, event, &self.steps, &mut blames);
-            self.undoing.take(event, &self.steps, &mut blames);
+            self.undoing.take(&self.plan, &self.state, event, &self.steps, &mut blames);
+            self.hooks.take(&self.plan, &self.state, event, &self.steps, &mut blames);
             self.spending.take(&self.plan, &self.state, event, &mut blames);
             if let Some(origin) = &self.origin {
                 origin.take(&self.state, event, &self.steps, &mut blames);
             }
-            blames.extend(self.calls.take(&self.plan, &self.state, event));
+            blames.extend(self.calls.take(&self.plan, &self.state, event, elapsed));
             self.check_answer(event);
             self.check_undone(event);
-            blames.extend(routes::check(&self.plan, &self.state, event, &self.steps));
+            let (plan, state, steps, scopes) = (&*self.plan, &self.state, &self.steps, &self.scopes);
+            blames.extend(routes::check(Witness { plan, state, steps, scopes }, event));
             blames.extend(self.watched.take(&self.plan, &self.state, event));
             for (invariant, message) in blames {
                 self.blame(invariant, message);
@@ -264,6 +271,7 @@ impl Referee {
         self.scopes = Scopes::default();
         self.undoing = Undoing::default();
         self.spending = Spending::default();
+        self.hooks = Hooks::default();
         self.said.clear();
         self.calls.begin_fork();
         self.watched = Watched::new(Arc::clone(&self.always));
@@ -348,7 +356,21 @@ impl Referee {
         self.calls.told_to_end(call);
     }
 
+    /// The wall clock has been set.
+    pub(crate) fn clock_was_set(&mut self) {
+        self.steps.disturbed();
+    }
+
+    /// Somebody else has claimed the execution, and what was written by who had it before was taken all the same.
+    pub(crate) fn overtaken(&mut self) {
+        self.blame(Invariant::LeaseReleased, "a write was taken under a lease that somebody else has had since");
+    }
+
     fn check_telling(&mut self, elapsed: Duration) {
+        if let Some(activation) = self.calls.runs_on(elapsed) {
+            let message = format!("the agent of {} runs on behind the end of its step", self.steps.path(activation));
+            self.blame(Invariant::EndingStartsNothing, message);
+        }
         if let Some(activation) = self.calls.untold(elapsed) {
             let message =
                 format!("the agent of {} was not told that the execution was cancelled", self.steps.path(activation));

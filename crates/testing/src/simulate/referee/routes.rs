@@ -1,27 +1,28 @@
 //! Whether what was decided is what conditions and expressions give: they are evaluated once more.
 
-use std::{borrow::Cow, cell::Cell};
+use std::borrow::Cow;
 
-use orchestr8_core::{
-    machine::{State, scope::StepScope},
-    plan::Plan,
-};
+use orchestr8_core::{machine::State, plan::Plan};
 use orchestr8_schema::{
-    Millis, StepIndex, Timestamp,
+    Millis, Timestamp, ValidStep,
     event::{Activation, Event, EventBody, LoopDecision, LoopVerdict, SkipReason},
-    expression::{LoopField, Root, Scope, StepField, Template},
+    expression::{LoopField, Root, Scope, Template},
     policy::OnError,
     validate::{LoopTest, ValidKind, ValidLoop, ValidWait},
 };
 use serde_json::Value;
 
-use super::steps::Steps;
+use super::{
+    scopes::Scopes,
+    sight::{Sight, Witness},
+};
 use crate::simulate::invariant::Invariant;
 
 /// Looks at an event that was stored just now.
-pub(super) fn check(plan: &Plan, state: &State, event: &Event, steps: &Steps) -> Option<(Invariant, String)> {
+pub(super) fn check(witness: Witness<'_>, event: &Event) -> Option<(Invariant, String)> {
+    let Witness { plan, state, .. } = witness;
     if let EventBody::ExecutionCompleted { outputs } = &event.body {
-        let given = plan.workflow().resolve_outputs(&StepScope::of_execution(plan, state)).ok()?;
+        let given = plan.workflow().resolve_outputs(&witness.of_execution()).ok()?;
         let is_same = match (&given, outputs.as_deref()) {
             (None, None) => true,
             (Some(given), Some(Value::Object(outputs))) => given == outputs,
@@ -32,20 +33,25 @@ pub(super) fn check(plan: &Plan, state: &State, event: &Event, steps: &Steps) ->
     }
     let activation = event.body.activation()?;
     let step = plan.valid_step(state.activation(activation)?.step);
-    let scope = StepScope::of_step(plan, state, activation);
+    let scope = witness.of_step(activation);
     let wrong = |what: &str| {
         let path = state.step_path(plan, activation);
         let path = path.as_ref().map_or("a step", |path| path.as_str());
         Some((Invariant::RouteIsKnown, format!("{path} {what}")))
     };
-    if let EventBody::StepScheduled { input, .. } = &event.body
-        && step.input.is_declared()
-    {
+    if let EventBody::StepScheduled { input, .. } = &event.body {
         let own = state.activation(activation)?.step;
-        let known = OfRecord { outside: scope, plan, steps, place: (activation, own), is_astray: Cell::new(false) };
-        let given = step.input.resolve(&known);
-        if known.is_astray.get() && given.as_ref() != Ok(&**input) {
-            return wrong("sees what a step has given that has given nothing");
+        let served = plan.steps()[own.get()].serves.filter(|_| !step.input.is_declared());
+        let is_right = match served {
+            // A fallback without an input has that of the step that it stands in for.
+            Some(served) => witness.steps.beside(plan, activation, served).is_some_and(|served| {
+                state.activation(served).is_some_and(|served| served.input.as_ref() == Some(input))
+            }),
+            None => step.input.resolve(&scope).as_ref() == Ok(&**input),
+        };
+        if !is_right {
+            let (invariant, message) = wrong("is given another input than it should be")?;
+            return Some((invariant, message));
         }
     }
     match &event.body {
@@ -70,7 +76,17 @@ pub(super) fn check(plan: &Plan, state: &State, event: &Event, steps: &Steps) ->
         }
         EventBody::LoopDecided { decision, .. } => {
             let ValidKind::Loop(looped) = &step.kind else { return None };
-            if is_loop_wrong(looped, decision, scope) { wrong("goes on, or ends, against its condition") } else { None }
+            if let Some(message) = Scopes::check_loop(witness, activation, decision) {
+                return Some((Invariant::ResultIsAnswer, message));
+            }
+            if is_loop_wrong(witness, activation, looped, decision) {
+                wrong("goes on, or ends, against its condition")
+            } else {
+                None
+            }
+        }
+        EventBody::StepFailed { .. } if could_begin(plan, state, activation, step, &scope) => {
+            wrong("fails without its turn having come, and nothing keeps it from being given its input")
         }
         EventBody::StepFailed { fatal, .. } => {
             let planned = &plan.steps()[state.activation(activation)?.step.get()];
@@ -92,6 +108,19 @@ pub(super) fn check(plan: &Plan, state: &State, event: &Event, steps: &Steps) ->
     }
 }
 
+/// Whether a step whose turn has not come has everything that it takes: its condition has a value, and so has its input, which fits.
+fn could_begin(plan: &Plan, state: &State, activation: Activation, step: &ValidStep, scope: &Sight<'_>) -> bool {
+    let Some(known) = state.activation(activation).filter(|known| known.scheduled_at.is_none()) else { return false };
+    if !step.input.is_declared() || step.idempotency_key.is_some() {
+        return false;
+    }
+    let schema = plan.steps()[known.step.get()].leaf.as_ref().and_then(|leaf| leaf.callee.input_schema());
+    let is_composite = plan.steps()[known.step.get()].child.is_some();
+    step.condition.as_ref().is_none_or(|condition| condition.holds(scope).is_ok())
+        && !is_composite
+        && step.input.resolve(scope).is_ok_and(|input| schema.is_none_or(|schema| schema.validate(&input).is_ok()))
+}
+
 /// Whether a wait, or an approval, lasts until the time that it should; one whose end is a time is not looked at.
 fn lasts(kind: &ValidKind, state: &State, event: &Event, due_at: Option<Timestamp>) -> bool {
     let until = |limit: Option<Millis>| limit.map(|limit| event.at.plus(limit.as_duration()));
@@ -110,67 +139,48 @@ fn lasts(kind: &ValidKind, state: &State, event: &Event, due_at: Option<Timestam
     }
 }
 
-/// Whether a loop goes on as its `until` says, where that reads nothing of the steps inside; a loop with `while` is not looked at.
-fn is_loop_wrong(looped: &ValidLoop, decision: &LoopDecision, scope: StepScope<'_>) -> bool {
-    let LoopTest::Until(condition) = &looped.condition else { return false };
-    let Some(last) = decision.index.checked_sub(1) else {
-        let init = looped.init.resolve(&scope, Template::MAX_OUTPUT_SIZE);
-        return decision.verdict == LoopVerdict::Condition || init.as_ref() != Ok(&*decision.value);
-    };
-    let seen = AfterIteration { outside: scope, value: &decision.value, last, reads_steps: Cell::new(false) };
-    let is_over = condition.holds(&seen);
-    if seen.reads_steps.get() {
-        return false;
+/// Whether a loop goes on as its condition says.
+fn is_loop_wrong(witness: Witness<'_>, activation: Activation, looped: &ValidLoop, decision: &LoopDecision) -> bool {
+    let (path, index) = (witness.steps.path(activation), decision.index);
+    let inside = index.checked_sub(1).map(|last| format!("{path}#{last}."));
+    if inside.is_none() {
+        let init = looped.init.resolve(&witness.of_step(activation), Template::MAX_OUTPUT_SIZE);
+        if init.as_ref() != Ok(&*decision.value) {
+            return true;
+        }
     }
-    let expected = match is_over {
-        Ok(true) => decision.verdict == LoopVerdict::Condition,
-        Ok(false) if decision.index >= looped.max_iterations => decision.verdict == LoopVerdict::Limit,
-        Ok(false) => matches!(decision.verdict, LoopVerdict::Continue { .. }),
+    let goes_on = match (&looped.condition, &inside) {
+        (LoopTest::Until(_), None) => Ok(true),
+        (LoopTest::Until(condition), Some(inside)) => {
+            let place = witness.inside(activation, inside);
+            condition.holds(&AtTurn { place, value: &decision.value, index: index - 1 }).map(|holds| !holds)
+        }
+        (LoopTest::While(condition), _) => {
+            condition.holds(&AtTurn { place: witness.of_step(activation), value: &decision.value, index })
+        }
+    };
+    let expected = match goes_on {
+        Ok(false) => decision.verdict == LoopVerdict::Condition,
+        Ok(true) if index >= looped.max_iterations => decision.verdict == LoopVerdict::Limit,
+        Ok(true) => matches!(decision.verdict, LoopVerdict::Continue { .. }),
         Err(_) => false,
     };
     !expected
 }
 
-/// What a step sees, but of outputs only those that the journal knows of.
-struct OfRecord<'a> {
-    outside: StepScope<'a>,
-    plan: &'a Plan,
-    steps: &'a Steps,
-    place: (Activation, StepIndex),
-    /// An output was shown that the journal does not know of.
-    is_astray: Cell<bool>,
-}
-
-impl Scope for OfRecord<'_> {
-    fn root(&self, root: Root) -> Option<Cow<'_, Value>> {
-        let shown = self.outside.root(root)?;
-        let Root::Step { step, field: StepField::Output } = root else { return Some(shown) };
-        let (activation, own) = self.place;
-        let step = self.plan.unit_of(own).global(step);
-        let is_known = self.steps.has_given(self.plan, activation, step);
-        self.is_astray.set(self.is_astray.get() || !is_known);
-        is_known.then_some(shown)
-    }
-}
-
-/// What `until` sees of a loop after an iteration.
-struct AfterIteration<'a> {
-    outside: StepScope<'a>,
+/// What the condition of a loop sees between two iterations.
+struct AtTurn<'a> {
+    place: Sight<'a>,
     value: &'a Value,
-    last: u32,
-    reads_steps: Cell<bool>,
+    index: u32,
 }
 
-impl Scope for AfterIteration<'_> {
+impl Scope for AtTurn<'_> {
     fn root(&self, root: Root) -> Option<Cow<'_, Value>> {
         match root {
             Root::Loop { field: LoopField::Value, .. } => Some(Cow::Borrowed(self.value)),
-            Root::Loop { field: LoopField::Index, .. } => Some(Cow::Owned(self.last.into())),
-            Root::Step { .. } => {
-                self.reads_steps.set(true);
-                None
-            }
-            root => self.outside.root(root),
+            Root::Loop { field: LoopField::Index, .. } => Some(Cow::Owned(self.index.into())),
+            root => self.place.root(root),
         }
     }
 }

@@ -8,13 +8,18 @@ use std::{
 use orchestr8_core::{machine::State, plan::Plan};
 use orchestr8_schema::{
     Failure, StepIndex,
-    event::{Activation, Event, EventBody, ItemResult},
-    validate::ValidKind,
+    event::{Activation, Event, EventBody, ItemResult, LoopDecision, LoopVerdict, MapItems, Reuse},
+    expression::Template,
+    validate::{ScopeIndex, ValidKind, ValidWait},
     workflow::OnItemError,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::steps::{Blames, Steps};
+use super::{
+    paths,
+    sight::Witness,
+    steps::{Blames, Steps},
+};
 use crate::simulate::invariant::Invariant;
 
 /// By index, how the items of a map have ended.
@@ -28,6 +33,14 @@ pub(super) struct Scopes {
     tolerant: BTreeSet<Activation>,
     /// By map, the items that have begun.
     begun: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
+    /// What maps run for.
+    opened: HashMap<Activation, Arc<MapItems>>,
+    /// What accumulators have come to.
+    accumulated: HashMap<Activation, Arc<Value>>,
+    /// By loop and iteration, the value that it begins with; by the number behind the last one, what it ended with.
+    values: HashMap<(Activation, u32), Arc<Value>>,
+    /// How loops were decided about last.
+    decided: HashMap<Activation, Arc<LoopDecision>>,
 }
 
 impl Scopes {
@@ -35,6 +48,17 @@ impl Scopes {
     pub(super) fn take(&mut self, plan: &Plan, state: &State, event: &Event, steps: &Steps, blames: &mut Blames) {
         match &event.body {
             EventBody::StepScheduled { activation, .. } => self.opens(plan, state, *activation, steps, blames),
+            EventBody::MapOpened { activation, items } => {
+                self.opened.insert(*activation, Arc::clone(items));
+                match &items.accumulator {
+                    Some(first) => self.accumulated.insert(*activation, Arc::clone(first)),
+                    None => self.accumulated.remove(activation),
+                };
+            }
+            EventBody::LoopDecided { activation, decision } => {
+                self.values.insert((*activation, decision.index), Arc::clone(&decision.value));
+                self.decided.insert(*activation, Arc::clone(decision));
+            }
             EventBody::ParallelJoined { activation, completed } => {
                 Self::joined(plan, state, *activation, *completed, steps, blames);
             }
@@ -44,9 +68,38 @@ impl Scopes {
             EventBody::StepCompleted { activation, .. } => {
                 self.check_map(plan, state, *activation, steps, blames);
                 Self::check_route(plan, state, *activation, steps, blames);
+                self.check_output(plan, state, *activation, steps, blames);
             }
             _ => {}
         }
+    }
+
+    /// The item that a mark of a path names, and its index.
+    pub(super) fn item(&self, map: Activation, mark: &str) -> Option<(&Value, u32)> {
+        let items = self.opened.get(&map)?;
+        let name = mark.strip_prefix('[')?.strip_suffix(']')?;
+        let index = match &items.keys {
+            None => name.parse().ok()?,
+            Some(keys) => {
+                let key: String = serde_json::from_str(name).ok()?;
+                keys.iter().position(|known| **known == *key)? as u32
+            }
+        };
+        Some((items.items.get(index as usize)?, index))
+    }
+
+    /// The value that an iteration of a loop begins with.
+    pub(super) fn loop_value(&self, looped: Activation, iteration: u32) -> Option<&Value> {
+        self.values.get(&(looped, iteration)).map(|value| &**value)
+    }
+
+    /// What stands before the ids of the steps of an item.
+    fn inside_of_item(&self, path: &str, map: Activation, index: u32) -> Option<String> {
+        let keys = self.opened.get(&map)?.keys.as_ref();
+        Some(match keys {
+            Some(keys) => format!("{path}[{}].", Value::from(&**keys.get(index as usize)?)),
+            None => format!("{path}[{index}]."),
+        })
     }
 
     /// The execution goes on, with these steps as if their turn had never come, or open again: an item that had ended a map by its
@@ -87,16 +140,81 @@ impl Scopes {
         if items.insert(index, result.outcome.clone()).is_some() {
             blames.push((Invariant::EndsOnce, format!("item {index} of {path} ended twice")));
         }
-        // Without a template of its own, an item's value is what its steps gave, by id.
-        if let (Ok(value), None, None) = (&result.outcome, &valid.output, &valid.key) {
-            let strays = value.as_object().into_iter().flatten().find(|(id, value)| {
-                let inner = steps.at(&format!("{path}[{index}].{id}")).and_then(|inner| state.activation(inner));
-                inner.is_none_or(|inner| inner.output.as_deref().is_some_and(|output| output != *value))
-            });
-            if let Some((id, _)) = strays {
-                blames.push((Invariant::ResultIsAnswer, format!("item {index} of {path} has another item's {id}")));
+        let accumulated = self.accumulated.get(&map).cloned();
+        if let (Ok(value), Some(prefix)) = (&result.outcome, self.inside_of_item(path, map, index)) {
+            let witness = Witness { plan, state, steps, scopes: self };
+            let sight = witness.inside(map, &prefix).with_accumulator(accumulated.as_deref());
+            let given = match &valid.output {
+                Some(output) => output.resolve(&sight, Template::MAX_OUTPUT_SIZE).ok(),
+                None => Some(sight.outputs_by_id(&inner_steps(plan, known.step, valid.scope))),
+            };
+            if given.as_ref() != Some(&**value) {
+                blames.push((Invariant::ResultIsAnswer, format!("item {index} of {path} is not what its steps gave")));
             }
+            let next = valid.accumulator.as_ref().map(|(_, next)| next.resolve(&sight, Template::MAX_OUTPUT_SIZE).ok());
+            if next.is_some_and(|next| next.as_ref() != result.accumulator.as_deref()) {
+                let message = format!("behind item {index} the accumulator of {path} is not what the item makes of it");
+                blames.push((Invariant::ResultIsAnswer, message));
+            }
+        } else if result.outcome.is_err() && result.accumulator != accumulated {
+            let message = format!("item {index} of {path} has no value, and changes the accumulator");
+            blames.push((Invariant::ResultIsAnswer, message));
         }
+        if let Some(accumulator) = &result.accumulator {
+            self.accumulated.insert(map, Arc::clone(accumulator));
+        }
+    }
+
+    /// What a composite gives is what the steps inside gave, unless it says otherwise.
+    fn check_output(&self, plan: &Plan, state: &State, activation: Activation, steps: &Steps, blames: &mut Blames) {
+        let Some(known) = state.activation(activation) else { return };
+        let (valid, path) = (plan.valid_step(known.step), steps.path(activation));
+        if valid.output_value.is_some() || known.reuse == Some(Reuse::Reused) {
+            return;
+        }
+        let Some(output) = steps.output(activation) else { return };
+        let inside = format!("{path}.");
+        let witness = Witness { plan, state, steps, scopes: self };
+        let given = match &valid.kind {
+            ValidKind::Parallel(group) => {
+                Some(witness.inside(activation, &inside).outputs_by_id(&inner_steps(plan, known.step, group.scope)))
+            }
+            ValidKind::Branch(branch) => {
+                let scopes = branch.cases.iter().map(|case| case.scope).chain(branch.default);
+                let all: Vec<_> = scopes.flat_map(|scope| inner_steps(plan, known.step, scope)).collect();
+                Some(witness.inside(activation, &inside).outputs_by_id(&all))
+            }
+            ValidKind::Map(map) if map.accumulator.is_some() => {
+                self.accumulated.get(&activation).map(|value| Value::clone(value))
+            }
+            ValidKind::Loop(_) => self.decided.get(&activation).map(|decision| {
+                let reason = if decision.verdict == LoopVerdict::Limit { "limit" } else { "condition" };
+                json!({ "value": decision.value, "iterations": decision.index, "reason": reason })
+            }),
+            ValidKind::Wait(ValidWait::Signal { .. }) => {
+                steps.heard(activation).map(|payload| json!({ "reason": "signal", "payload": payload }))
+            }
+            ValidKind::Wait(_) => Some(json!({ "reason": "elapsed" })),
+            _ => return,
+        };
+        if given.as_ref() != Some(&**output) {
+            blames.push((Invariant::ResultIsAnswer, format!("{path} does not give what came of it")));
+        }
+    }
+
+    /// The value of a loop is what its last iteration makes of it.
+    pub(super) fn check_loop(witness: Witness<'_>, looped: Activation, decision: &LoopDecision) -> Option<String> {
+        let Witness { plan, state, steps, .. } = witness;
+        let known = state.activation(looped)?.step;
+        let ValidKind::Loop(valid) = &plan.valid_step(known).kind else { return None };
+        let (last, path) = (decision.index.checked_sub(1)?, steps.path(looped));
+        let prefix = format!("{path}#{last}.");
+        let sight = witness.inside(looped, &prefix);
+        let given = match &valid.value {
+            Some(value) => value.resolve(&sight, Template::MAX_OUTPUT_SIZE).ok(),
+            None => Some(sight.outputs_by_id(&inner_steps(plan, known, valid.scope))),
+        };
+        (given.as_ref() != Some(&*decision.value)).then(|| format!("{path} has another value than its iteration gave"))
     }
 
     /// A branch that completes has taken a case, or its default.
@@ -116,7 +234,7 @@ impl Scopes {
     /// Counts the items and iterations around a step that is scheduled.
     fn opens(&mut self, plan: &Plan, state: &State, activation: Activation, steps: &Steps, blames: &mut Blames) {
         let path = Arc::<str>::from(steps.path(activation));
-        for (place, kind) in openings(&path) {
+        for (place, kind) in paths::openings(&path) {
             let Some(composite) = steps.at(&path[..place]) else { continue };
             let Some(known) = state.activation(composite) else { continue };
             match &plan.valid_step(known.step).kind {
@@ -129,7 +247,7 @@ impl Scopes {
                 }
                 // With an accumulator an item may be over before its turn to be told comes.
                 ValidKind::Map(known) if kind == '[' && known.accumulator.is_none() => {
-                    let item = path[..place + closing(&path[place..])].into();
+                    let item = path[..place + paths::closing(&path[place..])].into();
                     let begun = self.begun.entry(path[..place].into()).or_default();
                     begun.insert(item);
                     let over = self.items.get(&composite).map_or(0, BTreeMap::len);
@@ -183,33 +301,7 @@ impl Scopes {
     }
 }
 
-/// The places in a step path at which an item (`[`) or an iteration (`#`) is named, keys left out.
-fn openings(path: &str) -> Vec<(usize, char)> {
-    let mut found = Vec::new();
-    let (mut quoted, mut escaped) = (false, false);
-    for (place, character) in path.char_indices() {
-        match character {
-            _ if escaped => escaped = false,
-            '\\' if quoted => escaped = true,
-            '"' => quoted = !quoted,
-            '[' | '#' if !quoted => found.push((place, character)),
-            _ => {}
-        }
-    }
-    found
-}
-
-/// The length of what begins with a `[` and ends with its `]`.
-fn closing(text: &str) -> usize {
-    let (mut quoted, mut escaped) = (false, false);
-    for (place, character) in text.char_indices() {
-        match character {
-            _ if escaped => escaped = false,
-            '\\' if quoted => escaped = true,
-            '"' => quoted = !quoted,
-            ']' if !quoted => return place + 1,
-            _ => {}
-        }
-    }
-    text.len()
+/// The steps of a list that a composite opens.
+fn inner_steps(plan: &Plan, composite: StepIndex, scope: ScopeIndex) -> Vec<StepIndex> {
+    plan.scopes()[plan.unit_of(composite).global_scope(scope).get()].steps.to_vec()
 }

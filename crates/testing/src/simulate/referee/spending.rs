@@ -19,6 +19,8 @@ pub(super) struct Spending {
     /// What attempts in progress have reserved.
     reserved: HashMap<CallId, u64>,
     begun: BTreeSet<Activation>,
+    /// Something is reserved for nobody, which was told.
+    is_kept: bool,
     /// Limits that a reopening has raised.
     raised: Budget,
 }
@@ -60,6 +62,12 @@ impl Spending {
                 self.reserved.remove(&CallId::Step(*activation));
             }
             _ => {}
+        }
+        let held = state.reserved().tokens;
+        if held > 0 && state.in_flight() == 0 && !self.is_kept {
+            blame(format!("{held} tokens are reserved, and no attempt is in progress"));
+            // Told once.
+            self.is_kept = true;
         }
         let counted = state.usage().tokens();
         if counted < self.tokens {

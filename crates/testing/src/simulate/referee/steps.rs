@@ -8,14 +8,14 @@ use std::{
 
 use orchestr8_core::{machine::State, plan::Plan};
 use orchestr8_schema::{
-    ErrorKind, Failure, StepIndex, Timestamp,
+    ErrorKind, Failure, Millis, StepIndex, Timestamp,
     event::{Activation, ApprovalAnswer, ApprovalDecision, CallId, Event, EventBody, Reuse, Signal, SkipReason},
     policy::OnError,
     validate::ValidKind,
 };
 use serde_json::Value;
 
-use super::calls::Calls;
+use super::{calls::Calls, paths};
 use crate::simulate::invariant::Invariant;
 
 pub(super) type Blames = Vec<(Invariant, String)>;
@@ -41,12 +41,16 @@ pub(super) struct Steps {
     /// Failures that a fallback has made good, and those that it has not.
     rescued: HashMap<Activation, bool>,
     called_for: BTreeSet<Activation>,
+    /// By the step that has failed, the one that was called for.
+    stand_ins: HashMap<Activation, Activation>,
     scheduled: BTreeSet<Activation>,
     /// What hooks that are being called are about, and how often each was called in this life of the process.
     hooked: BTreeMap<Activation, u32>,
     /// Hooks that have had their turn, and what about.
     hook_turns: HashSet<String>,
     running: BTreeSet<Activation>,
+    /// When open steps are to be over at the latest.
+    due: BTreeMap<Activation, Timestamp>,
     pub(super) paused: bool,
     ending_since: Option<(Timestamp, &'static str)>,
     /// By name, what was received and is not delivered.
@@ -54,6 +58,10 @@ pub(super) struct Steps {
     sequence: u64,
     /// Of the latest attempt of each: its number, how often it was begun again, and when it began in this life of the process.
     attempts: HashMap<Activation, (u32, u32, Option<Timestamp>)>,
+    /// What steps gave that have completed.
+    outputs: HashMap<Activation, Arc<Value>>,
+    /// What waits were told.
+    heard: HashMap<Activation, Arc<Signal>>,
     /// How people have answered.
     answers: HashMap<Activation, Arc<ApprovalAnswer>>,
     /// Nothing has yet interrupted the execution, so that times can be compared.
@@ -69,15 +77,19 @@ impl Steps {
             ended: HashMap::new(),
             rescued: HashMap::new(),
             called_for: BTreeSet::new(),
+            stand_ins: HashMap::new(),
             scheduled: BTreeSet::new(),
             hooked: BTreeMap::new(),
             hook_turns: HashSet::new(),
             running: BTreeSet::new(),
+            due: BTreeMap::new(),
             paused: false,
             ending_since: None,
             signals: BTreeMap::new(),
             sequence: 0,
             attempts: HashMap::new(),
+            outputs: HashMap::new(),
+            heard: HashMap::new(),
             answers: HashMap::new(),
             is_steady: true,
         }
@@ -122,6 +134,7 @@ impl Steps {
         self.sequence += 1;
         self.learn_paths(plan, state);
         let mut blames = Blames::new();
+        self.check_overdue(event.at, &mut blames);
         match &event.body {
             EventBody::ExecutionPaused { .. } => (self.paused, self.is_steady) = (true, false),
             EventBody::ExecutionResumed { .. } => self.paused = false,
@@ -142,7 +155,9 @@ impl Steps {
                 self.ending_since.get_or_insert((event.at, "failing"));
             }
             EventBody::ExecutionCompleted { .. } => self.completed(plan, state, &mut blames),
-            EventBody::StepScheduled { activation, .. } => self.scheduled(plan, state, *activation, &mut blames),
+            EventBody::StepScheduled { activation, .. } => {
+                self.scheduled(plan, state, *activation, event.at, &mut blames);
+            }
             EventBody::StepStarted { activation } | EventBody::StepWaiting { activation, .. } => {
                 self.lives(*activation, &mut blames);
             }
@@ -157,6 +172,11 @@ impl Steps {
                 self.check_delay(plan, state, *activation, *delay, &mut blames);
             }
             EventBody::StepCompleted { activation, output } => {
+                // What a composite gives by default is not stored; that it is right is looked at elsewhere.
+                let output_of = || state.activation(*activation).and_then(|step| step.output.clone());
+                if let Some(output) = output.clone().or_else(output_of) {
+                    self.outputs.insert(*activation, output);
+                }
                 self.end_of(*activation, End::Completed, &mut blames);
                 self.check_answer(plan, state, *activation, output.as_deref(), calls, &mut blames);
                 self.check_deadline(plan, state, *activation, event.at, &mut blames);
@@ -167,6 +187,7 @@ impl Steps {
                 self.check_deadline(plan, state, *activation, event.at, &mut blames);
             }
             EventBody::StepSkipped { activation, reason, .. } => {
+                self.check_skip(plan, state, *activation, *reason, &mut blames);
                 if state.activation(*activation).is_some_and(|step| step.attempts > 0) {
                     let message = format!("{} was skipped after an attempt", self.path(*activation));
                     blames.push((Invariant::SkippedMeansNothing, message));
@@ -180,6 +201,7 @@ impl Steps {
                     blames.push((Invariant::FallbackAfterFailure, message));
                 }
                 self.called_for.insert(*fallback);
+                self.stand_ins.insert(*activation, *fallback);
             }
             EventBody::StepRecovered { activation, fallback } => {
                 if !self.is_satisfied(*fallback) {
@@ -237,6 +259,8 @@ impl Steps {
         }
         for activation in &again {
             self.ended.remove(activation);
+            self.outputs.remove(activation);
+            self.heard.remove(activation);
             self.rescued.remove(activation);
             self.called_for.remove(activation);
             self.answers.remove(activation);
@@ -246,6 +270,7 @@ impl Steps {
             self.scheduled.remove(activation);
         }
         self.running.clear();
+        self.due.clear();
         self.hooked.clear();
         self.hook_turns.clear();
         (self.paused, self.ending_since) = (false, None);
@@ -295,20 +320,41 @@ impl Steps {
 
     fn end_of(&mut self, activation: Activation, end: End, blames: &mut Blames) {
         self.running.remove(&activation);
+        self.due.remove(&activation);
         if self.ended.insert(activation, end).is_some() {
             blames.push((Invariant::EndsOnce, format!("{} has ended twice", self.path(activation))));
         }
     }
 
+    /// A step is skipped for a reason that there is.
+    fn check_skip(&self, plan: &Plan, state: &State, activation: Activation, reason: SkipReason, blames: &mut Blames) {
+        let Some(known) = state.activation(activation) else { return };
+        let (valid, unit) = (plan.valid_step(known.step), plan.unit_of(known.step));
+        let holds = match reason {
+            SkipReason::DependencyNotCompleted => valid.dependencies.iter().any(|dependency| {
+                let other = self.beside(plan, activation, unit.global(*dependency));
+                other.is_some_and(|other| self.is_settled(plan, state, other) && !self.is_satisfied(other))
+            }),
+            SkipReason::WorkflowFailed => self.ending_since.is_some_and(|(_, how)| how == "failing"),
+            SkipReason::FallbackNotNeeded => valid.serves.is_some() && !self.called_for.contains(&activation),
+            // Whether it holds is looked at where conditions are.
+            SkipReason::ConditionNotMet => return,
+        };
+        if !holds {
+            let message = format!("{} is skipped for a reason that there is not: {reason:?}", self.path(activation));
+            blames.push((Invariant::RouteIsKnown, message));
+        }
+    }
+
     /// The activation of a step that stands beside another.
-    fn beside(&self, plan: &Plan, activation: Activation, step: StepIndex) -> Option<Activation> {
+    pub(super) fn beside(&self, plan: &Plan, activation: Activation, step: StepIndex) -> Option<Activation> {
         let path = self.path(activation);
-        let own = state_id(path);
+        let own = paths::id(path);
         let id = &plan.steps()[step.get()].id;
         self.at(&format!("{}{id}", &path[..path.len() - own.len()]))
     }
 
-    fn scheduled(&mut self, plan: &Plan, state: &State, activation: Activation, blames: &mut Blames) {
+    fn scheduled(&mut self, plan: &Plan, state: &State, activation: Activation, at: Timestamp, blames: &mut Blames) {
         self.lives(activation, blames);
         if !self.scheduled.insert(activation) {
             blames.push((Invariant::EndsOnce, format!("{} was scheduled twice", self.path(activation))));
@@ -318,6 +364,9 @@ impl Steps {
             blames.push((invariant, format!("{} was scheduled", self.path(activation))));
         }
         let Some(known) = state.activation(activation) else { return };
+        if let Some(deadline) = plan.declaration(known.step).policies.deadline {
+            self.due.insert(activation, at.plus(deadline.as_duration()));
+        }
         let (valid, unit) = (plan.valid_step(known.step), plan.unit_of(known.step));
         for (hard, dependency) in
             valid.dependencies.iter().map(|step| (true, step)).chain(valid.soft.iter().map(|step| (false, step)))
@@ -421,11 +470,27 @@ impl Steps {
 
     fn check_deadline(&self, plan: &Plan, state: &State, activation: Activation, at: Timestamp, blames: &mut Blames) {
         let Some(known) = state.activation(activation) else { return };
-        let limit = plan.steps()[known.step.get()].deadline.zip(known.scheduled_at);
+        let declared = plan.declaration(known.step).policies.deadline.map(Millis::as_duration);
+        let limit = declared.zip(known.scheduled_at);
         let Some((deadline, began)) = limit.filter(|_| self.is_steady) else { return };
         if at.since(began) > deadline + Duration::from_millis(2) {
             let message = format!("{} took {:?}, of {deadline:?}", self.path(activation), at.since(began));
             blames.push((Invariant::TimeLimits, message));
+        }
+    }
+
+    /// No step is open behind its deadline.
+    fn check_overdue(&mut self, at: Timestamp, blames: &mut Blames) {
+        if !self.is_steady || self.is_ending() {
+            return;
+        }
+        let late = self.due.iter().find(|(_, due)| at > due.plus(Duration::from_millis(2)));
+        if let Some(activation) = late.map(|(activation, _)| *activation) {
+            self.due.remove(&activation);
+            if !self.has_ended(activation) {
+                let message = format!("{} is open behind its deadline", self.path(activation));
+                blames.push((Invariant::TimeLimits, message));
+            }
         }
     }
 
@@ -510,6 +575,7 @@ impl Steps {
                 blames.push((Invariant::SignalsOnce, message));
             }
             Some((waiting, place)) => {
+                self.heard.insert(activation, Arc::clone(&waiting[place].1));
                 if waiting[..place].iter().any(|(_, earlier)| fits(earlier)) {
                     blames.push((Invariant::SignalsOnce, format!("{path} was given a signal before an earlier one")));
                 }
@@ -528,23 +594,35 @@ impl Steps {
         }
     }
 
-    /// Whether a step that another one sees, beside it or further out, has given something; one that never was is not looked at.
-    pub(super) fn has_given(&self, plan: &Plan, activation: Activation, step: StepIndex) -> bool {
-        let id = &plan.steps()[step.get()].id;
-        let mut path = self.path(activation);
-        let mut is_there = false;
-        loop {
-            let outer = path.rsplit_once('.').map(|(outer, _)| outer);
-            let seen = self.at(&outer.map_or_else(|| id.to_string(), |outer| format!("{outer}.{id}")));
-            if seen.is_some_and(|seen| self.has_result(seen)) {
-                return true;
+    /// What a step gave; absent if it did not complete.
+    pub(super) fn output(&self, activation: Activation) -> Option<&Arc<Value>> {
+        self.outputs.get(&activation).filter(|_| self.ended.get(&activation) == Some(&End::Completed))
+    }
+
+    /// What expressions see as a step's output: its own, or that of the step that made its failure good.
+    pub(super) fn shown(&self, activation: Activation) -> Option<&Arc<Value>> {
+        match self.ended.get(&activation)? {
+            End::Completed => self.outputs.get(&activation),
+            End::Failed if self.rescued.get(&activation) == Some(&true) => {
+                self.shown(self.stand_ins.get(&activation).copied()?)
             }
-            is_there |= seen.is_some();
-            match outer {
-                Some(outer) => path = outer,
-                None => return !is_there,
-            }
+            _ => None,
         }
+    }
+
+    /// What expressions see as a step's status; absent before its end.
+    pub(super) fn status(&self, activation: Activation) -> Option<&'static str> {
+        self.ended.get(&activation).map(|end| match end {
+            End::Completed => "completed",
+            End::Failed => "failed",
+            End::Skipped(_) => "skipped",
+            End::Cancelled => "cancelled",
+        })
+    }
+
+    /// What a wait was told by the signal that it was given.
+    pub(super) fn heard(&self, activation: Activation) -> Option<&Value> {
+        self.heard.get(&activation).map(|signal| &signal.payload)
     }
 
     fn is_satisfied(&self, activation: Activation) -> bool {
@@ -572,9 +650,4 @@ impl Steps {
             blames.push((Invariant::CompletedMeansUnharmed, message));
         }
     }
-}
-
-/// The id at the end of a step path. Keys in brackets may hold any character, ids hold no dot, bracket or `#`.
-fn state_id(path: &str) -> &str {
-    path.rsplit('.').next().unwrap_or(path)
 }

@@ -2,7 +2,14 @@
 
 use std::collections::HashMap;
 
-use orchestr8_schema::event::{Activation, CallId, Event, EventBody};
+use orchestr8_core::{
+    machine::{State, Status},
+    plan::Plan,
+};
+use orchestr8_schema::{
+    event::{Activation, CallId, Event, EventBody, Reuse},
+    workflow::CompensateOn,
+};
 
 use super::{
     origin::Origin,
@@ -59,8 +66,30 @@ impl Undoing {
     }
 
     /// Looks at an event that was folded into the state just now.
-    pub(super) fn take(&mut self, event: &Event, steps: &Steps, blames: &mut Blames) {
+    pub(super) fn take(&mut self, plan: &Plan, state: &State, event: &Event, steps: &Steps, blames: &mut Blames) {
         self.sequence += 1;
+        match &event.body {
+            EventBody::CompensationStarted { order } => {
+                let owed = owed(plan, state, steps);
+                let stray = order.iter().find(|activation| !owed.contains(activation));
+                let missing = owed.iter().find(|activation| !order.contains(activation));
+                if let Some(stray) = stray {
+                    let message = format!("{} is to be undone, and need not be", steps.path(*stray));
+                    blames.push((Invariant::CompensationOnce, message));
+                }
+                if let Some(missing) = missing {
+                    let message = format!("{} is left out of what is undone", steps.path(*missing));
+                    blames.push((Invariant::CompensationOnce, message));
+                }
+            }
+            EventBody::ExecutionFailed | EventBody::ExecutionCancelled { .. } if !self.has_begun() => {
+                if let Some(missing) = owed(plan, state, steps).first() {
+                    let message = format!("the execution ends, and {} was not undone", steps.path(*missing));
+                    blames.push((Invariant::CompensationOnce, message));
+                }
+            }
+            _ => {}
+        }
         let mut blame = |message: String| blames.push((Invariant::CompensationOnce, message));
         match &event.body {
             EventBody::StepCompleted { activation, .. }
@@ -113,4 +142,26 @@ impl Undoing {
             _ => {}
         }
     }
+}
+
+/// The steps that are to be undone at the end that the execution comes to.
+fn owed(plan: &Plan, state: &State, steps: &Steps) -> Vec<Activation> {
+    if state.cancelling().is_some_and(|request| request.superseded_by.is_some()) {
+        return Vec::new();
+    }
+    let is_cancelled = matches!(state.status(), Status::Cancelling | Status::Cancelled);
+    let all = (0..).map(Activation).zip(state.steps());
+    let owed = all.filter(|(activation, known)| {
+        let unit = plan.unit_of(known.step);
+        let is_asked_for = if is_cancelled { unit.compensates_cancellation } else { unit.compensates_failure };
+        let on = plan.declaration(known.step).compensate.as_ref().map(|compensation| compensation.on);
+        is_asked_for
+            && known.reuse != Some(Reuse::Reused)
+            && match on {
+                Some(CompensateOn::Completed) => steps.status(*activation) == Some("completed"),
+                Some(CompensateOn::Attempt) => known.attempts > 0,
+                None => false,
+            }
+    });
+    owed.map(|(activation, _)| activation).collect()
 }
