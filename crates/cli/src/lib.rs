@@ -21,6 +21,7 @@ mod browser;
 pub mod catalogue;
 pub mod client;
 pub mod commands;
+mod completion;
 mod context;
 pub mod data;
 pub mod error;

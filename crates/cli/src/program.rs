@@ -17,7 +17,7 @@ use crate::{
     Error, Exit,
     agents::{Agents, unregistered},
     args::{Args, Command},
-    commands,
+    commands, completion,
     context::Context,
     data::DataDir,
     log_files,
@@ -103,6 +103,9 @@ impl Program {
         // Under this name the program does one thing.
         if args.first().and_then(|name| Path::new(name).file_stem()).is_some_and(|name| name == "research-agents") {
             args.insert(1, "agents".into());
+        }
+        if let Some(exit) = completion::answer(&args, &self.agents) {
+            return exit;
         }
         let args = match Args::try_parse_from(&args) {
             Ok(args) => args,

@@ -1,11 +1,13 @@
 //! `orchestr8 completions`
 
-use clap::{Args, CommandFactory as _};
+use clap::Args;
 use clap_complete::Shell;
 
-use crate::{Error, Exit, args, ui::Ui};
+use crate::{Error, Exit, completion, ui::Ui};
 
 /// Prints the completions of a shell, to be sourced or put where the shell looks for them.
+///
+/// Commands and flags are completed, and also executions, step paths, agents and workflow files, for which the shell asks the program.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  orchestr8 completions fish > ~/.config/fish/completions/orchestr8.fish\n  \
                              source <(orchestr8 completions bash)")]
@@ -16,8 +18,8 @@ pub struct CompletionsArgs {
 }
 
 pub(crate) fn completions(ui: Ui, args: &CompletionsArgs) -> Result<Exit, Error> {
-    let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut args::Args::command(), "orchestr8", &mut script);
-    ui.print(String::from_utf8_lossy(&script).trim_end())?;
+    let script = completion::script(&args.shell.to_string());
+    let script = script.map_err(|error| Error::internal("writing the completions").with_source(error))?;
+    ui.print(script.trim_end())?;
     Ok(Exit::Success)
 }

@@ -11,6 +11,7 @@ mod book;
 mod both_ways;
 #[cfg(feature = "server")]
 mod canary;
+mod completion;
 mod config;
 mod crash;
 mod examples;
