@@ -127,7 +127,7 @@ pub(crate) async fn find_execution(engine: &Engine, text: &str) -> Result<Execut
     }
     match found[..] {
         [id] => Ok(id),
-        [] => Err(Error::new(ErrorKind::Usage, format!("no execution is named by `{text}`"))),
+        [] => Err(Error::usage(format!("there is no execution {text}")).with_hint("orchestr8 list")),
         _ => Err(Error::new(ErrorKind::Usage, format!("`{text}` names {} executions", found.len()))),
     }
 }

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use tokio::runtime::Runtime;
 
 use crate::{
-    Error, Exit,
+    Error, ErrorKind, Exit,
     assignment::{Assignment, read_input},
     client::Client,
     context::Context,
@@ -118,7 +118,10 @@ fn there(
         body.workflow = Some(document.map_err(|error| Error::internal("writing JSON").with_source(error))?);
         body.bundle = bundle;
     }
-    let answer = client.fork(id, &body)?;
+    let answer = client.fork(id, &body).map_err(|error| match error.kind() {
+        ErrorKind::Usage => error.with_hint(format!("orchestr8 inspect {}", id.short())),
+        _ => error,
+    })?;
     let fork = answer.accepted.execution_id;
     let dropped = answer.dropped.iter().map(|dropped| (dropped.step_path.as_str(), dropped.because.as_str()));
     say_forked(cx.ui, &id.short(), answer.forked_from.sequence, &fork.short(), answer.retained, dropped);

@@ -6,11 +6,12 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
-use orchestr8_schema::{ExecutionId, source::Options};
+use orchestr8_schema::source::Options;
 
 use crate::{
     Error, Exit,
     context::Context,
+    execution_name::ExecutionName,
     graph::{Graph, dot, mermaid, svg},
     server_address::ServerAddress,
     ui::Ui,
@@ -28,7 +29,8 @@ use crate::{
                              -o review.svg\n  orchestr8 graph 01932c07-5a1e-7c44-8e0f-6c1d0f5b9a10 --to svg -o now.svg"
 )]
 pub struct GraphArgs {
-    /// A workflow file in JSON or YAML, or an execution's id; `-` is standard input
+    /// A workflow file in JSON or YAML, or an execution: its id, at least 6 digits from its beginning or end, or `@last`; `-` is standard
+    /// input
     #[arg(value_name = "FILE|ID")]
     source: PathBuf,
     /// In which language
@@ -58,8 +60,8 @@ enum Language {
 
 pub(crate) fn graph(cx: &Context<'_>, args: &GraphArgs) -> Result<Exit, Error> {
     let ui = cx.ui;
-    let drawing = match execution_id(&args.source) {
-        Some(id) => of_execution(cx, args, id)?,
+    let drawing = match execution(&args.source) {
+        Some(name) => of_execution(cx, args, &name)?,
         None => of_file(ui, args)?,
     };
     match &args.output {
@@ -73,10 +75,10 @@ pub(crate) fn graph(cx: &Context<'_>, args: &GraphArgs) -> Result<Exit, Error> {
     Ok(Exit::Success)
 }
 
-/// Reads an id, unless there is a file of that name.
-fn execution_id(source: &Path) -> Option<ExecutionId> {
-    let id = source.to_str()?.parse().ok()?;
-    (!source.exists()).then_some(id)
+/// Reads the name of an execution, unless there is a file of that name.
+fn execution(source: &Path) -> Option<ExecutionName> {
+    let name = source.to_str()?.parse().ok()?;
+    (!source.exists()).then_some(name)
 }
 
 fn of_file(ui: Ui, args: &GraphArgs) -> Result<String, Error> {
@@ -96,12 +98,13 @@ fn of_file(ui: Ui, args: &GraphArgs) -> Result<String, Error> {
     })
 }
 
-fn of_execution(cx: &Context<'_>, args: &GraphArgs, id: ExecutionId) -> Result<String, Error> {
+fn of_execution(cx: &Context<'_>, args: &GraphArgs, name: &ExecutionName) -> Result<String, Error> {
     let language = match args.to {
         _ if cx.ui.is_json() => "json",
         Language::Mermaid => "mermaid",
         Language::Dot => "dot",
         Language::Svg => "svg",
     };
-    args.server.client(cx)?.graph(id, language, args.expand)
+    let client = args.server.client(cx)?;
+    client.graph(client.find(name)?, language, args.expand)
 }

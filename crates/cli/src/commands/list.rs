@@ -17,7 +17,7 @@ use crate::{
 #[command(after_long_help = "Examples:\n  orchestr8 list --last 5\n  orchestr8 list --status failed,cancelled --ids")]
 pub struct ListArgs {
     /// How many at most
-    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = at_least_one)]
     last: usize,
     /// Only these statuses, separated by commas
     #[arg(long, value_name = "STATUS,…")]
@@ -30,6 +30,10 @@ pub struct ListArgs {
     ids: bool,
     #[command(flatten)]
     server: ServerAddress,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "expected a number from 1 on".to_owned())
 }
 
 pub(crate) fn list(cx: &Context<'_>, args: &ListArgs) -> Result<Exit, Error> {

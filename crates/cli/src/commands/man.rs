@@ -30,7 +30,7 @@ pub(crate) fn man(ui: Ui, args: &ManArgs) -> Result<Exit, Error> {
     let mut todo = vec![("orchestr8".to_owned(), program)];
     let mut written = 0;
     while let Some((name, command)) = todo.pop() {
-        let parts = command.get_subcommands().filter(|part| !part.is_hide_set());
+        let parts = command.get_subcommands().filter(|part| !part.is_hide_set() && part.get_name() != "help");
         todo.extend(parts.map(|part| (format!("{name}-{}", part.get_name()), part.clone())));
         let path = folder.join(format!("{name}.1"));
         fs::write(&path, page(command.display_name(name))?).map_err(failed)?;

@@ -93,7 +93,11 @@ fn there(cx: &Context<'_>, args: &ResumeArgs, client: Client) -> Result<Exit, Er
     let id = client.find(&args.id)?;
     let before = client.execution(id)?;
     let request = ResumeRequest { reason: None, budget: args.budget() };
-    let answer = client.resume(id, &request)?;
+    let answer = client.resume(id, &request).map_err(|error| match before.status {
+        // What has ended for good can be begun anew from any of its checkpoints.
+        status if status.is_terminal() => error.with_hint(format!("orchestr8 fork {}", id.short())),
+        _ => error,
+    })?;
     if args.detach {
         if cx.ui.is_json() {
             cx.ui.print_json(&answer)?;
@@ -139,6 +143,9 @@ async fn go_on(ui: Ui, args: &ResumeArgs, engine: &Engine) -> Result<Exit, Error
             Error::usage(format!("execution {id} cannot be read")).with_source(error)
         }
         ResumeError::TakeUp(error) => Error::internal(format!("going on with {short}")).with_source(error),
+        error @ ResumeError::Refused(_) => {
+            Error::usage(format!("{short} cannot go on: {error}")).with_hint(format!("orchestr8 fork {short}"))
+        }
         error => Error::usage(format!("{short} cannot go on: {error}")),
     })?;
     let before = resumed.before.to_body();

@@ -4,7 +4,8 @@ use clap::Args;
 use orchestr8_schema::api::{Cause, Why};
 
 use crate::{
-    Error, Exit, context::Context, execution_name::ExecutionName, server_address::ServerAddress, wording::visible,
+    Error, ErrorKind, Exit, context::Context, execution_name::ExecutionName, server_address::ServerAddress,
+    wording::visible,
 };
 
 /// Explains why a step is as it is: why it ran, was reused or skipped, failed, waits or has not had its turn.
@@ -27,7 +28,11 @@ pub struct WhyArgs {
 pub(crate) fn why(cx: &Context<'_>, args: &WhyArgs) -> Result<Exit, Error> {
     let ui = cx.ui;
     let client = args.server.client(cx)?;
-    let why = client.why(client.find(&args.id)?, &args.step)?;
+    let id = client.find(&args.id)?;
+    let why = client.why(id, &args.step).map_err(|error| match error.kind() {
+        ErrorKind::Usage => error.with_hint(format!("orchestr8 inspect {}", id.short())),
+        _ => error,
+    })?;
     if ui.is_json() {
         ui.print_json(&why)?;
     } else {

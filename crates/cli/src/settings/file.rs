@@ -6,6 +6,7 @@ use std::{
 };
 
 use orchestr8_schema::{
+    Diagnostic,
     config::ConfigLayer,
     source::{Format, Options, parse},
 };
@@ -26,18 +27,26 @@ pub(super) fn read(path: &Path, warnings: &mut Vec<String>) -> Option<ConfigLaye
     };
     match ConfigLayer::read(&text, &Options::new().format(format(path))) {
         Ok(loaded) => {
-            for warning in &loaded.warnings {
-                let help = warning.help.as_ref().map_or_else(String::new, |help| format!("; {help}"));
-                warnings.push(format!("{name}: {}{help}", warning.message));
-            }
+            warnings.extend(loaded.warnings.iter().map(|warning| format!("{name}: {}", said(warning))));
             Some(loaded.value)
         }
         Err(invalid) => {
-            let first = invalid.diagnostics().first().map_or_else(String::new, |first| first.message.clone());
+            let first = invalid.diagnostics().first().map_or_else(String::new, said);
             warnings.push(format!("{name} counts as absent: {first}"));
             None
         }
     }
+}
+
+/// Says what is odd, where, and what to do: ``line 3, `server.prt`: unknown key `prt`; did you mean `port`?``.
+fn said(diagnostic: &Diagnostic) -> String {
+    let line = diagnostic.span.as_ref().map(|span| format!("line {}", span.line));
+    let key = diagnostic.path.trim_start_matches('/').replace('/', ".").replace("~1", "/").replace("~0", "~");
+    let key = (!key.is_empty()).then(|| format!("`{key}`"));
+    let place = line.into_iter().chain(key).collect::<Vec<_>>().join(", ");
+    let help = diagnostic.help.as_ref().map_or_else(String::new, |help| format!("; {help}"));
+    let message = &diagnostic.message;
+    if place.is_empty() { format!("{message}{help}") } else { format!("{place}: {message}{help}") }
 }
 
 /// Reads a file of tools, `{<name>: {command, description, …}}`, as the settings that it stands for. What the settings beside it say of a tool goes

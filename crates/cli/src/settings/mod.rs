@@ -71,6 +71,9 @@ impl Settings {
             // Without a home there are no settings of a user.
             None => DataDir::place(sources.data_dir).ok().map(|home| home.join(FILE)),
         };
+        if let Some(path) = sources.config.filter(|path| !path.exists()) {
+            warnings.push(format!("{} is not there and counts as absent", path.display()));
+        }
         let user = user_file.as_deref().and_then(|path| file::read(path, &mut warnings)).unwrap_or_default();
         let folder = env::current_dir().ok().and_then(|folder| project::find(&folder, env::home_dir().as_deref()));
         let project_file = folder.as_ref().map(|folder| folder.join(project::FOLDER).join(FILE));

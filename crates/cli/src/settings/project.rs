@@ -36,8 +36,9 @@ pub(super) fn harmless(project: &ConfigLayer, folder: &Path, warnings: &mut Vec<
         if is_harmless(&key) { key.set(&mut kept, value) } else { ignored.push(key.to_string()) }
     }
     if !ignored.is_empty() {
+        let (are, them) = if ignored.len() == 1 { ("is", "it") } else { ("are", "them") };
         warnings.push(format!(
-            "{} is ignored in the settings of {}, which is not trusted; --trust-project makes it count",
+            "{} {are} ignored in the settings of {}, which is not trusted; --trust-project makes {them} count",
             ignored.join(", "),
             folder.display()
         ));

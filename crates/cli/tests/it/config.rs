@@ -73,7 +73,7 @@ fn of_a_project_only_what_can_do_no_harm_counts_unless_it_is_trusted() {
     assert_eq!(get("dashboard.theme", &["--show-origin"]).stdout, "dark  project config\n");
     let port = get("server.port", &[]);
     assert_eq!(port.stdout, "8088\n");
-    assert!(port.stderr.contains("server.port, dashboard.browser is ignored"), "{}", port.stderr);
+    assert!(port.stderr.contains("server.port, dashboard.browser are ignored"), "{}", port.stderr);
     assert_eq!(get("server.port", &["--trust-project"]).stdout, "9999\n");
     let trusted = json!([project]).to_string();
     assert_eq!(config(folder.path(), &["set", "trustedProjects", &trusted]).code, Some(0));
