@@ -48,6 +48,8 @@ pub(crate) struct Shown {
     pub(crate) asks: bool,
     /// The number of events that nobody has to be told of, since they are from before.
     pub(crate) known: u64,
+    /// How many steps had completed before; absent if all of it is new.
+    pub(crate) reused: Option<u32>,
 }
 
 impl Shown {
@@ -333,6 +335,13 @@ fn report(ui: Ui, shown: &Shown, execution: &Execution) -> Result<(), Error> {
     }
 }
 
+/// Counts the steps that have completed and call, wait for or ask something; those that hold others do not.
+fn called(execution: &Execution) -> u32 {
+    let holds = |kind: &str| ["parallel", "branch", "map", "loop", "workflow"].contains(&kind);
+    let completed = execution.steps.iter().filter(|step| step.status == "completed" && !holds(&step.kind));
+    u32::try_from(completed.count()).unwrap_or(u32::MAX)
+}
+
 fn summarise(ui: Ui, shown: &Shown, execution: &Execution) {
     let took = duration(execution.duration.unwrap_or(0));
     let id = execution.execution_id;
@@ -341,7 +350,12 @@ fn summarise(ui: Ui, shown: &Shown, execution: &Execution) {
     let share = format!("{} of {}", progress.completed, count(total, "step"));
     match execution.status {
         ExecutionStatus::Completed => {
-            ui.say(&format!("Completed in {took} · {} · {DIM}{id}{DIM:#}", count(total, "step")));
+            // The places of a list that was cut say nothing of all of them.
+            let steps = match shown.reused.filter(|_| !execution.steps_truncated) {
+                Some(reused) => format!("{reused} reused, {} run", called(execution).saturating_sub(reused)),
+                None => count(total, "step"),
+            };
+            ui.say(&format!("Completed in {took} · {steps} · {DIM}{id}{DIM:#}"));
         }
         ExecutionStatus::Cancelled => ui.say(&format!("Cancelled after {took} · {share} · {DIM}{id}{DIM:#}")),
         _ => {

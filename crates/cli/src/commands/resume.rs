@@ -1,6 +1,6 @@
 //! `orchestr8 resume`
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::Args;
 use orchestr8_core::{
@@ -9,15 +9,16 @@ use orchestr8_core::{
     store::StoreError,
 };
 use orchestr8_schema::{
-    api::{Execution, Rerun, ResumeRequest},
+    api::{Entry, Execution, Rerun, ResumeRequest},
     policy::Budget,
 };
+use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use super::run::follow_a_server;
 use crate::{
     Error, Exit,
-    client::Client,
+    client::{Client, JournalFilter},
     context::Context,
     data::find_execution,
     execution_name::ExecutionName,
@@ -63,8 +64,9 @@ pub struct ResumeArgs {
 
 impl ResumeArgs {
     /// What is shown of an execution of which so much is known.
-    fn shown(&self, before: &Execution) -> Shown {
-        Shown { events: self.events, outputs: self.show_output, known: before.last_sequence, ..Shown::default() }
+    fn shown(&self, before: &Execution, reused: u32) -> Shown {
+        let (known, reused) = (before.last_sequence, Some(reused));
+        Shown { events: self.events, outputs: self.show_output, known, reused, ..Shown::default() }
     }
 
     fn budget(&self) -> Option<Budget> {
@@ -92,6 +94,8 @@ pub(crate) fn resume(cx: &Context<'_>, args: &ResumeArgs) -> Result<Exit, Error>
 fn there(cx: &Context<'_>, args: &ResumeArgs, client: Client) -> Result<Exit, Error> {
     let id = client.find(&args.id)?;
     let before = client.execution(id)?;
+    let types = Some("map.opened,map.item-finished".to_owned());
+    let items = items(&client.journal(id, &JournalFilter { types, ..JournalFilter::default() })?.entries);
     let request = ResumeRequest { reason: None, budget: args.budget() };
     let answer = client.resume(id, &request).map_err(|error| match before.status {
         // What has ended for good can be begun anew from any of its checkpoints.
@@ -102,13 +106,13 @@ fn there(cx: &Context<'_>, args: &ResumeArgs, client: Client) -> Result<Exit, Er
         if cx.ui.is_json() {
             cx.ui.print_json(&answer)?;
         } else {
-            reasons(&before, answer.rerun).iter().for_each(|line| cx.ui.say(line));
+            reasons(&before, &items, answer.rerun).iter().for_each(|line| cx.ui.say(line));
             cx.ui.print(&format!("Resumed {}", id.short()))?;
         }
         return Ok(Exit::Success);
     }
-    reasons(&before, answer.rerun).iter().for_each(|line| cx.ui.say(line));
-    let shown = args.shown(&before).of_definition(&client.workflow(id)?);
+    reasons(&before, &items, answer.rerun).iter().for_each(|line| cx.ui.say(line));
+    let shown = args.shown(&before, answer.reused).of_definition(&client.workflow(id)?);
     follow_a_server(cx.ui, &shown, client, id)
 }
 
@@ -148,14 +152,38 @@ async fn go_on(ui: Ui, args: &ResumeArgs, engine: &Engine) -> Result<Exit, Error
         }
         error => Error::usage(format!("{short} cannot go on: {error}")),
     })?;
-    let before = resumed.before.to_body();
-    reasons(&before, resumed.rerun().1).iter().for_each(|line| ui.say(line));
-    let shown = args.shown(&before).of(resumed.handle.plan());
+    let (before, items) = (resumed.before.to_body(), items(&resumed.before.journal().entries));
+    let (reused, again) = resumed.rerun();
+    reasons(&before, &items, again).iter().for_each(|line| ui.say(line));
+    let shown = args.shown(&before, reused).of(resumed.handle.plan());
     follow_to_the_end(ui, &shown, &Subject::Here(resumed.handle), interrupts).await
 }
 
+/// How many items of each map have come to a value, and how many it has.
+fn items(entries: &[Entry]) -> BTreeMap<String, (usize, usize)> {
+    let mut maps = BTreeMap::new();
+    for entry in entries {
+        let Some(path) = &entry.step_path else { continue };
+        match entry.kind.as_str() {
+            "map.opened" => {
+                let all = entry.data.get("items").map_or(0, |items| match items {
+                    Value::Array(items) => items.len(),
+                    Value::Object(items) => items.len(),
+                    _ => 0,
+                });
+                maps.insert(path.clone(), (0, all));
+            }
+            "map.item-finished" if entry.data.get("status").is_some_and(|status| status == "completed") => {
+                maps.entry(path.clone()).and_modify(|(done, _)| *done += 1);
+            }
+            _ => {}
+        }
+    }
+    maps
+}
+
 /// Says what is reused of an execution, what runs again, and why.
-fn reasons(before: &Execution, again: Vec<Rerun>) -> Vec<String> {
+fn reasons(before: &Execution, items: &BTreeMap<String, (usize, usize)>, again: Vec<Rerun>) -> Vec<String> {
     let mut own: Vec<(&str, bool, usize, usize)> = Vec::new();
     for step in &before.steps {
         let is_done = step.status == "completed";
@@ -167,7 +195,13 @@ fn reasons(before: &Execution, again: Vec<Rerun>) -> Vec<String> {
     let reused = own.into_iter().filter_map(|(path, is_done, done, all)| match is_done {
         true => Some(visible(path).into_owned()),
         // A composite that had opened goes on where it was.
-        false if done > 0 => Some(format!("{} ({done} of {})", visible(path), count(all, "inner step"))),
+        false if done > 0 => {
+            let share = match items.get(path) {
+                Some((done, all)) => format!("{done} of {}", count(*all, "item")),
+                None => format!("{done} of {}", count(all, "inner step")),
+            };
+            Some(format!("{} ({share})", visible(path)))
+        }
         false => None,
     });
     let reused: Vec<_> = reused.collect();

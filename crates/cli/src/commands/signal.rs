@@ -3,10 +3,16 @@
 use std::fs;
 
 use clap::Args;
-use orchestr8_schema::{api::SignalRequest, id::SignalName};
+use orchestr8_schema::{
+    api::{Entry, SignalRequest},
+    id::SignalName,
+};
 use serde_json::Value;
 
-use crate::{Error, Exit, context::Context, execution_name::ExecutionName, server_address::ServerAddress};
+use crate::{
+    Error, Exit, client::JournalFilter, context::Context, execution_name::ExecutionName, server_address::ServerAddress,
+    wording::visible,
+};
 
 /// Tells a running execution something that a step of it waits for, or will wait for.
 #[derive(Debug, Args)]
@@ -44,7 +50,11 @@ pub(crate) fn signal(cx: &Context<'_>, args: &SignalArgs) -> Result<Exit, Error>
     if ui.is_json() {
         ui.print_json(&answer)?;
     } else if answer.delivered {
-        ui.print(&format!("Delivered {} to {}", args.name, id.short()))?;
+        let (types, since) = (Some("signal.delivered".to_owned()), Some(answer.sequence.to_string()));
+        let told = client.journal(id, &JournalFilter { types, since, ..JournalFilter::default() })?.entries;
+        let is_it = |entry: &&Entry| entry.data.get("signalSequence") == Some(&answer.sequence.into());
+        let step = told.iter().find(is_it).and_then(|entry| entry.step_path.as_deref());
+        ui.print(&format!("Delivered to {}", visible(step.unwrap_or(&id.short()))))?;
     } else {
         ui.print(&format!("Kept {} until a step of {} waits for it", args.name, id.short()))?;
     }

@@ -73,8 +73,10 @@ pub(super) async fn execute(
 }
 
 pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Rejection> {
-    let Some(key) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
-    let key = key.to_str().ok().and_then(|key| key.parse().ok());
+    let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(key) = keys.next() else { return Ok(None) };
+    // Of two, nobody could say which the request stands under.
+    let key = key.to_str().ok().filter(|_| keys.next().is_none()).and_then(|key| key.parse().ok());
     key.map(Some).ok_or_else(|| {
         let detail = "an idempotency key is 1 to 255 letters, digits, `-` and `_`";
         Rejection::new(ProblemCode::InvalidIdempotencyKey, detail)

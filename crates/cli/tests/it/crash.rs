@@ -317,6 +317,39 @@ fn resume_says_what_is_reused_and_what_runs_again() {
 }
 
 #[test]
+fn resume_counts_the_items_of_maps_and_what_is_reused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let there = |number: usize| folder.path().join(format!("there-{number}"));
+    let program =
+        json!({ "program": "test", "args": ["-e", format!("{}${{item}}", folder.path().join("there-").display())] });
+    let score = json!({ "id": "score", "agent": { "id": "@orchestr8/process" }, "input": program });
+    let steps = json!([
+        { "id": "fetch", "agent": { "id": "@orchestr8/noop" } },
+        { "id": "reviews", "dependencies": ["fetch"], "map": { "items": [0, 1, 2, 3, 4, 5], "steps": [score] } },
+    ]);
+    let workflow = json!({ "version": "1.0.0", "metadata": { "id": "w", "name": "W" }, "steps": steps });
+    fs::write(folder.path().join("w.json"), workflow.to_string()).expect("written");
+    fs::write(folder.path().join("config.json"), r#"{ "policy": { "process": { "allow": ["test"] } } }"#)
+        .expect("written");
+    (0..6).filter(|number| *number != 4).for_each(|number| fs::write(there(number), "").expect("written"));
+    let program = |arguments: &[&str]| say(orchestr8().env("ORCHESTR8_HOME", folder.path()).args(arguments));
+    let failed = program(&["run", folder.path().join("w.json").to_str().expect("UTF-8")]);
+    assert_eq!(failed.code, Some(1), "{}", failed.stderr);
+    fs::write(there(4), "").expect("written");
+    let resumed = program(&["resume", "@last"]);
+    assert_eq!(resumed.code, Some(0), "{}", resumed.stderr);
+    // The item behind it had not had its turn, or had.
+    let is_told = |done: usize| {
+        let reused = format!(
+            "= fetch, reviews ({done} of 6 items) reused\n~ reviews[4].score runs again: failed with INTERNAL\n"
+        );
+        resumed.stderr.starts_with(&reused)
+            && resumed.stderr.contains(&format!(" · {} reused, {} run · ", done + 1, 6 - done))
+    };
+    assert!(is_told(4) || is_told(5), "{}", resumed.stderr);
+}
+
+#[test]
 fn resume_reopens_what_has_failed() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("failing.json");

@@ -83,7 +83,7 @@ fn a_signal_is_delivered_and_a_pause_is_kept() {
     waiting(&server, &id);
     let of = |args: &[&str]| tell(&server, args).stdout.replace(short(&id), "[id]");
     assert_eq!(of(&["signal", &id, "other", "--payload", "1"]), "Kept other until a step of [id] waits for it\n");
-    assert_eq!(of(&["signal", short(&id), "go"]), "Delivered go to [id]\n");
+    assert_eq!(of(&["signal", short(&id), "go"]), "Delivered to gate\n");
     let paused = of(&["pause", &id[..8]]);
     assert!(paused.starts_with("Paused [id] · "), "{paused}");
     let status: Value = serde_json::from_str(&of(&["status", &id, "--json"])).expect("JSON");

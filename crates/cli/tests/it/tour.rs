@@ -30,6 +30,38 @@ steps:
     dependencies: [crunch]
 ";
 
+/// What fails until a file is there.
+const RELEASE: &str = "\
+version: 1.0.0
+metadata: { id: release, name: Release }
+steps:
+  - id: build
+    agent: { id: \"@orchestr8/echo\" }
+    input: { version: 1.2.0 }
+  - id: notes
+    agent: { id: \"@orchestr8/process\" }
+    input: { program: test, args: [-e, FILE] }
+    dependencies: [build]
+  - id: publish
+    agent: { id: \"@orchestr8/echo\" }
+    input: { version: \"${steps.build.output.version}\" }
+    dependencies: [notes]
+outputs: { version: \"${steps.publish.output.version}\" }
+";
+
+/// What waits to be told something.
+const PAYMENT: &str = "\
+version: 1.0.0
+metadata: { id: payment, name: Payment }
+steps:
+  - id: wait-payment
+    wait: { signal: payment-received }
+  - id: ship
+    agent: { id: \"@orchestr8/echo\" }
+    input: { paid: \"${steps.wait-payment.output.payload.amount}\" }
+    dependencies: [wait-payment]
+";
+
 /// The same, repaired: nobody waits any more.
 const REPAIRED: &str = "duration: 1ms";
 
@@ -143,6 +175,17 @@ fn the_tour_is_as_it_was() {
     tour.step("run review.yaml");
     tour.name_last("small");
 
+    // Something fails, is explained, and goes on where it failed.
+    let notes = tour.place().join("notes.md");
+    fs::write(tour.place().join("release.yaml"), RELEASE.replace("FILE", notes.to_str().expect("UTF-8")))
+        .expect("written");
+    tour.step("config set policy.process.allow '[\"test\"]'");
+    tour.step("run release.yaml");
+    tour.name_last("release");
+    tour.step("why @last publish");
+    fs::write(notes, "1.2.0").expect("written");
+    tour.step("resume @last");
+
     // A server, and something that waits for a person while somebody watches.
     tour.step("start --port 0");
     tour.step("status");
@@ -180,6 +223,16 @@ fn the_tour_is_as_it_was() {
     tour.step("fork @last --from crunch --with repaired.yaml");
     tour.name_last("repaired");
     tour.step("logs @last --step publish");
+
+    // Something that waits to be told, and is.
+    fs::write(tour.place().join("payment.yaml"), PAYMENT).expect("written");
+    tour.step("run payment.yaml --detach");
+    let payment = tour.name_last("payment");
+    tour.until(&payment, |execution| execution["waitingFor"].is_array());
+    tour.step("signal @last payment-received --payload '{\"amount\":12}'");
+    tour.until(&payment, |execution| execution["status"] == "completed");
+    tour.step("logs @last --follow");
+    tour.step("graph @last");
     tour.step("graph review.yaml --to dot");
 
     // The end, with something still to do.

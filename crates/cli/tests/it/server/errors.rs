@@ -54,6 +54,9 @@ const ROWS: &[Row] = &[
     (400, "INVALID_IDEMPOTENCY_KEY", "a key with a space", |world| {
         world.post("/execute", "Idempotency-Key: a b\r\n", &hello().to_string())
     }),
+    (400, "INVALID_IDEMPOTENCY_KEY", "two keys", |world| {
+        world.post("/execute", "Idempotency-Key: one\r\nIdempotency-Key: two\r\n", &hello().to_string())
+    }),
     (401, "UNAUTHORIZED", "no token where one is set", |world| world.guarded("")),
     (401, "UNAUTHORIZED", "another token", |world| world.guarded("Authorization: Bearer no\r\n")),
     (403, "FORBIDDEN", "a foreign host", |world| {

@@ -105,7 +105,7 @@ pub(crate) fn steady(text: &str) -> Vec<String> {
 pub(crate) fn assert_steady(name: &str, text: &str) {
     let mut settings = insta::Settings::clone_current();
     settings.add_filter(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", "[uuid]");
-    settings.add_filter(r"orchestr8 why [0-9a-f]{8}", "orchestr8 why [short]");
+    settings.add_filter(r"orchestr8 (why|inspect|fork) [0-9a-f]{8}", "orchestr8 $1 [short]");
     settings.add_filter(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", "[time]");
     settings
         .add_filter(r#""(elapsedMs|deltaMs|duration|delayMs|elapsedTime|uptime|pid)": ?\d+"#, r#""$1": "[number]""#);
