@@ -7,17 +7,19 @@ use orchestr8_agent_base::{
     model::{Models, Provider},
 };
 use orchestr8_core::{
-    Engine, EngineBuilder, ExecutionHandle, MemoryStore, Outcome, Snapshot, StartRequest, Store, clock::mix,
+    Engine, EngineBuilder, ExecutionHandle, MemoryStore, Outcome, Snapshot, StartRequest, Store, cassette::Cassette,
+    clock::mix,
 };
 use orchestr8_schema::{
     ValidWorkflow,
-    api::{Entry, ExecutionStatus},
+    api::{Entry, ExecutionStatus, JournalExport},
     config::ToolPolicy,
+    source::{Options, load},
     test_file::Given,
 };
 use serde_json::{Map, Value};
 
-use crate::{FaultStore, Interference, Started, TestClock, lasting_store::LastingStore};
+use crate::{Captured, FaultStore, Interference, Started, TestClock, capture::Engines, lasting_store::LastingStore};
 
 /// A real engine with a memory store, on a clock and with ids that a seed decides. The test pauses the runtime's clock:
 /// `#[tokio::test(start_paused = true)]`.
@@ -33,6 +35,7 @@ pub struct Harness {
     store: Arc<dyn Store>,
     faults: Option<Arc<dyn Interference>>,
     changes: Vec<Change>,
+    captured: Option<Engines>,
     variables: Map<String, Value>,
     env: Vec<(String, String)>,
     seed: u64,
@@ -60,6 +63,7 @@ impl Harness {
             store: Arc::new(MemoryStore::new()),
             faults: None,
             changes: Vec::new(),
+            captured: None,
             variables: Map::new(),
             env: Vec::new(),
             seed: TestClock::SEED,
@@ -158,6 +162,26 @@ impl Harness {
         self
     }
 
+    /// Has what its engines publish and count collected, too, by what [`capture`](crate::capture()) returned.
+    ///
+    /// ```
+    /// use orchestr8_testing::{Harness, capture, fixtures, scripted};
+    /// use serde_json::json;
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// let captured = capture();
+    /// let harness = Harness::new().agent(scripted("echo")).captured(&captured);
+    /// harness.run(fixtures::minimal(), json!({})).await;
+    /// assert!(captured.events().contains(&"step.completed only".to_owned()));
+    /// assert!(captured.metrics().is_some());
+    /// # }
+    /// ```
+    pub fn captured(mut self, captured: &Captured) -> Self {
+        self.captured = Some(captured.engines());
+        self.engine_with(|builder| builder.metrics(true))
+    }
+
     /// Builds the engine.
     ///
     /// # Panics
@@ -184,7 +208,11 @@ impl Harness {
             None => builder.store(store.clone()),
         };
         let builder = self.changes.iter().fold(builder, |builder, change| change(builder));
-        (builder.build().unwrap_or_else(|error| panic!("{error}")), store)
+        let engine = builder.build().unwrap_or_else(|error| panic!("{error}"));
+        if let Some(captured) = &self.captured {
+            captured.follow(&engine);
+        }
+        (engine, store)
     }
 
     /// Draws other numbers than the others that were cloned from the same.
@@ -206,6 +234,47 @@ impl Harness {
     /// If the workflow is not valid, or the execution cannot be started.
     pub async fn run(self, workflow: impl IntoWorkflow, input: Value) -> Run {
         self.start(workflow, input).await.finish().await
+    }
+
+    /// Plays a recorded execution again: the input is the recorded one, and agents, tools, people and signals answer what they did then. Nobody
+    /// is called. `recording` is a file that [`Run::record`] has written.
+    ///
+    /// ```
+    /// use orchestr8_testing::{Harness, assert_completed, fixtures, scripted};
+    /// use serde_json::json;
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// # let recording = std::env::temp_dir().join(format!("orchestr8-recording-{}.json", std::process::id()));
+    /// let recorded = Harness::new().agent(scripted("echo")).run(fixtures::diamond(), json!({ "topic": "rain" })).await;
+    /// recorded.record(&recording);
+    /// let played = Harness::new().replay(fixtures::diamond(), &recording).await; // without the agent
+    /// assert_completed!(played);
+    /// assert_eq!(played.output("bottom"), recorded.output("bottom"));
+    /// # std::fs::remove_file(&recording).unwrap();
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// As [`run`](Self::run); if a call is made that was not recorded, or not with this input; if one that was recorded is not made; if the
+    /// file is no recording.
+    pub async fn replay(mut self, workflow: impl IntoWorkflow, recording: impl AsRef<Path>) -> Run {
+        let (workflow, file) = (workflow.into_workflow(), recording.as_ref().display());
+        let text = std::fs::read_to_string(recording.as_ref()).unwrap_or_else(|error| panic!("{file}: {error}"));
+        let export: JournalExport = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{file}: {error}"));
+        let cassette = Cassette::of_export(&export);
+        self.agents = cassette.registry(&self.agents).unwrap_or_else(|error| panic!("{file}: {error}"));
+        let (engine, _store) = self.life(Duration::ZERO);
+        let submission = engine.submit(cassette.request(&workflow)).await.unwrap_or_else(|error| panic!("{error}"));
+        let (attended, run) = tokio::join!(cassette.attend(&submission.handle), Run::of(&submission.handle));
+        attended.unwrap_or_else(|error| panic!("{error}"));
+        let missing = cassette.misses().into_iter().map(|miss| format!("{}: {}", miss.step_path, miss.because));
+        let unused =
+            cassette.unplayed().into_iter().map(|path| format!("{path}: it was recorded, and is not called for"));
+        let wrong: Vec<_> = missing.chain(unused).collect();
+        assert!(wrong.is_empty(), "{file} does not fit:\n{}\n{}", wrong.join("\n"), run.journal_text());
+        run
     }
 
     /// Starts a workflow on an engine of its own.
@@ -279,6 +348,18 @@ impl Run {
         self.outcome.output(step).unwrap_or_else(|| panic!("`{step}` has no output\n{}", self.journal_text()))
     }
 
+    /// Writes the execution down for [`Harness::replay`]: its journal as it is exported, with secrets hidden and long values cut. A call whose
+    /// result is not all there cannot be played again.
+    ///
+    /// # Panics
+    ///
+    /// If the file cannot be written.
+    pub fn record(&self, file: impl AsRef<Path>) {
+        let (file, export) = (file.as_ref(), self.snapshot.journal().export());
+        let text = serde_json::to_string_pretty(&export).unwrap_or_else(|error| panic!("{error}"));
+        std::fs::write(file, text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    }
+
     /// Returns the state and events.
     #[must_use]
     pub fn snapshot(&self) -> &Snapshot {
@@ -347,10 +428,18 @@ impl IntoWorkflow for Value {
     }
 }
 
-/// The path of a file in JSON.
+/// The path of a file, in JSON, or in YAML with the feature `yaml`.
 impl IntoWorkflow for &Path {
     fn into_workflow(self) -> ValidWorkflow {
-        let text = std::fs::read_to_string(self).unwrap_or_else(|error| panic!("{}: {error}", self.display()));
-        ValidWorkflow::from_json(&text).unwrap_or_else(|error| panic!("{}: {error}", self.display()))
+        let name = self.display().to_string();
+        let text = std::fs::read(self).unwrap_or_else(|error| panic!("{name}: {error}"));
+        load(&text, &Options::new().file_name(&name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+}
+
+/// The same: `harness.run("review.yaml", …)`.
+impl IntoWorkflow for &str {
+    fn into_workflow(self) -> ValidWorkflow {
+        Path::new(self).into_workflow()
     }
 }

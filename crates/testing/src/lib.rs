@@ -34,7 +34,8 @@
 //! | agents that do as they are told | [`scripted`]; models: [`ScriptedModel`] |
 //! | workflows to try things on | [`fixtures`] |
 //! | a scenario that is cancelled everywhere | [`cancel_at_every_event`] |
-//! | what was logged and traced | [`capture()`] |
+//! | what was logged, traced, published and counted | [`capture()`], [`Harness::captured`] |
+//! | an execution that was recorded, played again | [`Run::record`], [`Harness::replay`] |
 //! | wall time and chance under control | [`TestClock`] |
 //! | what every store promises | [`store_conformance!`] |
 //! | test files of workflows, executed | [`workflow_test`] |

@@ -175,3 +175,62 @@ async fn a_secret_is_found_wherever_it_stands() {
     let found = catch_unwind(AssertUnwindSafe(|| assert_no_secret!(run, "canary \"42\"")));
     assert!(found.is_err());
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_published_and_counted_is_captured_over_all_lives_of_the_process() {
+    let captured = capture();
+    let mut execution = harness().captured(&captured).start(fixtures::approval(), json!({})).await;
+    execution.run_until_idle().await;
+    assert_eq!(captured.events().last().map(String::as_str), Some("approval.requested gate"));
+    execution.crash_and_recover().await;
+    execution.approve("gate", json!({})).await;
+    assert_completed!(execution.finish().await);
+    let events = captured.events();
+    let told = ["execution.queued", "approval.requested gate", "execution.recovered", "step.completed after"];
+    assert_eq!(orchestr8_testing::find_gap(&events, &told), None, "{events:?}");
+    let calls = captured.metrics().expect("the engine counts").callees;
+    assert_eq!(calls.len(), 1, "{calls:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recorded_execution_is_played_without_anybody_and_what_does_not_fit_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (recording, workflow) = (folder.path().join("recorded.json"), fixtures::approval());
+    let execution = harness().start(&ValidWorkflow::from_value(&workflow).expect("it is valid"), json!({})).await;
+    execution.approve("gate", json!({ "note": "fine" })).await;
+    execution.finish().await.record(&recording);
+    let played = Harness::new().replay(workflow.clone(), &recording).await;
+    assert_completed!(played);
+    assert_json!(played.output("gate"), { "answer": { "note": "fine" } });
+
+    let told = |workflow: Value| {
+        let recording = recording.clone();
+        let played = tokio::task::spawn_local(async move { Harness::new().replay(workflow, &recording).await });
+        async move {
+            let panicked = played.await.expect_err("it does not fit").into_panic();
+            panicked.downcast_ref::<String>().cloned().unwrap_or_default()
+        }
+    };
+    let all = tokio::task::LocalSet::new();
+    all.run_until(async {
+        let mut other = workflow.clone();
+        other["steps"][1]["input"] = json!({ "of": "somebody else" });
+        let message = told(other).await;
+        assert!(message.contains("after: it was recorded with another input"), "{message}");
+        let mut shorter = workflow.clone();
+        shorter["steps"].as_array_mut().expect("a list").pop();
+        let message = told(shorter).await;
+        assert!(message.contains("after: it was recorded, and is not called for"), "{message}");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_workflow_is_run_from_its_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("echo.yaml");
+    let text = "version: 1.0.0\nmetadata: { id: echo, name: Echo }\nsteps: [{ id: only, agent: { id: '@test/echo' }, input: { of: file } }]\n";
+    std::fs::write(&file, text).expect("the folder is ours");
+    let run = harness().run(file.to_str().expect("UTF-8"), json!({})).await;
+    assert_eq!(run.output("only"), &json!({ "of": "file" }));
+}

@@ -189,6 +189,16 @@ impl Cassette {
         Ok(())
     }
 
+    /// Returns the paths of the steps with calls that were recorded and that nobody has made so far, sorted.
+    #[must_use]
+    pub fn unplayed(&self) -> Vec<String> {
+        let calls = self.0.calls();
+        let left = calls.iter().filter(|(_, attempts)| attempts.iter().any(|attempt| !attempt.is_played));
+        let mut paths: Vec<_> = left.map(|(path, _)| path.clone()).collect();
+        paths.sort();
+        paths
+    }
+
     /// Returns the calls that could not be played so far, each once.
     #[must_use]
     pub fn misses(&self) -> Vec<Miss> {
