@@ -5,12 +5,11 @@ use std::sync::Arc;
 use orchestr8_schema::{
     Failure, StepIndex, StepPath,
     api::{
-        Approval, AttemptRecord, BudgetState, Execution, ExecutionStatus, ExecutionSummary, Progress, StepCompensation,
-        StepDetail, StepResult, WaitingFor, WorkflowSummary,
+        Approval, AttemptRecord, BudgetState, Execution, ExecutionStatus, ExecutionSummary, ExecutionUsage, Progress,
+        StepCompensation, StepDetail, StepResult, WaitingFor, WorkflowSummary,
     },
     event::{Activation, CallId, Event, EventBody, Reuse},
     policy::OnError,
-    usage::Usage,
     validate::{ValidKind, ValidWait},
     workflow::OnTimeout,
 };
@@ -92,7 +91,7 @@ pub(crate) fn execution_in_order(plan: &Plan, state: &State, steps: &[(StepPath,
         redactor.redact_map(&mut variables);
         body.variables = Some(variables).filter(|variables| !variables.is_empty());
     }
-    body.usage = Some(state.usage()).filter(|usage| *usage != Usage::default());
+    body.usage = Some(state.execution_usage()).filter(|usage| *usage != ExecutionUsage::default());
     let balances = state.balances(plan).into_iter();
     body.budget = balances
         .map(|Balance { budget, limit, reserved, spent }| {

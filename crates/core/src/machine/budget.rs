@@ -12,6 +12,7 @@ use std::{
 use orchestr8_agent_base::context::Reserved;
 use orchestr8_schema::{
     ErrorKind, Failure,
+    api::ExecutionUsage,
     event::{Activation, BudgetKind, CallId},
     policy::Budget,
     usage::{Estimate, Usage},
@@ -164,6 +165,11 @@ impl State {
     #[must_use]
     pub fn reserved(&self) -> Estimate {
         self.ledger.held.estimate()
+    }
+
+    /// Returns what was used up so far, and by how many calls of models and tools.
+    pub(crate) fn execution_usage(&self) -> ExecutionUsage {
+        ExecutionUsage::new(self.usage(), self.model_calls, self.tool_calls)
     }
 
     /// Lists the limits of the execution, and how much of them is gone.

@@ -51,6 +51,9 @@ pub struct State {
     pub(super) durables: Durables,
     /// Remarks of agents that are kept.
     pub(super) remarks: u32,
+    /// Calls of models and of tools that agents made.
+    pub(super) model_calls: u64,
+    pub(super) tool_calls: u64,
     pub(super) pauses: Pauses,
     /// The first fatal failure.
     pub(super) fatal: Option<Arc<Failure>>,
@@ -316,6 +319,8 @@ impl State {
             ledger: Ledger::default(),
             durables: Durables::default(),
             remarks: 0,
+            model_calls: 0,
+            tool_calls: 0,
             pauses: Pauses::default(),
             fatal: None,
             cancelling: None,

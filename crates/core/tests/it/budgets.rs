@@ -62,7 +62,7 @@ async fn what_is_used_is_counted_over_attempts_and_shown() {
     let run = run(steps, json!({ "maxTokens": 1000, "maxCostUsd": 2, "maxSteps": 5, "maxDuration": "1m" }), 10).await;
     assert_completed!(run);
     let body = run.outcome().to_body();
-    assert_eq!(body.usage, Some(Usage { cost_usd: 0.5, ..Usage::new(30, 30, 0.0) }));
+    assert_eq!(body.usage.map(|usage| usage.used), Some(Usage { cost_usd: 0.5, ..Usage::new(30, 30, 0.0) }));
     let shown: Vec<_> = body.budget.iter().map(|(name, state)| (name.as_str(), state.limit, state.spent)).collect();
     assert_eq!(
         shown,

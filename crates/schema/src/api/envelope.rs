@@ -225,7 +225,7 @@ impl Envelope {
             }),
             logs: Vec::new(),
             error,
-            cost: execution.usage.map(Into::into),
+            cost: execution.usage.map(|usage| usage.used.into()),
             meta: Some(meta),
         }
     }

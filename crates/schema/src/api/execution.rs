@@ -98,9 +98,9 @@ pub struct Execution {
     /// The variables, captures included, once completed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variables: Option<Map<String, Value>>,
-    /// What agents said that they used up; absent if none said anything.
+    /// What agents said that they used up, and how often models and tools were called; absent if none said or called anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub usage: Option<Usage>,
+    pub usage: Option<ExecutionUsage>,
     /// The limits of the workflow's budget by name, and how much of them is gone.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub budget: BTreeMap<String, BudgetState>,
@@ -370,5 +370,35 @@ impl StepCompensation {
     #[must_use]
     pub fn new(status: impl Into<String>, attempts: u32, error: Option<Failure>) -> Self {
         Self { status: status.into(), attempts, error }
+    }
+}
+
+/// What the calls of an execution used up, and how many of them there were.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[non_exhaustive]
+pub struct ExecutionUsage {
+    /// What they used up.
+    #[serde(flatten)]
+    pub used: Usage,
+    /// Calls of models that agents made, failed ones included.
+    pub model_calls: u64,
+    /// Calls of tools that agents made, refused ones included; steps that call a tool are none of them.
+    pub tool_calls: u64,
+}
+
+impl ExecutionUsage {
+    /// Makes one of its parts.
+    #[must_use]
+    pub fn new(used: Usage, model_calls: u64, tool_calls: u64) -> Self {
+        Self { used, model_calls, tool_calls }
+    }
+}
+
+impl std::ops::Deref for ExecutionUsage {
+    type Target = Usage;
+
+    fn deref(&self) -> &Usage {
+        &self.used
     }
 }

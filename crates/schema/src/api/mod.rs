@@ -26,8 +26,8 @@ pub use self::{
         EnvelopeStatus,
     },
     execution::{
-        BudgetState, Compensation, Execution, ExecutionStatus, Progress, StepCompensation, StepResult, StepStatus,
-        WaitingFor, WorkflowSummary,
+        BudgetState, Compensation, Execution, ExecutionStatus, ExecutionUsage, Progress, StepCompensation, StepResult,
+        StepStatus, WaitingFor, WorkflowSummary,
     },
     fork::{ForkAnswer, ForkBody, NotRetained},
     journal::{Entry, JournalExport, JournalPage, JournalSummary, Level, Pagination, StepProgress, Truncated},

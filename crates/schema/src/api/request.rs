@@ -5,8 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{ExecutionStatus, WorkflowSummary};
-use crate::{CorrelationId, Diagnostic, ExecutionId, Failure, Timestamp, policy::Budget, usage::Usage};
+use super::{ExecutionStatus, ExecutionUsage, WorkflowSummary};
+use crate::{CorrelationId, Diagnostic, ExecutionId, Failure, Timestamp, policy::Budget};
 
 /// The body of a request to execute a workflow, apart from the bare document.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -126,8 +126,8 @@ pub struct SyncResult {
     pub check_url: Option<String>,
     /// The unrecovered, fatal failures.
     pub errors: Vec<Failure>,
-    /// What its calls used up.
-    pub usage: Usage,
+    /// What its calls used up, and how many of them there were.
+    pub usage: ExecutionUsage,
     /// What is probably not meant so.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,

@@ -221,11 +221,9 @@ impl<S: Sink> Fold<'_, S> {
             EventBody::TimerFired { timer } => self.timer_fired(*timer),
             EventBody::DurableRecorded(durable) => self.durable_recorded(durable),
             EventBody::LogEntry(_) => self.state.remarks += 1,
-            EventBody::TimeoutExceeded { .. }
-            | EventBody::CircuitChanged(_)
-            | EventBody::PermitWaited(_)
-            | EventBody::ModelCalled(_)
-            | EventBody::ToolCalled(_) => {}
+            EventBody::ModelCalled(_) => self.state.model_calls += 1,
+            EventBody::ToolCalled(_) => self.state.tool_calls += 1,
+            EventBody::TimeoutExceeded { .. } | EventBody::CircuitChanged(_) | EventBody::PermitWaited(_) => {}
         }
         self.state.trim(self.plan);
         self.move_sweep();
