@@ -96,6 +96,27 @@ pub struct ResiliencePolicy {
 }
 
 impl ResiliencePolicy {
+    /// Takes what is absent here from `fallback`, field by field in each of the policies.
+    #[must_use]
+    pub fn or(&self, fallback: &Self) -> Self {
+        fn each<T: Clone>(
+            own: &Option<Box<T>>,
+            other: &Option<Box<T>>,
+            or: impl FnOnce(&T, &T) -> T,
+        ) -> Option<Box<T>> {
+            match (own, other) {
+                (Some(own), Some(other)) => Some(Box::new(or(own, other))),
+                (one, other) => one.clone().or_else(|| other.clone()),
+            }
+        }
+        Self {
+            retry: each(&self.retry, &fallback.retry, RetryPolicy::or),
+            circuit_breaker: each(&self.circuit_breaker, &fallback.circuit_breaker, CircuitBreakerPolicy::or),
+            rate_limit: each(&self.rate_limit, &fallback.rate_limit, RateLimitPolicy::or),
+            bulkhead: each(&self.bulkhead, &fallback.bulkhead, BulkheadPolicy::or),
+        }
+    }
+
     /// Whether nothing is asked for.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -235,9 +256,13 @@ impl CircuitBreakerPolicy {
             failure_threshold: self.failure_threshold.or(fallback.failure_threshold),
             reset_timeout_ms: self.reset_timeout_ms.or(fallback.reset_timeout_ms),
             half_open_policy: self.half_open_policy.or(fallback.half_open_policy),
-            key_strategy: self.key_strategy.or(fallback.key_strategy),
+            key_strategy: merged(self.key_strategy, fallback.key_strategy, KeyStrategy::or),
             key: self.key.clone().or_else(|| fallback.key.clone()),
-            error_classification: self.error_classification.or(fallback.error_classification),
+            error_classification: merged(
+                self.error_classification,
+                fallback.error_classification,
+                ErrorClassification::or,
+            ),
         }
     }
 }
@@ -251,43 +276,60 @@ pub enum HalfOpenPolicy {
 }
 
 /// What the key of a circuit is made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct KeyStrategy {
     /// The agent's id; default true.
-    pub agent_id: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent_id: Option<bool>,
     /// What the agent calls for this input, such as a host; default true.
-    pub include_target: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub include_target: Option<bool>,
 }
 
-impl Default for KeyStrategy {
-    fn default() -> Self {
-        Self { agent_id: true, include_target: true }
+impl KeyStrategy {
+    /// Takes what is absent here from `fallback`.
+    #[must_use]
+    pub fn or(self, fallback: Self) -> Self {
+        Self {
+            agent_id: self.agent_id.or(fallback.agent_id),
+            include_target: self.include_target.or(fallback.include_target),
+        }
     }
 }
 
 /// Which failures a circuit breaker counts; all by default.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ErrorClassification {
-    /// TIMEOUT.
-    pub count_timeouts: bool,
-    /// NETWORK.
-    pub count_network_errors: bool,
-    /// RETRYABLE with an HTTP status of 500 or more.
-    #[serde(rename = "count5xxErrors")]
-    pub count_5xx_errors: bool,
-    /// RETRYABLE without one.
-    pub count_retryable_errors: bool,
+    /// TIMEOUT; default true.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count_timeouts: Option<bool>,
+    /// NETWORK; default true.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count_network_errors: Option<bool>,
+    /// RETRYABLE with an HTTP status of 500 or more; default true.
+    #[serde(rename = "count5xxErrors", skip_serializing_if = "Option::is_none")]
+    pub count_5xx_errors: Option<bool>,
+    /// RETRYABLE without one; default true.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count_retryable_errors: Option<bool>,
 }
 
-impl Default for ErrorClassification {
-    fn default() -> Self {
-        Self { count_timeouts: true, count_network_errors: true, count_5xx_errors: true, count_retryable_errors: true }
+impl ErrorClassification {
+    /// Takes what is absent here from `fallback`.
+    #[must_use]
+    pub fn or(self, fallback: Self) -> Self {
+        Self {
+            count_timeouts: self.count_timeouts.or(fallback.count_timeouts),
+            count_network_errors: self.count_network_errors.or(fallback.count_network_errors),
+            count_5xx_errors: self.count_5xx_errors.or(fallback.count_5xx_errors),
+            count_retryable_errors: self.count_retryable_errors.or(fallback.count_retryable_errors),
+        }
     }
 }
 
-/// How often something may be called. At least one of the rates is given, each at least 1.
+/// How often something may be called. At least one of the rates is given, by the step or the workflow, each at least 1.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 #[non_exhaustive]
@@ -309,6 +351,17 @@ pub struct RateLimitPolicy {
 impl RateLimitPolicy {
     /// Half a minute.
     pub const DEFAULT_MAX_WAIT: Millis = Millis(30_000);
+
+    /// Takes what is absent here from `fallback`.
+    #[must_use]
+    pub fn or(&self, fallback: &Self) -> Self {
+        Self {
+            key: self.key.clone().or_else(|| fallback.key.clone()),
+            requests_per_minute: self.requests_per_minute.or(fallback.requests_per_minute),
+            tokens_per_minute: self.tokens_per_minute.or(fallback.tokens_per_minute),
+            max_wait: self.max_wait.or(fallback.max_wait),
+        }
+    }
 }
 
 /// How much may be called at once.
@@ -319,8 +372,9 @@ pub struct BulkheadPolicy {
     /// Who shares the limit; default the circuit breaker's key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    /// Calls at once, at least 1; required.
-    pub max_concurrent: u32,
+    /// Calls at once, at least 1; required, of the step or of the workflow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_concurrent: Option<u32>,
     /// Calls that may wait, 0–10000; default 100.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_queue: Option<u32>,
@@ -334,6 +388,17 @@ impl BulkheadPolicy {
     pub const DEFAULT_MAX_QUEUE: u32 = 100;
     /// Half a minute.
     pub const DEFAULT_QUEUE_TIMEOUT: Millis = Millis(30_000);
+
+    /// Takes what is absent here from `fallback`.
+    #[must_use]
+    pub fn or(&self, fallback: &Self) -> Self {
+        Self {
+            key: self.key.clone().or_else(|| fallback.key.clone()),
+            max_concurrent: self.max_concurrent.or(fallback.max_concurrent),
+            max_queue: self.max_queue.or(fallback.max_queue),
+            queue_timeout: self.queue_timeout.or(fallback.queue_timeout),
+        }
+    }
 }
 
 /// How much of a workflow may run at once.
@@ -436,6 +501,14 @@ pub enum OnError {
     Retry,
     /// Another step stands in.
     Fallback,
+}
+
+/// Merges two of which each may be absent.
+fn merged<T>(own: Option<T>, fallback: Option<T>, or: impl FnOnce(T, T) -> T) -> Option<T> {
+    match (own, fallback) {
+        (Some(own), Some(fallback)) => Some(or(own, fallback)),
+        (one, other) => one.or(other),
+    }
 }
 
 /// Whether a JSON value is absent or null, which serialisation leaves out.

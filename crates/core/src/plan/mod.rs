@@ -30,7 +30,7 @@ use self::step::Shared;
 pub use self::{
     graph::{Edge, Graph},
     hook::PlanHook,
-    policy::{Bulkhead, CircuitPolicy, LeafPolicy, RateLimit, SharedKey},
+    policy::{Bulkhead, CircuitPolicy, Counted, LeafPolicy, RateLimit, SharedKey},
     step::{Leaf, PlanStep},
 };
 use crate::redact::{Annotations, Redactor};

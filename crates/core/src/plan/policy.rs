@@ -6,8 +6,8 @@ use orchestr8_agent_base::Callee;
 use orchestr8_schema::{
     ErrorKind, Millis, StepId, ValidWorkflow,
     policy::{
-        BulkheadPolicy, CircuitBreakerPolicy, ErrorClassification, OnError, RateLimitPolicy, RetryPolicy,
-        RetryableError, StepPolicies, WorkflowTimeout,
+        BulkheadPolicy, CircuitBreakerPolicy, ErrorClassification, OnError, RateLimitPolicy, ResiliencePolicy,
+        RetryPolicy, RetryableError, WorkflowTimeout,
     },
     validate::ValidCompensation,
     workflow::Step,
@@ -48,7 +48,21 @@ pub struct CircuitPolicy {
     /// How long it stays open.
     pub reset_timeout: Duration,
     /// Which failures are counted.
-    pub counted: ErrorClassification,
+    pub counted: Counted,
+}
+
+/// Which failures a circuit breaker counts; every field is decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counted {
+    /// TIMEOUT.
+    pub count_timeouts: bool,
+    /// NETWORK.
+    pub count_network_errors: bool,
+    /// RETRYABLE with an HTTP status of 500 or more.
+    pub count_5xx_errors: bool,
+    /// RETRYABLE without one.
+    pub count_retryable_errors: bool,
 }
 
 /// How often the calls of one step may be made.
@@ -92,41 +106,39 @@ pub enum SharedKey {
 pub(super) struct Asked<'a> {
     /// The step that the call belongs to.
     pub(super) step: &'a StepId,
-    own: &'a StepPolicies,
-    retry: Option<RetryPolicy>,
+    timeout: Option<Millis>,
+    resilience: ResiliencePolicy,
     on_error: OnError,
 }
 
 impl<'a> Asked<'a> {
     pub(super) fn of_step(step: &'a Step, workflow: &ValidWorkflow) -> Self {
-        let outer = &workflow.workflow().policies.resilience.retry;
-        let retry = match (&step.policies.resilience.retry, outer) {
-            (Some(own), Some(outer)) => Some(own.or(outer)),
-            (one, other) => one.as_deref().or(other.as_deref()).cloned(),
-        };
-        Self { step: &step.id, own: &step.policies, retry, on_error: step.on_error }
+        let resilience = step.policies.resilience.or(&workflow.workflow().policies.resilience);
+        Self { step: &step.id, timeout: step.policies.timeout, resilience, on_error: step.on_error }
     }
 
     /// A compensation is tried again by its own policy or the default one, whatever holds for steps.
-    pub(super) fn of_compensation(step: &'a Step, compensation: &'a ValidCompensation) -> Self {
+    pub(super) fn of_compensation(step: &'a Step, compensation: &ValidCompensation, workflow: &ValidWorkflow) -> Self {
         let own = &compensation.policies;
-        Self { step: &step.id, own, retry: own.resilience.retry.as_deref().cloned(), on_error: OnError::Fail }
+        let outer = &workflow.workflow().policies.resilience;
+        let mut resilience = own.resilience.or(outer);
+        resilience.retry.clone_from(&own.resilience.retry);
+        Self { step: &step.id, timeout: own.timeout, resilience, on_error: OnError::Fail }
     }
 }
 
 impl LeafPolicy {
     pub(super) fn resolve(asked: &Asked<'_>, workflow: &ValidWorkflow, callee: &Callee) -> Self {
-        let workflow_policies = &workflow.workflow().policies;
-        let (own, outer) = (asked.own, &workflow_policies.resilience);
-        let per_step = workflow_policies.timeout.as_ref().and_then(|timeout| timeout.per_step);
-        let timeout = own.timeout.or(per_step).map(Millis::as_duration);
+        let per_step = workflow.workflow().policies.timeout.as_ref().and_then(|timeout| timeout.per_step);
+        let timeout = asked.timeout.or(per_step).map(Millis::as_duration);
         let timeout = timeout.or(callee.timeout()).unwrap_or(WorkflowTimeout::DEFAULT_PER_STEP.as_duration());
 
-        let default_cap = match (&asked.retry, asked.on_error) {
+        let asks = &asked.resilience;
+        let default_cap = match (&asks.retry, asked.on_error) {
             (None, OnError::Retry) => RetryPolicy::ON_ERROR_MAX_DELAY,
             _ => RetryPolicy::DEFAULT_MAX_DELAY,
         };
-        let retry = asked.retry.clone().unwrap_or_default();
+        let retry = asks.retry.as_deref().cloned().unwrap_or_default();
         let mut retryable: Vec<_> = retry
             .retryable_errors
             .as_deref()
@@ -137,13 +149,8 @@ impl LeafPolicy {
         if asked.on_error == OnError::Retry {
             retryable.push(ErrorKind::Internal);
         }
-        let breaker = match (&own.resilience.circuit_breaker, &outer.circuit_breaker) {
-            (Some(own), Some(outer)) => own.or(outer),
-            (one, other) => one.as_deref().or(other.as_deref()).cloned().unwrap_or_default(),
-        };
+        let breaker = asks.circuit_breaker.as_deref().cloned().unwrap_or_default();
         let key = SharedKey::resolve(&breaker, callee);
-        let rate_limit = own.resilience.rate_limit.as_ref().or(outer.rate_limit.as_ref());
-        let bulkhead = own.resilience.bulkhead.as_ref().or(outer.bulkhead.as_ref());
         let base_delay = retry.base_delay_ms.unwrap_or(RetryPolicy::DEFAULT_BASE_DELAY).as_duration();
 
         Self {
@@ -157,8 +164,8 @@ impl LeafPolicy {
             max_delay: retry.max_delay_ms.unwrap_or(default_cap).as_duration().max(base_delay),
             jitter: retry.jitter.unwrap_or(true),
             retryable,
-            rate_limit: rate_limit.map(|policy| RateLimit::resolve(policy, &key)),
-            bulkhead: bulkhead.map(|policy| Bulkhead::resolve(policy, &key)),
+            rate_limit: asks.rate_limit.as_deref().map(|policy| RateLimit::resolve(policy, &key)),
+            bulkhead: asks.bulkhead.as_deref().map(|policy| Bulkhead::resolve(policy, &key)),
             circuit_breaker: CircuitPolicy::resolve(&breaker),
             key,
         }
@@ -195,8 +202,19 @@ impl CircuitPolicy {
         (policy.enabled != Some(false)).then(|| Self {
             failure_threshold: policy.failure_threshold.unwrap_or(CircuitBreakerPolicy::DEFAULT_FAILURE_THRESHOLD),
             reset_timeout: policy.reset_timeout_ms.unwrap_or(CircuitBreakerPolicy::DEFAULT_RESET_TIMEOUT).as_duration(),
-            counted: policy.error_classification.unwrap_or_default(),
+            counted: Counted::resolve(policy.error_classification.unwrap_or_default()),
         })
+    }
+}
+
+impl Counted {
+    fn resolve(policy: ErrorClassification) -> Self {
+        Self {
+            count_timeouts: policy.count_timeouts.unwrap_or(true),
+            count_network_errors: policy.count_network_errors.unwrap_or(true),
+            count_5xx_errors: policy.count_5xx_errors.unwrap_or(true),
+            count_retryable_errors: policy.count_retryable_errors.unwrap_or(true),
+        }
     }
 }
 
@@ -214,7 +232,8 @@ impl RateLimit {
 impl Bulkhead {
     fn resolve(policy: &BulkheadPolicy, key: &SharedKey) -> Self {
         Self {
-            max_concurrent: policy.max_concurrent,
+            // A valid workflow says how many.
+            max_concurrent: policy.max_concurrent.unwrap_or(1),
             max_queue: policy.max_queue.unwrap_or(BulkheadPolicy::DEFAULT_MAX_QUEUE),
             queue_timeout: policy.queue_timeout.unwrap_or(BulkheadPolicy::DEFAULT_QUEUE_TIMEOUT).as_duration(),
             key: key.or_explicit(policy.key.as_deref()),
@@ -229,9 +248,9 @@ impl SharedKey {
         match &policy.key {
             Some(key) => Self::Fixed(key.clone()),
             None => {
-                let id = if strategy.agent_id { &**callee.name() } else { "" };
+                let id = if strategy.agent_id.unwrap_or(true) { &**callee.name() } else { "" };
                 let prefix = format!("cb:{id}");
-                if strategy.include_target { Self::PerTarget(prefix) } else { Self::Fixed(prefix) }
+                if strategy.include_target.unwrap_or(true) { Self::PerTarget(prefix) } else { Self::Fixed(prefix) }
             }
         }
     }

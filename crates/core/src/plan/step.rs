@@ -85,7 +85,7 @@ impl PlanStep {
         };
         let compensation = match &valid.compensate {
             Some(compensation) => {
-                let asked = Asked::of_compensation(step, compensation);
+                let asked = Asked::of_compensation(step, compensation, &unit.workflow);
                 Some(Box::new(match &compensation.call {
                     Call::Agent(agent) => Leaf::of_agent(&asked, agent, unit, agents, shared)?,
                     Call::Tool(tool) => Leaf::of_tool(&asked, &tool.name, unit, agents, shared)?,

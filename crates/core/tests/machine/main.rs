@@ -8,6 +8,7 @@
 mod account;
 mod hooks;
 mod invariants;
+mod policies;
 mod reopening;
 mod tables;
 mod workflows;

@@ -14,6 +14,8 @@ use crate::{
 const MINUTE: u64 = 60_000;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
+/// From the beginning of 2026 to that of 10000, which times of RFC 3339 do not reach.
+const EVER: Millis = Millis(251_635_075_200_000);
 
 /// Checks the policies of the workflow and of all its steps.
 pub(super) fn check(outline: &Outline<'_>, problems: &mut Problems) {
@@ -28,7 +30,7 @@ pub(super) fn check(outline: &Outline<'_>, problems: &mut Problems) {
         if step.policies != StepPolicies::default() {
             let pointer = outline.pointer(index);
             let at = At::pointer(&pointer);
-            step_policies(&step.policies, &workflow.policies, &at.key("policies"), problems);
+            step_policies(&step.policies, &workflow.policies.resilience, &at.key("policies"), problems);
             if !step.kind.is_leaf() {
                 no_effect(&step.policies, step.kind.key(), step.kind.is_composite(), &at.key("policies"), problems);
             }
@@ -39,7 +41,9 @@ pub(super) fn check(outline: &Outline<'_>, problems: &mut Problems) {
             let pointer = outline.pointer(index);
             let at = At::pointer(&pointer);
             let at = at.key("compensate");
-            step_policies(&compensation.policies, &workflow.policies, &at.key("policies"), problems);
+            // It is tried again by its own policy or the default one.
+            let outer = ResiliencePolicy { retry: None, ..workflow.policies.resilience.clone() };
+            step_policies(&compensation.policies, &outer, &at.key("policies"), problems);
         }
         waits(index, outline, problems);
     }
@@ -76,6 +80,11 @@ fn waits(index: StepIndex, outline: &Outline<'_>, problems: &mut Problems) {
         StepKind::Loop(looped) if looped.max_iterations > 1 => ("loop/delay", looped.delay),
         _ => return,
     };
+    let path = format!("{}/{place}", outline.pointer(index));
+    if wait >= EVER {
+        problems.report(Code::OutOfRange, path, "this wait ends after the year 9999");
+        return;
+    }
     let around = outline.composites(outline.scope_of(index)).map(|composite| outline.step(composite));
     let deadlines = std::iter::once(step)
         .chain(around)
@@ -85,7 +94,6 @@ fn waits(index: StepIndex, outline: &Outline<'_>, problems: &mut Problems) {
     if let Some((limit, help)) = limits.min_by_key(|(limit, _)| *limit)
         && limit < wait
     {
-        let path = format!("{}/{place}", outline.pointer(index));
         problems.report(Code::ShortDeadline, path, format!("waits {wait}, limit {limit}")).help(help);
     }
 }
@@ -96,7 +104,7 @@ fn workflow_policies(policies: &WorkflowPolicies, at: &At<'_>, problems: &mut Pr
         duration(timeout.global, 1, 30 * DAY, &at.key("global"), problems);
         attempt_timeout(timeout.per_step, &at.key("perStep"), problems);
     }
-    resilience(&policies.resilience, None, &at.key("resilience"), problems);
+    resilience(&policies.resilience, &ResiliencePolicy::default(), &at.key("resilience"), problems);
     if let Some(concurrency) = &policies.concurrency {
         let at = at.key("concurrency");
         count(concurrency.max_concurrent_steps, 1, 10_000, &at.key("maxConcurrentSteps"), problems);
@@ -117,10 +125,11 @@ fn workflow_policies(policies: &WorkflowPolicies, at: &At<'_>, problems: &mut Pr
     }
 }
 
-fn step_policies(policies: &StepPolicies, workflow: &WorkflowPolicies, at: &At<'_>, problems: &mut Problems) {
+/// Checks what a call asks for; `outer` is what it does not say itself.
+fn step_policies(policies: &StepPolicies, outer: &ResiliencePolicy, at: &At<'_>, problems: &mut Problems) {
     attempt_timeout(policies.timeout, &at.key("timeout"), problems);
     duration(policies.deadline, 1, 30 * DAY, &at.key("deadline"), problems);
-    resilience(&policies.resilience, workflow.resilience.retry.as_deref(), at, problems);
+    resilience(&policies.resilience, outer, at, problems);
     if let Some(key) = &policies.idempotency_key
         && (key.is_empty() || (!key.contains("${") && key.chars().count() > 255))
     {
@@ -128,18 +137,18 @@ fn step_policies(policies: &StepPolicies, workflow: &WorkflowPolicies, at: &At<'
     }
 }
 
-fn resilience(policies: &ResiliencePolicy, outer: Option<&RetryPolicy>, at: &At<'_>, problems: &mut Problems) {
+fn resilience(policies: &ResiliencePolicy, outer: &ResiliencePolicy, at: &At<'_>, problems: &mut Problems) {
     if let Some(policy) = &policies.retry {
-        retry(policy, outer, &at.key("retry"), problems);
+        retry(policy, outer.retry.as_deref(), &at.key("retry"), problems);
     }
     if let Some(policy) = &policies.circuit_breaker {
         circuit_breaker(policy, &at.key("circuitBreaker"), problems);
     }
     if let Some(policy) = &policies.rate_limit {
-        rate_limit(policy, &at.key("rateLimit"), problems);
+        rate_limit(policy, outer.rate_limit.as_deref(), &at.key("rateLimit"), problems);
     }
     if let Some(policy) = &policies.bulkhead {
-        bulkhead(policy, &at.key("bulkhead"), problems);
+        bulkhead(policy, outer.bulkhead.as_deref(), &at.key("bulkhead"), problems);
     }
 }
 
@@ -170,9 +179,10 @@ fn circuit_breaker(policy: &CircuitBreakerPolicy, at: &At<'_>, problems: &mut Pr
     key(policy.key.as_deref(), at, problems);
 }
 
-fn rate_limit(policy: &RateLimitPolicy, at: &At<'_>, problems: &mut Problems) {
+fn rate_limit(policy: &RateLimitPolicy, outer: Option<&RateLimitPolicy>, at: &At<'_>, problems: &mut Problems) {
     key(policy.key.as_deref(), at, problems);
-    if policy.requests_per_minute.is_none() && policy.tokens_per_minute.is_none() {
+    let has_rate = |policy: &RateLimitPolicy| policy.requests_per_minute.or(policy.tokens_per_minute).is_some();
+    if !has_rate(policy) && !outer.is_some_and(has_rate) {
         problems
             .report(Code::Missing, at, "`rateLimit` needs a rate")
             .help("give `requestsPerMinute` or `tokensPerMinute`");
@@ -181,9 +191,12 @@ fn rate_limit(policy: &RateLimitPolicy, at: &At<'_>, problems: &mut Problems) {
     count(policy.tokens_per_minute, 1, u32::MAX, &at.key("tokensPerMinute"), problems);
 }
 
-fn bulkhead(policy: &BulkheadPolicy, at: &At<'_>, problems: &mut Problems) {
+fn bulkhead(policy: &BulkheadPolicy, outer: Option<&BulkheadPolicy>, at: &At<'_>, problems: &mut Problems) {
     key(policy.key.as_deref(), at, problems);
-    count(Some(policy.max_concurrent), 1, u32::MAX, &at.key("maxConcurrent"), problems);
+    if policy.max_concurrent.or(outer.and_then(|outer| outer.max_concurrent)).is_none() {
+        problems.report(Code::Missing, at, "`bulkhead.maxConcurrent` is missing").help("how many calls at once");
+    }
+    count(policy.max_concurrent, 1, u32::MAX, &at.key("maxConcurrent"), problems);
     count(policy.max_queue, 0, 10_000, &at.key("maxQueue"), problems);
     duration(policy.queue_timeout, 1, u64::MAX, &at.key("queueTimeout"), problems);
 }

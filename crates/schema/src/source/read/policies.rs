@@ -264,10 +264,9 @@ impl Reader<'_> {
 
     fn key_strategy(&mut self, field: Option<Field<'_>>) -> Option<KeyStrategy> {
         let object = self.object(field)?;
-        let default = KeyStrategy::default();
         let result = KeyStrategy {
-            agent_id: self.boolean(object.get("agentId")).unwrap_or(default.agent_id),
-            include_target: self.boolean(object.get("includeTarget")).unwrap_or(default.include_target),
+            agent_id: self.boolean(object.get("agentId")),
+            include_target: self.boolean(object.get("includeTarget")),
         };
         self.unknown_keys(&object, &["agentId", "includeTarget"]);
         Some(result)
@@ -276,10 +275,10 @@ impl Reader<'_> {
     fn error_classification(&mut self, field: Option<Field<'_>>) -> Option<ErrorClassification> {
         let object = self.object(field)?;
         let result = ErrorClassification {
-            count_timeouts: self.boolean(object.get("countTimeouts")).unwrap_or(true),
-            count_network_errors: self.boolean(object.get("countNetworkErrors")).unwrap_or(true),
-            count_5xx_errors: self.boolean(object.get("count5xxErrors")).unwrap_or(true),
-            count_retryable_errors: self.boolean(object.get("countRetryableErrors")).unwrap_or(true),
+            count_timeouts: self.boolean(object.get("countTimeouts")),
+            count_network_errors: self.boolean(object.get("countNetworkErrors")),
+            count_5xx_errors: self.boolean(object.get("count5xxErrors")),
+            count_retryable_errors: self.boolean(object.get("countRetryableErrors")),
         };
         let known = ["countTimeouts", "countNetworkErrors", "count5xxErrors", "countRetryableErrors"];
         self.unknown_keys(&object, &known);
@@ -300,11 +299,9 @@ impl Reader<'_> {
 
     fn bulkhead(&mut self, field: Option<Field<'_>>) -> Option<BulkheadPolicy> {
         let object = self.object(field)?;
-        let max_concurrent = self.required(&object, "maxConcurrent", "how many calls at once");
         let result = BulkheadPolicy {
             key: self.owned(object.get("key")),
-            // A stand-in that passes the later check, where the problem has been reported.
-            max_concurrent: self.integer(max_concurrent).unwrap_or(1),
+            max_concurrent: self.integer(object.get("maxConcurrent")),
             max_queue: self.integer(object.get("maxQueue")),
             queue_timeout: self.duration(object.get("queueTimeout")),
         };

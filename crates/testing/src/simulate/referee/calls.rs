@@ -8,12 +8,11 @@ use std::{
 
 use orchestr8_core::{
     machine::{State, StepState},
-    plan::{Plan, SharedKey},
+    plan::{Counted, Plan, SharedKey},
 };
 use orchestr8_schema::{
     ErrorKind, Timestamp,
     event::{Activation, CallId, CircuitStateName, Event, EventBody},
-    policy::ErrorClassification,
 };
 
 use serde_json::Value;
@@ -84,7 +83,7 @@ struct Through {
     /// How often the circuit had changed when the call began: what comes of a call from before a change is not counted.
     generation: u64,
     threshold: u32,
-    counted: ErrorClassification,
+    counted: Counted,
 }
 
 impl Made {
