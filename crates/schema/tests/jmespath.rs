@@ -286,27 +286,13 @@ fn wrong_arguments_are_errors_when_they_are_evaluated() {
         "sort(mixed)",
         "sort(numbers[].to_array(@))",
         "sort_by(people, &missing)",
-        "sort_by(people, age)",
         "starts_with(zero, 'a')",
         "sum(strings)",
         "values(numbers)",
-        "abs(`1`, `2`)",
-        "contains('a')",
-        "join(',')",
-        "length()",
-        "not_null()",
-        "sort_by(people)",
-        "to_array()",
-        "to_number(`1`, `2`)",
-        "to_string()",
-        "type()",
         "digits[::0]",
     ];
-    assert_eq!(untried(&texts.iter().copied()), [""; 0]);
-    let accepted: Vec<_> = texts
-        .into_iter()
-        .filter(|text| JmesPath::compile(text).is_ok_and(|path| path.evaluate(&data).is_ok()))
-        .collect();
+    let accepted: Vec<_> =
+        texts.into_iter().filter(|text| JmesPath::compile(text).unwrap().evaluate(&data).is_ok()).collect();
     assert!(accepted.is_empty(), "{accepted:?}");
 }
 
@@ -365,6 +351,19 @@ fn what_is_no_jmespath_is_not_compiled() {
         "foo(a,)",
         "nope(a)",
         "Length(a)",
+        "abs(`1`, `2`)",
+        "contains('a')",
+        "join(',')",
+        "length()",
+        "merge()",
+        "not_null()",
+        "sort_by(people)",
+        "sort_by(people, 'age')",
+        "sort_by(&age, people)",
+        "map(age, people)",
+        "to_string(&age)",
+        "type()",
+        "foo[?length(a, b)]",
         "a.length(",
         "$",
         "#",

@@ -83,8 +83,9 @@ impl Condition {
     pub(crate) fn constant(&self) -> Option<bool> {
         match &self.0 {
             Kind::Predicates { if_, unless } => {
-                let if_ = if_.as_ref().map_or(Some(true), Test::constant);
-                let unless = unless.as_ref().map_or(Some(false), |test| test.constant());
+                let constant = |test: &Test| test.constant()?.ok();
+                let if_ = if_.as_ref().map_or(Some(true), constant);
+                let unless = unless.as_deref().map_or(Some(false), constant);
                 match (if_, unless) {
                     (Some(false), _) | (_, Some(true)) => Some(false),
                     (Some(true), Some(false)) => Some(true),
@@ -115,11 +116,11 @@ impl Test {
         }
     }
 
-    /// Returns the result of a test that reads nothing; one that cannot be evaluated is never true.
-    pub(crate) fn constant(&self) -> Option<bool> {
+    /// Returns the result of a test that reads nothing.
+    pub(crate) fn constant(&self) -> Option<Result<bool, EvaluationError>> {
         let mut reads = matches!(self, Self::Expression(_));
         self.visit(&mut |_| reads = true);
-        (!reads).then(|| self.is_true(&Nothing).unwrap_or(false))
+        (!reads).then(|| self.is_true(&Nothing))
     }
 
     /// Calls `visit` with everything that it reads.

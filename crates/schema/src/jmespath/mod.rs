@@ -45,7 +45,8 @@ impl JmesPath {
     ///
     /// # Errors
     ///
-    /// When it is no JMESPath, calls a function that does not exist, or is too long or too deep.
+    /// When it is no JMESPath, calls a function that does not exist or with other arguments than it takes, or is too long or
+    /// too deep.
     pub fn compile(text: &str) -> Result<Self, InvalidJmesPath> {
         check_limits(text)?;
         let ast = ::jmespath::parse(text).map_err(|error| {
@@ -103,12 +104,12 @@ impl JmesPath {
     fn check_functions(&self) -> Result<(), InvalidJmesPath> {
         let mut todo = vec![&self.ast];
         while let Some(node) = todo.pop() {
-            if let Ast::Function { name, offset, .. } = node
-                && DEFAULT_RUNTIME.get_function(name).is_none()
+            if let Ast::Function { name, offset, args } = node
+                && let Err((fault, message)) = check_call(name, args)
             {
                 // The parser notes where the arguments begin.
                 let offset = self.text.get(..*offset).and_then(|before| before.rfind(name.as_str())).unwrap_or(*offset);
-                return Err(InvalidJmesPath::new(Fault::Function, offset, format!("no function `{name}`")));
+                return Err(InvalidJmesPath::new(fault, offset, message));
             }
             children(node, |child| todo.push(child));
         }
@@ -122,11 +123,44 @@ impl PartialEq for JmesPath {
     }
 }
 
+/// Checks that a function exists and is given as many arguments as it takes, and expressions where it takes expressions.
+fn check_call(name: &str, args: &[Ast]) -> Result<(), (Fault, String)> {
+    if DEFAULT_RUNTIME.get_function(name).is_none() {
+        return Err((Fault::Function, format!("no function `{name}`")));
+    }
+    let (least, most) = match name {
+        "merge" | "not_null" => (1, usize::MAX),
+        "contains" | "ends_with" | "join" | "map" | "max_by" | "min_by" | "sort_by" | "starts_with" => (2, 2),
+        _ => (1, 1),
+    };
+    if !(least..=most).contains(&args.len()) {
+        let at_least = if most > least { "at least " } else { "" };
+        let arguments = if least == 1 { "argument" } else { "arguments" };
+        return Err((Fault::Call, format!("`{name}` takes {at_least}{least} {arguments}, and gets {}", args.len())));
+    }
+    let takes_expression = match name {
+        "map" => Some(0),
+        "max_by" | "min_by" | "sort_by" => Some(1),
+        _ => None,
+    };
+    for (place, argument) in args.iter().enumerate() {
+        let is_expression = matches!(argument, Ast::Expref { .. });
+        if is_expression != (takes_expression == Some(place)) {
+            let which = ["first", "second"].get(place).copied().unwrap_or("further");
+            let what = if is_expression { "a value, not an expression" } else { "an expression such as `&name`" };
+            return Err((Fault::Call, format!("`{name}` takes {what} as its {which} argument")));
+        }
+    }
+    Ok(())
+}
+
 /// What kind of fault an expression has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     Syntax,
     Function,
+    /// A function does not get what it takes.
+    Call,
     Limit,
 }
 

@@ -47,7 +47,7 @@ impl Compiler<'_> {
     fn predicate(&mut self, text: &str, key: &str, at: &At<'_>) -> Option<Test> {
         let at = &at.key(key);
         let test = self.test(text, at)?;
-        if let Some(constant) = test.constant() {
+        if let Some(Ok(constant)) = test.constant() {
             let always = if constant { "is always true" } else { "can never be true" };
             self.problems
                 .report(Code::ConstantCondition, at, format!("`{key}` {always}"))
@@ -57,7 +57,14 @@ impl Compiler<'_> {
     }
 
     fn test(&mut self, text: &str, at: &At<'_>) -> Option<Test> {
-        if text.contains("${") { self.expression_test(text, at) } else { self.jmespath_test(text, at) }
+        let test = if text.contains("${") { self.expression_test(text, at) } else { self.jmespath_test(text, at) }?;
+        if let Some(Err(error)) = test.constant() {
+            self.problems
+                .report(Code::ConditionSyntax, at, format!("this always fails: {error}"))
+                .help("in JMESPath, literals stand in backticks and names of roots are bare");
+            return None;
+        }
+        Some(test)
     }
 
     fn expression_test(&mut self, text: &str, at: &At<'_>) -> Option<Test> {
@@ -176,13 +183,14 @@ impl Compiler<'_> {
 pub(crate) fn report_jmespath(problems: &mut Problems, error: &InvalidJmesPath, text: &str, at: &At<'_>) {
     let (code, help) = match error.fault {
         Fault::Syntax => (Code::ConditionSyntax, None),
+        Fault::Call => (Code::ConditionSyntax, Some("jmespath.org says what each function takes")),
         Fault::Function => (Code::UnknownFunction, Some("the functions are those of jmespath.org")),
         Fault::Limit => (Code::ExpressionLimit, None),
     };
     let start = error.offset.min(text.len().saturating_sub(1));
     let message = match error.fault {
         Fault::Syntax => format!("not valid JMESPath: {}", error.message),
-        Fault::Function | Fault::Limit => error.message.clone(),
+        Fault::Function | Fault::Call | Fault::Limit => error.message.clone(),
     };
     let problem = problems.report(code, at, message).within(start..text.len());
     if let Some(help) = help {
