@@ -226,6 +226,43 @@ fn captures_stay_in_their_scope_and_are_seen_below() {
 }
 
 #[test]
+fn variables_as_a_whole_are_those_that_can_be_named() {
+    let variables = json!({ "variables": { "d": 0, "e": 0 } });
+    let capture = |names: Value| json!({ "capture": names });
+    let all = json!({ "all": "${variables}" });
+    let steps = json!([
+        { "id": "a", "output": capture(json!(["x", "d"])) },
+        { "id": "b", "dependencies": ["a"], "onError": "continue", "output": capture(json!(["d", "y"])) },
+        { "id": "near", "dependencies": ["a"], "input": all },
+        { "id": "far", "input": { "all": "${variables}", "named": "${variables.x ?? 'none'}", "d": "${variables.d}" } },
+        { "id": "g", "parallel": { "steps": [{ "id": "in", "output": capture(json!(["z"])) }] }, "output": { "value": all } }
+    ]);
+    let outputs = json!({ "all": "${variables}", "x": "${variables.x}", "d": "${variables.d}", "e": "${variables.e}" });
+    let workflow = load_with(steps, &json!({ "context": variables, "outputs": outputs })).unwrap();
+    let given =
+        |id: &str, scope: &dyn Scope| workflow.step(workflow.step_index(id).unwrap()).input.resolve(scope).unwrap();
+    let shown = |b: Value| common::Shown {
+        workflow: &workflow,
+        roots: json!({
+            "variables": { "d": 0, "e": 0 },
+            "steps": { "a": { "output": { "x": 1, "d": 1 } }, "b": b, "in": { "output": { "z": 3 } } }
+        }),
+    };
+    let both = shown(json!({ "output": { "y": 2, "d": 2 } }));
+    assert_eq!(given("near", &both)["all"], json!({ "d": 1, "e": 0, "x": 1 }));
+    let far = json!({ "all": { "d": 0, "e": 0 }, "named": 1, "d": 0 });
+    assert_eq!(given("far", &both), far, "what is waited for by its name belongs to nothing else");
+    let value = workflow.steps()[4].output_value.as_ref().unwrap().resolve(&both, 1000).unwrap();
+    assert_eq!(value["all"], json!({ "d": 0, "e": 0, "z": 3 }));
+    let outputs = |scope: &dyn Scope| Value::Object(workflow.resolve_outputs(scope).unwrap().unwrap());
+    let all = json!({ "d": 2, "e": 0, "x": 1, "y": 2 });
+    assert_eq!(outputs(&both), json!({ "all": all, "x": 1, "d": 2, "e": 0 }), "the last capture of all");
+    let failed = shown(json!({}));
+    let all = json!({ "d": 1, "e": 0, "x": 1 });
+    assert_eq!(outputs(&failed), json!({ "all": all, "x": 1, "d": 1, "e": 0 }), "what was not captured is as before");
+}
+
+#[test]
 fn joined_are_the_last_steps_of_a_group_without_fallbacks() {
     let workflow = load(json!([{ "id": "g", "parallel": { "join": { "atLeast": 2 }, "steps": [
         { "id": "a" },

@@ -48,8 +48,17 @@ pub(crate) enum Target {
 /// The captures that are seen from one step, by name; those seen from inside it, after its body, are apart.
 #[derive(Debug, Default)]
 pub(crate) struct Seen<'a> {
-    pub(crate) outside: HashMap<&'a str, &'a Path>,
-    pub(crate) inside: HashMap<&'a str, &'a Path>,
+    pub(crate) outside: HashMap<&'a str, Captured<'a>>,
+    pub(crate) inside: HashMap<&'a str, Captured<'a>>,
+}
+
+/// Where a captured variable is read.
+#[derive(Debug)]
+pub(crate) struct Captured<'a> {
+    /// The first that leads to a value counts; at least one.
+    pub(crate) paths: Vec<&'a Path>,
+    /// Whether it belongs to `variables` as a whole, or only its name leads there.
+    pub(crate) shown: bool,
 }
 
 /// Compiles what stands at one place.
@@ -63,7 +72,7 @@ pub(crate) struct Compiler<'a> {
     pub(crate) references: Vec<Reference>,
 }
 
-impl Compiler<'_> {
+impl<'a> Compiler<'a> {
     /// Compiles something from another place.
     pub(crate) fn seen_from<T>(&mut self, view: View, compile: impl FnOnce(&mut Self) -> T) -> T {
         let outer = std::mem::replace(&mut self.view, view);
@@ -464,9 +473,8 @@ impl Compiler<'_> {
         None
     }
 
-    fn captured(&self, name: &str) -> Option<&Path> {
-        let seen = if self.view.steps == Shown::Inside { &self.seen.inside } else { &self.seen.outside };
-        seen.get(name).copied()
+    fn captured(&self) -> &'a HashMap<&'a str, Captured<'a>> {
+        if self.view.steps == Shown::Inside { &self.seen.inside } else { &self.seen.outside }
     }
 
     fn variables(&mut self, place: &Place<'_>) -> Operand {
@@ -474,11 +482,13 @@ impl Compiler<'_> {
         if names.captures_any(&self.view) {
             self.note(Target::Variables, place, true);
         }
-        let seen = if self.view.steps == Shown::Inside { &self.seen.inside } else { &self.seen.outside };
-        let mut captured: Vec<(String, Path)> =
-            seen.iter().map(|(name, path)| ((*name).to_owned(), Path::clone(path))).collect();
-        captured.sort_by(|(left, _), (right, _)| left.cmp(right));
-        Operand::Variables(captured)
+        let mut shown: Vec<_> = self.captured().iter().filter(|(_, captured)| captured.shown).collect();
+        shown.sort_by_key(|(name, _)| **name);
+        // What is laid over later counts.
+        let paths = shown.into_iter().flat_map(|(name, captured)| {
+            captured.paths.iter().rev().map(|path| ((*name).to_owned(), Path::clone(path)))
+        });
+        Operand::Variables(paths.collect())
     }
 
     fn variable(
@@ -504,13 +514,19 @@ impl Compiler<'_> {
             self.problems.report(Code::UnknownName, place.path, message).within(place.range.clone()).help(help);
             return None;
         }
-        Some(Operand::Path(match self.captured(name) {
-            Some(path) => Path {
-                root: path.root,
-                segments: path.segments.iter().cloned().chain(below.iter().map(Segment::from)).collect(),
-            },
-            None => Path { root: Root::Variables, segments: rest.iter().map(Segment::from).collect() },
-        }))
+        let own = Path { root: Root::Variables, segments: rest.iter().map(Segment::from).collect() };
+        let Some(captured) = self.captured().get(name) else { return Some(Operand::Path(own)) };
+        let below = |path: &&Path| Path {
+            root: path.root,
+            segments: path.segments.iter().cloned().chain(below.iter().map(Segment::from)).collect(),
+        };
+        let mut paths: Vec<_> = captured.paths.iter().map(below).collect();
+        // Where nothing was captured after all, what is declared is seen.
+        paths.extend(declared.contains_key(name).then_some(own));
+        Some(match <[Path; 1]>::try_from(paths) {
+            Ok([path]) => Operand::Path(path),
+            Err(paths) => Operand::First(paths.into()),
+        })
     }
 }
 

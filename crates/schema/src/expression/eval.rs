@@ -71,6 +71,7 @@ impl Operand {
     pub(crate) fn evaluate<'a>(&'a self, scope: &'a dyn Scope) -> Option<Cow<'a, Value>> {
         match self {
             Self::Path(path) => path.evaluate(scope),
+            Self::First(paths) => paths.iter().find_map(|path| path.evaluate(scope)),
             Self::Variables(captures) => Some(Cow::Owned(variables(scope, captures))),
             Self::Context => {
                 Some(object(scope, &ContextField::ALL.map(|field| (field.as_str(), Root::Context(field)))))

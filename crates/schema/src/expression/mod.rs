@@ -106,7 +106,9 @@ impl Expression {
 pub enum Operand {
     /// A path.
     Path(Path),
-    /// The whole root `variables`: what is declared, with what dependencies capture laid over it.
+    /// The first of several paths that leads to a value: a variable that several steps may have set, or that is declared, too.
+    First(Box<[Path]>),
+    /// The whole root `variables`: what is declared, with what has been captured laid over it, in this order.
     Variables(Vec<(String, Path)>),
     /// The whole root `context`.
     Context,

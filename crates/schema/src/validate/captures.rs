@@ -15,7 +15,7 @@ use crate::{
     Code, StepIndex,
     expression::{
         Path, Root, Segment, StepField,
-        compile::{Reference, Seen, Target, is_forbidden},
+        compile::{Captured, Reference, Seen, Target, is_forbidden},
         parse,
     },
     problem::{At, Problems},
@@ -92,7 +92,10 @@ struct SeenCapture {
     /// Whether it is seen from inside the reader, after its body.
     inside: bool,
     name: String,
-    step: StepIndex,
+    /// Who captures it; the first one that has counts.
+    steps: Vec<StepIndex>,
+    /// Whether it belongs to `variables` as a whole.
+    shown: bool,
 }
 
 impl Decided {
@@ -114,10 +117,10 @@ impl Decided {
     ) -> Seen<'a> {
         let mut seen = Seen::default();
         for capture in self.0.get(&reader).into_iter().flatten() {
-            let scope = outline.scope_of(capture.step);
-            let Some(path) = scope::capture(captures, &capture.name, scope, capture.step) else { continue };
+            let path = |step: &StepIndex| scope::capture(captures, &capture.name, outline.scope_of(*step), *step);
+            let paths = capture.steps.iter().filter_map(path).collect();
             let side = if capture.inside { &mut seen.inside } else { &mut seen.outside };
-            side.insert(capture.name.as_str(), path);
+            side.entry(capture.name.as_str()).or_insert(Captured { paths, shown: capture.shown });
         }
         seen
     }
@@ -152,24 +155,29 @@ impl Checking<'_> {
         let mut decided = Decided::default();
         for (question, nearest) in questions.iter().zip(nearest) {
             let declared = self.names.outline.workflow.context.variables.contains_key(question.name);
-            let innermost = question.levels.first();
-            let last = innermost.and_then(|(scope, waits)| Some((by_rank[&(question.name, *scope)].first()?, waits)));
-            let step = match (nearest, last) {
-                (Some(step), _) => step,
-                (None, Some((last, waits))) if question.named && !declared => {
-                    if let Some(waits) = waits {
-                        self.edge(*waits, *last, question.reference, Some(question.name));
-                    }
-                    *last
-                }
-                _ => continue,
-            };
-            let view = &question.reference.view;
-            decided.0.entry(view.reader).or_default().push(SeenCapture {
-                inside: view.steps == Shown::Inside,
-                name: question.name.to_owned(),
-                step,
-            });
+            let by_rank = |scope: ScopeIndex| by_rank[&(question.name, scope)].iter().copied();
+            // Nobody waits in scopes that have ended; all that was captured there is seen.
+            let ended = question.levels.iter().filter(|(_, waits)| waits.is_none());
+            let mut steps: Vec<_> = ended.flat_map(|(scope, _)| by_rank(*scope)).chain(nearest).collect();
+            let shown = !steps.is_empty();
+            if !shown
+                && question.named
+                && !declared
+                && let Some((scope, Some(waits))) = question.levels.first()
+                && let Some(last) = by_rank(*scope).next()
+            {
+                self.edge(*waits, last, question.reference, Some(question.name));
+                steps.push(last);
+            }
+            if !steps.is_empty() {
+                let view = &question.reference.view;
+                decided.0.entry(view.reader).or_default().push(SeenCapture {
+                    inside: view.steps == Shown::Inside,
+                    name: question.name.to_owned(),
+                    steps,
+                    shown,
+                });
+            }
         }
         decided
     }

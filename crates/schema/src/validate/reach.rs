@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     Code, StepIndex,
-    expression::{Operand, Root},
+    expression::{Operand, Path, Root},
     problem::{At, Problems, quote},
     workflow::{BranchStep, OnLimit, StepKind},
 };
@@ -123,15 +123,18 @@ fn exit(looped: &ValidLoop, step: StepIndex, outline: &Outline<'_>, at: &At<'_>,
         return;
     }
     let mut changes = false;
+    let is_inside = |path: &Path| match path.root {
+        Root::Loop { step: other, .. } => other == step,
+        Root::Step { step: read, .. } => outline.lift(read, outline.scope_of(step)) == Some(step),
+        _ => false,
+    };
     looped.condition.condition().visit(|operand| {
         changes |= match operand {
             Operand::Loop(other) => *other == step,
-            Operand::Path(path) => match path.root {
-                Root::Loop { step: other, .. } => other == step,
-                Root::Step { step: read, .. } => outline.lift(read, outline.scope_of(step)) == Some(step),
-                _ => false,
-            },
-            Operand::Variables(_) | Operand::Context | Operand::Own(_) | Operand::Literal(_) => false,
+            Operand::Path(path) => is_inside(path),
+            Operand::First(paths) => paths.iter().any(is_inside),
+            Operand::Variables(captures) => captures.iter().any(|(_, path)| is_inside(path)),
+            Operand::Context | Operand::Own(_) | Operand::Literal(_) => false,
         };
     });
     // A fixed number of iterations is written with a limit that is accepted.
