@@ -92,7 +92,7 @@ fn everything() -> Value {
             },
             {
                 "id": "q",
-                "approval": { "prompt": "Go ${inputs.n}?", "schema": { "type": "object" }, "timeout": 1000, "onTimeout": { "answer": null } }
+                "approval": { "prompt": "Go ${inputs.n}?", "schema": { "type": "object" }, "timeout": 1000, "onTimeout": { "answer": {} } }
             },
             { "id": "u", "wait": { "until": "${inputs.when}" } }
         ],

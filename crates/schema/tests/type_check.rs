@@ -4,8 +4,9 @@
 
 use orchestr8_schema::{
     AgentId,
+    id::ToolName,
     source::{Options, infer, load},
-    validate::{AgentCatalog, CallSchemas},
+    validate::{AgentCatalog, CallSchemas, LoadError, WorkflowLoader},
     workflow::VersionRange,
 };
 use serde_json::json;
@@ -87,6 +88,25 @@ impl AgentCatalog for Shop {
         };
         Some(CallSchemas { input: Some(input), output: Some(output), config: Some(config) })
     }
+
+    fn tool_schemas(&self, _: &ToolName) -> Option<CallSchemas> {
+        let input = json!({ "type": "object", "properties": { "file": { "type": "string" } }, "required": ["file"] });
+        Some(CallSchemas { input: Some(input), output: Some(json!({ "type": "object" })), config: None })
+    }
+}
+
+/// A workflow that needs a file.
+impl WorkflowLoader for Shop {
+    fn resolve(&self, reference: &str, _: Option<&str>) -> Result<String, LoadError> {
+        Ok(reference.to_owned())
+    }
+
+    fn read(&self, _: &str) -> Result<Vec<u8>, LoadError> {
+        let text = "{ version: 1.0.0, metadata: { id: c, name: C },
+            inputs: { type: object, properties: { file: { type: string } }, required: [file] },
+            steps: [{ id: score, agent: { id: '@acme/score' }, input: { file: '${inputs.file}' } }] }";
+        Ok(text.into())
+    }
 }
 
 fn head(steps: &str) -> String {
@@ -112,7 +132,7 @@ steps:
 }
 
 fn check(text: &str) -> String {
-    let options = Options::new().strict(true).agents(&Shop).file_name("w.yaml");
+    let options = Options::new().strict(true).agents(&Shop).workflows(&Shop).file_name("w.yaml");
     let lines: Vec<&str> = text.lines().collect();
     match load(text, &options) {
         Ok(valid) => {
@@ -246,10 +266,92 @@ fn each_mistake_is_named_at_its_place() {
     agent: { id: '@acme/score' }
     dependencies: [score]
     input: { file: '${steps.score.output.grade}' }"),
+        ("a fallback of another kind takes it, too, unless its own is empty", "
+  - id: score
+    agent: { id: '@acme/score' }
+    input: { file: x }
+    onError: fallback
+    fallbackStepId: other
+  - id: other
+    agent: { id: '@acme/score' }
+    input: {}
+  - id: again
+    agent: { id: '@acme/find' }
+    input: { query: x }
+    onError: fallback
+    fallbackStepId: tool
+  - id: tool
+    tool: { name: x }
+    onError: fallback
+    fallbackStepId: child
+  - id: child
+    workflow: { ref: ./c.yaml }"),
+        ("a branch that was recovered may have taken no case", "
+  - id: route
+    branch: { cases: [{ when: inputs.who, steps: [{ id: big, agent: { id: '@acme/score' }, input: { file: b } }] }] }
+    onError: fallback
+    fallbackStepId: other
+  - id: other
+    agent: { id: '@acme/score' }
+    input: { file: x }
+  - id: end
+    agent: { id: '@acme/score' }
+    dependencies: [route]
+    input: { file: '${steps.route.case}' }"),
+        ("texts", "
+  - id: ask
+    approval: { prompt: '${inputs.limit}' }
+  - id: score
+    agent: { id: '@acme/score' }
+    dependencies: [find]
+    input: { file: x }
+    policies: { idempotencyKey: '${steps.find.output.next}' }
+    compensate: { agent: { id: '@acme/echo' }, policies: { idempotencyKey: '${self.output.value}' } }"),
+        ("what is around a step", "
+  - id: score
+    agent: { id: '@acme/score' }
+    input: { file: x }
+    compensate: { tool: { name: x }, on: attempt, input: { file: '${self.output.grade}' } }
+    hooks:
+      before: [{ tool: { name: x }, input: { file: '${self.point.x}' } }]
+      onError: [{ tool: { name: x }, input: { file: '${self.error.cod}' } }]"),
     ];
     let shown: String =
         table.iter().map(|(name, steps)| format!("== {name}{steps}\n--\n{}\n", check(&head(steps)))).collect();
     insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn what_is_always_there_is_not_doubted() {
+    let steps = "
+  - id: ask
+    approval: { prompt: 'Go?', schema: { type: object, required: [note], properties: { note: { type: string } } } }
+  - id: scores
+    map: { items: [], onItemError: continue, steps: [{ id: one, tool: { name: x, arguments: { file: x } } }] }
+  - id: score
+    agent: { id: '@acme/score' }
+    dependencies: [ask, scores]
+    input: { file: '${steps.ask.output.answer.note}', weight: '${steps.scores.attempts}' }
+    policies: { idempotencyKey: 'k-${steps.scores.attempts}' }
+    compensate: { tool: { name: x }, input: { file: '${self.status}' }, policies: { idempotencyKey: '${self.stepPath}' } }
+    hooks:
+      before: [{ tool: { name: x }, input: { file: '${self.point}' } }]
+      after: [{ tool: { name: x }, input: { file: '${self.status}', more: ['${self.point}', '${self.output.grade}'] } }]
+      onError:
+        - tool: { name: x }
+          input: { file: '${self.error.code}', more: ['${self.error.message}', '${self.point}', '${self.status}'] }
+  - id: first
+    tool: { name: x, arguments: { file: x } }
+    onError: fallback
+    fallbackStepId: second
+  - id: second
+    tool: { name: x }
+    onError: fallback
+    fallbackStepId: third
+  - id: third
+    workflow: { ref: ./c.yaml }
+";
+    assert_eq!(check(&head(steps)), "");
 }
 
 #[test]

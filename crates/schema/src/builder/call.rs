@@ -156,7 +156,7 @@ pub struct Call<I> {
 
 impl<I> Call<I> {
     fn new(callee: Result<workflow::Call, InvalidId>, schemas: &CallSchemas) -> Self {
-        Self { callee, schemas: schemas.clone(), input: Given::object(), of: PhantomData }
+        Self { callee, schemas: schemas.clone(), input: Given::default(), of: PhantomData }
     }
 }
 
@@ -200,7 +200,7 @@ impl<K, O> Draft<K, O> {
         let (call, input) = self.other(call);
         if let Some(call) = call {
             let mut hook = Hook::new(call);
-            hook.input = Some(input).filter(|input| *input != Value::Object(Map::new()));
+            hook.input = Some(input).filter(|input| !input.is_null());
             match point {
                 HookPoint::Before => self.common.hooks.before.push(hook),
                 HookPoint::After => self.common.hooks.after.push(hook),
@@ -242,9 +242,9 @@ impl<I> Lower for Call<I> {
         let kind = match callee {
             workflow::Call::Agent(agent) => {
                 let input = match value {
-                    Value::Object(map) => Input::Plain(map),
-                    Value::String(whole) => Input::Structured(Box::new(picked(whole))),
-                    _ => Input::default(),
+                    Value::Object(map) => Some(Input::Plain(map)),
+                    Value::String(whole) => Some(Input::Structured(Box::new(picked(whole)))),
+                    _ => None,
                 };
                 StepKind::Agent(AgentStep { agent, input })
             }

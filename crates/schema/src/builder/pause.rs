@@ -101,7 +101,7 @@ impl Lower for Approval {
 
 /// Runs another workflow, by a path that begins with `./` or `../`, or by its id. The output is that workflow's.
 pub fn sub_workflow(reference: impl Into<String>) -> Draft<SubWorkflow, Value> {
-    Draft::new(SubWorkflow { reference: reference.into(), input: Given::object() })
+    Draft::new(SubWorkflow { reference: reference.into(), input: Given::default() })
 }
 
 /// A sub-workflow; see [`sub_workflow`].

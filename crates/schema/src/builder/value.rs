@@ -156,11 +156,10 @@ impl Fields {
 }
 
 impl Given {
-    pub(super) fn object() -> Self {
-        fields().0
-    }
-
     pub(super) fn set(&mut self, name: String, field: Self) {
+        if self.value.is_null() {
+            self.value = Value::Object(Map::new());
+        }
         if let Value::Object(map) = &mut self.value {
             map.insert(name, field.value);
         }

@@ -37,7 +37,7 @@ mod lower;
 mod show;
 mod view;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
@@ -51,6 +51,7 @@ use self::{
     facts::Facts,
     graph::{Defaults, Place},
 };
+use crate::Failure;
 
 /// The most alternatives of a type; beyond that it is unknown.
 const MAX_SHAPES: usize = 64;
@@ -276,6 +277,22 @@ impl Type {
         let prefix = items.into_iter().map(Lazy::Type).collect();
         let shape = ArrayShape { prefix, rest: None, least: count, most: Some(count), facts: Facts::default() };
         Self::known([Shape::Array(Arc::new(shape))])
+    }
+
+    /// Returns the type of these texts.
+    pub(crate) fn one_of(texts: &[&str]) -> Self {
+        let texts = texts.iter().map(|text| Self::of_value(&Value::from(*text)));
+        texts.reduce(Self::or).unwrap_or(Self::ANY)
+    }
+
+    /// Returns the type of a recorded failure.
+    pub(crate) fn failure() -> Self {
+        static FAILURE: LazyLock<Type> = LazyLock::new(|| {
+            let mut schema = schemars::schema_for!(Failure).to_value();
+            schema["additionalProperties"] = Value::Bool(false);
+            Type::of_schema(&schema)
+        });
+        FAILURE.clone()
     }
 
     /// Returns the type of objects with exactly these keys; the flag says whether a key is always there.

@@ -15,15 +15,15 @@ use super::{
     valid::{ValidInput, ValidStep, ValidWorkflow},
 };
 use crate::{
-    StepIndex,
+    Code, StepIndex,
     expression::{
-        Path, Template,
+        Path, Template, TextPart,
         compile::{Compiler, Reference, Seen},
     },
     problem::{At, Problems},
     workflow::{
-        Capture, Compensation, ExpressionSecurity, Hook, HookPoint, Join, LoopCondition, StepKind, WaitDuration,
-        WaitStep, WaitUntil,
+        Capture, Compensation, ExpressionSecurity, Hook, HookPoint, Join, LoopCondition, OnTimeout, StepKind,
+        WaitDuration, WaitStep, WaitUntil,
     },
 };
 
@@ -158,11 +158,18 @@ impl<'a> Compiler<'a> {
         };
         let text = |text: &str| Value::String(text.to_owned());
         match kind {
-            StepKind::Agent(agent) => self.input(&agent.input, &at.key("input")),
+            StepKind::Agent(agent) => match &agent.input {
+                Some(input) => self.input(input, &at.key("input")),
+                None => ValidInput::plain(Template::Literal(Value::Object(Map::new())), false),
+            },
             StepKind::Tool(tool) => self.object_input(&tool.arguments, &at.key("tool").key("arguments")),
             StepKind::Workflow(child) => self.object_input(&child.input, &at.key("workflow").key("input")),
             StepKind::Approval(approval) => {
-                let prompt = self.template(&text(&approval.prompt), &at.key("approval").key("prompt"));
+                // Whatever is known of its value, people are shown text.
+                let prompt = match self.template(&text(&approval.prompt), &at.key("approval").key("prompt")) {
+                    Template::Expression(expression) => Template::Text(vec![TextPart::Expression(expression)]),
+                    prompt => prompt,
+                };
                 ValidInput::plain(field("prompt", prompt), true)
             }
             StepKind::Wait(wait) => {
@@ -302,6 +309,14 @@ impl<'a> Compiler<'a> {
                     Some(schema) => Some(compile_schema(schema, &at.key("schema"), self.problems)?),
                     None => None,
                 };
+                if let (OnTimeout::Answer(answer), Some(schema)) = (&approval.on_timeout, &schema) {
+                    let place = at.key("onTimeout");
+                    let place = place.key("answer");
+                    for violation in schema.validate(answer).err().into_iter().flatten() {
+                        let path = format!("{place}{}", violation.path());
+                        self.problems.report(Code::ConstantViolatesSchema, path, violation.message());
+                    }
+                }
                 ValidKind::Approval(ValidApproval {
                     schema,
                     timeout: approval.timeout,

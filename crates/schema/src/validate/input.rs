@@ -22,7 +22,7 @@ impl Compiler<'_> {
                 } else {
                     self.object(map, at)
                 };
-                ValidInput::plain(template, !map.is_empty())
+                ValidInput::plain(template, true)
             }
             Input::Structured(input) => {
                 let security = input.expression_security.unwrap_or_default();

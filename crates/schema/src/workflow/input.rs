@@ -13,19 +13,7 @@ pub enum Input {
     Structured(Box<StructuredInput>),
 }
 
-impl Default for Input {
-    fn default() -> Self {
-        Self::Plain(Map::new())
-    }
-}
-
 impl Input {
-    /// Whether it is the empty object.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        matches!(self, Self::Plain(map) if map.is_empty())
-    }
-
     /// Whether an object is meant as structured input: it has at least one key, all its keys are among the four, `mapping` and
     /// `schema` are objects where present.
     #[must_use]

@@ -14,16 +14,17 @@ use crate::{AgentId, id::ToolName, policy::is_null};
 pub struct AgentStep {
     /// Which agent.
     pub agent: AgentCall,
-    /// The agent's input, a template; default `{}`.
-    #[serde(skip_serializing_if = "Input::is_empty")]
-    #[schemars(default)]
-    pub input: Input,
+    /// The agent's input, a template. Without it the agent gets `{}`; in a fallback, the input of the step that it stands in
+    /// for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Input", default)]
+    pub input: Option<Input>,
 }
 
 impl AgentStep {
     /// Makes a call of the latest version of an agent.
     #[must_use]
-    pub fn new(id: AgentId, input: Input) -> Self {
+    pub fn new(id: AgentId, input: Option<Input>) -> Self {
         Self { agent: AgentCall::new(id), input }
     }
 }

@@ -341,7 +341,7 @@ impl Generator<'_> {
                 "prompt": format!("Go on with {}?", self.expression(scope)),
                 "schema": { "type": "object", "properties": { "note": { "type": "string" } } },
                 "timeout": 60_000,
-                "onTimeout": self.any_of(&[json!("reject"), json!({ "answer": { "note": null } })])
+                "onTimeout": self.any_of(&[json!("reject"), json!({ "answer": { "note": "none" } })])
             }),
             "workflow" => json!({ "ref": "child", "input": { "v": self.template(scope) } }),
             composite => {

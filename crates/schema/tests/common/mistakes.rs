@@ -211,6 +211,11 @@ pub(crate) fn table() -> Vec<(Code, String)> {
     );
     add(Code::ConditionSyntax, one(&["condition: { if: 'keys(‸@)' }"]));
     add(Code::ConditionSyntax, one(&["condition: { unless: ‸steps.*.output }"]));
+    add(Code::ConditionSyntax, one(&["condition: { if: '!(‸contains(inputs.l))' }"]));
+    add(Code::ConditionSyntax, one(&["condition: { if: '‸length(inputs.l, inputs.l)' }"]));
+    add(Code::ConditionSyntax, one(&["condition: { if: '‸sort_by(inputs.l, inputs.l)' }"]));
+    add(Code::ConditionSyntax, one(&["condition: { if: ‸length(`1`) }"]));
+    add(Code::ConditionSyntax, one(&["input: { mapping: { a: 1 }, transform: '{ n: ‸sum() }' }"]));
     add(Code::ConditionSyntax, one(&["condition: { if: ‸'a ${inputs.x}' }"]));
     add(Code::UnknownFunction, one(&["condition: { if: 'inputs.x > `1` && ‸exec(inputs.x)' }"]));
     add(Code::UnknownFunction, one(&["condition: { expression: inputs.x, operator: ‸matches }"]));
@@ -274,6 +279,13 @@ pub(crate) fn table() -> Vec<(Code, String)> {
     add(Code::KeyNotForKind, kind("wait: { duration: 5s, ‸timeout: 1s }"));
     add(Code::KeyNotForKind, kind("wait: { signal: go }\n    ‸compensate: { tool: { name: http.get } }"));
     add(Code::OutOfRange, kind("parallel: { join: { atLeast: ‸2 }, steps: [INNER] }"));
+    add(Code::OutOfRange, kind("wait: { duration: ‸70000000h }"));
+    add(Code::OutOfRange, kind("approval: { prompt: x, timeout: ‸70000000h }"));
+    add(
+        Code::ConstantViolatesSchema,
+        kind("approval: { prompt: x, schema: { type: integer }, timeout: 5s, onTimeout: { answer: ‸no } }"),
+    );
+    add(Code::Missing, one(&["policies: { ‸bulkhead: { maxQueue: 3 } }"]));
     add(Code::OutOfRange, kind("map: { items: [], concurrency: ‸0, steps: [INNER] }"));
     add(Code::OutOfRange, kind("loop: { until: loop.value, maxIterations: ‸10001, steps: [INNER] }"));
     add(Code::DuplicateStep, kind("parallel: { steps: [{ id: ‸a, wait: { duration: 5s } }] }"));

@@ -124,6 +124,8 @@ pub(crate) struct Draft<'a> {
     known: Vec<(String, Value)>,
     /// The variables that are captured here, with the schemas of what they hold.
     captured: Vec<(String, Value)>,
+    /// Those of the list of steps that was drawn last.
+    left_behind: Vec<(String, Value)>,
     /// Further names that are seen here.
     names: Vec<(&'static str, Value)>,
     count: usize,
@@ -131,8 +133,8 @@ pub(crate) struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     pub(crate) fn new(agents: Agents, inputs: &'a Value, children: &'a [Child], choices: Choices) -> Self {
-        let (known, captured, names) = (Vec::new(), Vec::new(), Vec::new());
-        Self { agents, inputs, children, choices, known, captured, names, count: 0 }
+        let (known, captured, left_behind, names) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { agents, inputs, children, choices, known, captured, left_behind, names, count: 0 }
     }
 
     fn path(&mut self) -> String {
@@ -158,7 +160,7 @@ impl<'a> Draft<'a> {
                 let (id, schema) = self.known[step - 2].clone();
                 text.push_str(&format!("steps.{id}."));
                 if self.choices.one_in(12) {
-                    text.push_str(["status", "attempts", "error", "error.code", "case"][self.choices.below(5)]);
+                    text.push_str(["status", "attempts", "error", "error.code", "case", "case"][self.choices.below(6)]);
                 } else {
                     text.push_str("output");
                     path_into(&schema, &mut text, &mut self.choices);
@@ -266,6 +268,9 @@ impl<'a> Draft<'a> {
                 8 => self.wait(&mut step),
                 _ => self.agent(&mut step),
             };
+            if self.choices.one_in(6) {
+                step["policies"] = json!({ "idempotencyKey": self.expression(&json!({ "type": "string" })) });
+            }
             self.capture(&mut step, &output);
             if self.choices.one_in(6) {
                 step["condition"] = self.condition();
@@ -278,9 +283,20 @@ impl<'a> Draft<'a> {
                     step["onError"] = json!("fallback");
                     step["fallbackStepId"] = json!(fallback);
                     let mut stand_in = json!({ "id": fallback, "dependencies": step["dependencies"] });
-                    self.agent(&mut stand_in);
-                    if self.choices.one_in(3) {
-                        stand_in.as_object_mut().unwrap().remove("input");
+                    let has_input = !self.choices.one_in(2);
+                    match self.choices.below(3) {
+                        0 if !self.children.is_empty() => {
+                            self.sub_workflow(&mut stand_in);
+                            without(&mut stand_in["workflow"], "input", has_input);
+                        }
+                        1 => {
+                            self.tool(&mut stand_in);
+                            without(&mut stand_in["tool"], "arguments", has_input);
+                        }
+                        _ => {
+                            self.agent(&mut stand_in);
+                            without(&mut stand_in, "input", has_input);
+                        }
                     }
                     steps.push(stand_in);
                 }
@@ -292,7 +308,7 @@ impl<'a> Draft<'a> {
                 steps.push(self.taker());
             }
         }
-        self.captured.truncate(uncaptured);
+        self.left_behind = self.captured.split_off(uncaptured);
         let outputs: Map<_, _> = self.known.drain(outside..).collect();
         (steps, json!({ "type": "object", "properties": outputs }))
     }
@@ -345,14 +361,19 @@ impl<'a> Draft<'a> {
         let captured = std::mem::take(&mut self.captured);
         let names = std::mem::take(&mut self.names);
         let shown = |properties: Value| vec![("self", json!({ "type": "object", "properties": properties }))];
+        let text = json!({ "type": "string" });
+        let error = json!({ "type": "object", "properties": { "code": text, "message": text } });
         if self.choices.one_in(5) {
-            self.names = shown(json!({ "input": input, "output": output }));
+            let on = ["completed", "attempt"][self.choices.below(2)];
+            self.names = shown(json!({ "input": input, "output": output, "status": text, "error": error }));
             let (agent, given, ..) = self.call();
-            step["compensate"] = json!({ "agent": { "id": format!("@a/x{agent}") }, "input": given });
+            step["compensate"] = json!({ "agent": { "id": format!("@a/x{agent}") }, "input": given, "on": on });
         }
-        for (point, properties) in
-            [("before", json!({ "input": input })), ("after", json!({ "input": input, "output": output }))]
-        {
+        for (point, properties) in [
+            ("before", json!({ "input": input, "point": text })),
+            ("after", json!({ "input": input, "output": output, "point": text, "status": text })),
+            ("onError", json!({ "input": input, "error": error, "point": text, "status": text })),
+        ] {
             if self.choices.one_in(8) {
                 self.names = shown(properties);
                 let (tool, given, ..) = self.call();
@@ -434,10 +455,12 @@ impl<'a> Draft<'a> {
             1 => step["parallel"]["join"] = json!({ "atLeast": 1 }),
             _ => {}
         }
-        let outside = self.known.len();
+        let (outside, uncaptured) = (self.known.len(), self.captured.len());
         self.known.extend(output["properties"].as_object().unwrap().clone());
+        self.captured.append(&mut self.left_behind);
         let output = self.replaced(step, output);
         self.known.truncate(outside);
+        self.captured.truncate(uncaptured);
         output
     }
 
@@ -550,6 +573,7 @@ impl<'a> Draft<'a> {
         });
         if self.choices.one_in(3) {
             self.known = outputs["properties"].as_object().unwrap().clone().into_iter().collect();
+            self.captured = std::mem::take(&mut self.left_behind);
             let wanted = json!({ "type": "string" });
             document["outputs"] = json!({ "o": self.expression(&wanted) });
             outputs = json!({ "type": "object", "properties": { "o": wanted } });
@@ -560,6 +584,13 @@ impl<'a> Draft<'a> {
         }
         document["steps"] = Value::Array(steps);
         (self.agents, document, outputs)
+    }
+}
+
+/// Takes a key away, unless it is to stay.
+fn without(value: &mut Value, key: &str, stays: bool) {
+    if !stays {
+        value.as_object_mut().unwrap().remove(key);
     }
 }
 

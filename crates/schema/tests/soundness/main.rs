@@ -180,6 +180,7 @@ fn mended_document(document: &Value, case: &Case, included: &Included) -> Option
                     let schema = case.agents.get(hook["tool"]["name"].as_str().unwrap()).input.clone().unwrap();
                     replace(&mut hook["input"], name.get(1..).unwrap_or_default(), &schema);
                 }
+                ["policies", ..] => drop(step.as_object_mut().unwrap().remove("policies")),
                 ["output", ..] => drop(step.as_object_mut().unwrap().remove("output")),
                 _ => return None,
             }
@@ -243,6 +244,8 @@ fn much_of_what_is_drawn_is_accepted() {
         "\"mapping\"",
         "\"capture\"",
         "\"outputs\"",
+        "\"onError\":[",
+        "idempotencyKey",
         "fallback",
     ];
     let (mut accepted, mut found) = (0, kept.map(|_| 0));

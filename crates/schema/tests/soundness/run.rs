@@ -9,7 +9,7 @@ use orchestr8_schema::{
     json_schema::{JsonValidator, fill_defaults},
     policy::OnError,
     validate::{LoopTest, ScopeIndex, ValidKind, ValidLoop, ValidMap, ValidWait},
-    workflow::{Call, HookPoint, OnItemError, StepKind},
+    workflow::{Call, CompensateOn, HookPoint, OnItemError, StepKind},
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -117,13 +117,26 @@ impl Run<'_> {
                 self.records[step.get()].as_ref().is_some_and(|record| record.status == "completed" || record.recovered)
             };
             match enough {
-                Some(joined) if joined.iter().any(completed) => return Ok(true),
+                Some(joined) if joined.iter().any(completed) => {
+                    self.cancel(&steps);
+                    return Ok(true);
+                }
                 Some(_) => {}
                 None if steps.iter().any(|step| self.is_fatal(*step)) => return Ok(false),
                 None => {}
             }
         }
         Ok(enough.is_none())
+    }
+
+    /// Ends the steps that are left.
+    fn cancel(&mut self, steps: &[StepIndex]) {
+        for step in steps {
+            self.records[step.get()].get_or_insert_with(|| {
+                let fields = [(StepField::Status, json!("cancelled")), (StepField::Attempts, json!(0))];
+                Record { status: "cancelled", needed: true, fields: HashMap::from(fields), ..Record::default() }
+            });
+        }
     }
 
     fn is_settled(&self, step: StepIndex) -> bool {
@@ -171,10 +184,15 @@ impl Run<'_> {
         record.fields.insert(StepField::Status, json!(record.status));
         record.fields.insert(StepField::Attempts, json!(u8::from(runs)));
         if record.status == "failed" {
-            record.fields.insert(StepField::Error, json!({ "code": "INTERNAL" }));
+            let error = json!({ "code": "INTERNAL", "message": "no", "isRetryable": false, "attempts": 1 });
+            record.fields.insert(StepField::Error, error);
         }
-        if let Some(output) = &output {
-            self.calls_around(&declared, &record, output)?;
+        if runs {
+            if let Some(key) = &declared.idempotency_key {
+                let key = self.resolve(key)?;
+                prop_assert!(key.is_string(), "idempotency key of {}: {}\n{:?}", declared.id, key, self);
+            }
+            self.calls_around(&declared, &record, output.as_ref())?;
         }
         if let Some(output) = output {
             // A served step shows the output of what stands in for it.
@@ -214,7 +232,11 @@ impl Run<'_> {
         let output = match &declared.kind {
             ValidKind::Agent | ValidKind::Tool => self.agent(step, declared, record)?,
             ValidKind::Workflow(child) => {
-                let input = child.check_input(self.input_of(declared)?);
+                let input = match self.inherited(declared) {
+                    Some(given) => given,
+                    None => self.input_of(declared)?,
+                };
+                let input = child.check_input(input);
                 prop_assert!(input.is_ok(), "input of {}: {:?}\n{:?}", declared.id, input, self);
                 execute(self.agents, self.validators, child, &mut self.choices, input.unwrap())?
             }
@@ -226,8 +248,12 @@ impl Run<'_> {
                 }
             }
             ValidKind::Approval(approval) => {
-                self.input_of(declared)?;
-                let schema = approval.schema.as_ref().map(JsonValidator::schema).filter(|_| !self.choices.one_in(3));
+                let prompt = self.input_of(declared)?;
+                prop_assert!(prompt["prompt"].is_string(), "{}: {}\n{:?}", declared.id, prompt, self);
+                let schema = approval.schema.as_ref();
+                // An answer may be left out where the schema allows that.
+                let may_be_null = schema.is_none_or(|schema| schema.validate(&Value::Null).is_ok());
+                let schema = schema.map(JsonValidator::schema).filter(|_| !(may_be_null && self.choices.one_in(3)));
                 let answer = schema.map(|schema| obey(schema, schema, &mut |count| self.choices.below(count)));
                 let by = if self.choices.one_in(2) { json!("ada") } else { json!(null) };
                 let output = json!({ "approved": true, "answer": answer, "comment": null, "by": by });
@@ -239,6 +265,9 @@ impl Run<'_> {
             }
             ValidKind::Branch(branch) => {
                 let mut taken = branch.default;
+                if taken.is_some() {
+                    record.fields.insert(StepField::Case, json!("default"));
+                }
                 for case in &branch.cases {
                     if self.holds(Some(&case.when))? {
                         taken = Some(case.scope);
@@ -268,19 +297,37 @@ impl Run<'_> {
         Ok(given.unwrap())
     }
 
-    /// Gives hooks and the compensation of a step that has completed what they ask for.
-    fn calls_around(&mut self, declared: &ValidStep, record: &Record, output: &Value) -> Result<(), TestCaseError> {
-        self.values.insert(Root::Own(OwnField::StepId), json!(declared.id));
-        self.values.insert(Root::Own(OwnField::StepPath), json!(declared.id));
-        if let Some(given) = &record.given {
-            self.values.insert(Root::Own(OwnField::Input), given.clone());
-        }
-        let hooks = declared.hooks.iter().map(|hook| (&hook.call, hook.input.as_ref(), hook.point == HookPoint::After));
-        let compensate = declared.compensate.iter().map(|undo| (&undo.call, Some(&undo.input), true));
-        for (call, input, sees_output) in hooks.chain(compensate) {
-            self.values.remove(&Root::Own(OwnField::Output));
-            if sees_output {
-                self.values.insert(Root::Own(OwnField::Output), output.clone());
+    /// Gives hooks and the compensation of a step that has ended what they ask for.
+    fn calls_around(
+        &mut self,
+        declared: &ValidStep,
+        record: &Record,
+        output: Option<&Value>,
+    ) -> Result<(), TestCaseError> {
+        let completed = output.is_some();
+        let hooks = declared.hooks.iter().filter(|hook| match hook.point {
+            HookPoint::After => completed,
+            HookPoint::OnError => !completed,
+            _ => true,
+        });
+        let hooks = hooks.map(|hook| (&hook.call, hook.input.as_ref(), Some(hook.point)));
+        let compensate = declared.compensate.iter().filter(|undo| completed || undo.on == CompensateOn::Attempt);
+        let compensate = compensate.map(|undo| (&undo.call, Some(&undo.input), None));
+        for (call, input, point) in hooks.chain(compensate) {
+            let has_ended = point != Some(HookPoint::Before);
+            let error = json!({ "code": "DENIED", "message": "no", "isRetryable": false, "attempts": 1 });
+            let own = [
+                (OwnField::StepId, Some(json!(declared.id))),
+                (OwnField::StepPath, Some(json!(declared.id))),
+                (OwnField::Input, record.given.clone()),
+                (OwnField::Output, output.filter(|_| has_ended).cloned()),
+                (OwnField::Error, Some(error).filter(|_| has_ended && !completed)),
+                (OwnField::Point, point.map(|point| json!(point.key()))),
+                (OwnField::Status, has_ended.then(|| json!(if completed { "completed" } else { "failed" }))),
+            ];
+            for (field, value) in own {
+                self.values.remove(&Root::Own(field));
+                self.values.extend(value.map(|value| (Root::Own(field), value)));
             }
             let given = self.resolve(input.unwrap())?;
             let name = match call {
@@ -306,15 +353,19 @@ impl Run<'_> {
         Value::Object(outputs.collect())
     }
 
+    /// A fallback without input of its own is given that of the step that it stands in for.
+    fn inherited(&self, declared: &ValidStep) -> Option<Value> {
+        let served = declared.serves.filter(|_| !declared.input.is_declared())?;
+        self.records[served.get()].as_ref()?.given.clone()
+    }
+
     fn agent(
         &mut self,
         step: StepIndex,
         declared: &ValidStep,
         record: &mut Record,
     ) -> Result<Option<Value>, TestCaseError> {
-        let inherited = declared.serves.filter(|_| !declared.input.is_declared());
-        let inherited = inherited.and_then(|served| self.records[served.get()].as_ref()?.given.clone());
-        let given = match inherited {
+        let given = match self.inherited(declared) {
             Some(given) => given,
             None => self.input_of(declared)?,
         };
@@ -348,7 +399,10 @@ impl Run<'_> {
             if !self.scope(map.scope, None)? {
                 match map.on_item_error {
                     OnItemError::Fail => return Ok(None),
-                    OnItemError::Continue => outputs.push(json!({ "error": { "code": "INTERNAL" } })),
+                    OnItemError::Continue => {
+                        let error = json!({ "code": "INTERNAL", "message": "", "isRetryable": false, "attempts": 1 });
+                        outputs.push(json!({ "error": error }));
+                    }
                     OnItemError::Skip => {}
                 }
                 continue;

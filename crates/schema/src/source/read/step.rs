@@ -7,7 +7,7 @@ use crate::{
     Code, Step, StepId,
     policy::OnError,
     problem::quote,
-    workflow::{AgentCall, AgentStep, Capture, Comparison, Condition, Input, Operator, Output, StepKind},
+    workflow::{AgentCall, AgentStep, Capture, Comparison, Condition, Operator, Output, StepKind},
 };
 
 /// The deepest nesting of steps; the limit on the document's own depth is met first, so this is for values made in Rust.
@@ -77,7 +77,7 @@ impl Reader<'_> {
         let dependencies = self.dependencies(&step);
         let kind = if readable { self.kind(&step) } else { None };
         let kind = kind.unwrap_or_else(|| {
-            StepKind::Agent(AgentStep { agent: AgentCall::new(stand_in("@invalid/invalid")), input: Input::default() })
+            StepKind::Agent(AgentStep { agent: AgentCall::new(stand_in("@invalid/invalid")), input: None })
         });
         let mut result = Step::new(id.unwrap_or_else(|| stand_in(&format!("-invalid-{index}"))), kind);
         result.name = self.owned(step.get("name"));
@@ -147,10 +147,7 @@ impl Reader<'_> {
             self.problems.report(Code::KeyNotForKind, input.at, message).on_key().help(help);
         }
         Some(match field.name {
-            "agent" => StepKind::Agent(AgentStep {
-                agent: self.agent(field)?,
-                input: self.input(step.get("input")).unwrap_or_default(),
-            }),
+            "agent" => StepKind::Agent(AgentStep { agent: self.agent(field)?, input: self.input(step.get("input")) }),
             "tool" => StepKind::Tool(self.tool(field)?),
             "parallel" => StepKind::Parallel(self.parallel(field)?),
             "branch" => StepKind::Branch(self.branch(field)?),

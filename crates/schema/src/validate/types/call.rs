@@ -27,6 +27,13 @@ pub(super) struct Schemas {
     config: Option<Value>,
 }
 
+impl Schemas {
+    /// Returns what is asked for, if anything is. `by` is who asks, as messages call it.
+    pub(super) fn wanted<'a>(&'a self, by: &'a str) -> Option<Wanted<'a>> {
+        self.input.as_ref().map(|(of, _)| Wanted { of, by })
+    }
+}
+
 impl Checker<'_> {
     pub(super) fn schemas(&mut self, agent: &AgentCall) -> Arc<Schemas> {
         let key = (agent.id.to_string(), agent.version.to_string());
@@ -80,13 +87,13 @@ impl Checker<'_> {
     pub(super) fn input(&mut self, agent: &AgentCall, input: &Input, at: &At<'_>, cx: Cx) -> Type {
         let place = at.key("input");
         match input {
-            Input::Plain(map) if Input::looks_structured(map) => self.call(agent, map, &place.key("mapping"), at, cx),
-            Input::Plain(map) => self.call(agent, map, &place, at, cx),
-            Input::Structured(input) => self.structured(agent, input, &place, at, cx),
+            Input::Plain(map) if Input::looks_structured(map) => self.call(agent, map, &place.key("mapping"), cx),
+            Input::Plain(map) => self.call(agent, map, &place, cx),
+            Input::Structured(input) => self.structured(agent, input, &place, cx),
         }
     }
 
-    fn structured(&mut self, agent: &AgentCall, input: &StructuredInput, at: &At<'_>, step: &At<'_>, cx: Cx) -> Type {
+    fn structured(&mut self, agent: &AgentCall, input: &StructuredInput, at: &At<'_>, cx: Cx) -> Type {
         let none = Map::new();
         let mapping = input.mapping.as_ref().unwrap_or(&none);
         let place = at.key("mapping");
@@ -105,19 +112,17 @@ impl Checker<'_> {
             }
             let schemas = self.schemas(agent);
             let by = format!("`{}`", agent.id);
-            let wanted = schemas.input.as_ref().map(|(of, _)| Wanted { of, by: &by });
-            self.fit(&of, wanted, &at, &Given::Named("`transform`"));
+            self.fit(&of, schemas.wanted(&by), &at, &Given::Named("`transform`"));
             return of;
         }
-        let Some(schema) = schema else { return self.call(agent, mapping, &place, step, cx) };
+        let Some(schema) = schema else { return self.call(agent, mapping, &place, cx) };
         let own = Type::of_schema(schema);
         let notes = self.notes.len();
         let of = self.object(mapping, &place, cx, Some(Wanted { of: &own, by: "the schema" }));
         // What the mapping gives has been said; what its schema leaves open, the agent's may ask for.
         let schemas = self.schemas(agent);
-        let Some((wanted, _)) = &schemas.input else { return of };
         let by = format!("`{}`", agent.id);
-        let wanted = Wanted { of: wanted, by: &by };
+        let Some(wanted) = schemas.wanted(&by) else { return of };
         if self.notes.len() == notes {
             self.fit_mapping(mapping, &of, wanted, &place, cx);
         } else {
@@ -137,16 +142,13 @@ impl Checker<'_> {
         debug_assert!(self.silent > 0 || self.problems.errors() >= errors);
     }
 
-    /// Checks the input of a call that is written as an object.
-    fn call(&mut self, agent: &AgentCall, map: &Map<String, Value>, at: &At<'_>, step: &At<'_>, cx: Cx) -> Type {
+    /// Checks the input of a call that is written as an object; `at` is where it stands.
+    pub(super) fn call(&mut self, agent: &AgentCall, map: &Map<String, Value>, at: &At<'_>, cx: Cx) -> Type {
         let schemas = self.schemas(agent);
         let by = format!("`{}`", agent.id);
         let Some((wanted, schema)) = &schemas.input else { return self.object(map, at, cx, None) };
         let (notes, errors) = (self.notes.len(), self.problems.errors());
-        // Where no input is written, the agent's id is what can be pointed at.
-        let agent_at = step.key("agent");
-        let place = if map.is_empty() { &agent_at } else { at };
-        let of = self.object(map, place, cx, Some(Wanted { of: wanted, by: &by }));
+        let of = self.object(map, at, cx, Some(Wanted { of: wanted, by: &by }));
         if self.notes.len() > notes && self.problems.errors() == errors && self.silent == 0 {
             self.check_literal(map, schema, at, notes);
         }
@@ -182,7 +184,7 @@ impl Checker<'_> {
             }
             Call::Tool(tool) => (self.tool_schemas(&tool.name), format!("`{}`", tool.name)),
         };
-        let wanted = schemas.input.as_ref().map(|(of, _)| Wanted { of, by: &by });
+        let wanted = schemas.wanted(&by);
         match input {
             Some(input) => {
                 self.template(input, &at.key("input"), cx, wanted);
@@ -193,10 +195,7 @@ impl Checker<'_> {
     }
 
     /// Checks an input that is another step's, for a fallback that has none of its own.
-    pub(super) fn inherited(&mut self, agent: &AgentCall, of: &Type, at: &At<'_>) {
-        let schemas = self.schemas(agent);
-        let by = format!("`{}`", agent.id);
-        let wanted = schemas.input.as_ref().map(|(of, _)| Wanted { of, by: &by });
+    pub(super) fn inherited(&mut self, of: &Type, wanted: Option<Wanted<'_>>, at: &At<'_>) {
         self.fit(of, wanted, at, &Given::Named("the input of the step that it stands in for"));
     }
 }

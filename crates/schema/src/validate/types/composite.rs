@@ -41,7 +41,7 @@ impl<'w> Checker<'w> {
             // Of a map or loop only the result as a whole is left.
             None => {
                 let frame = self.open(Some(step), &[], String::new(), End::Some);
-                self.bind_self(frame, None, Some((default, true)));
+                self.frames[frame].bindings = vec![("self", Type::record([("output".to_owned(), default, true)]))];
                 frame
             }
         };
@@ -55,11 +55,16 @@ impl<'w> Checker<'w> {
         let inputs = inputs.unwrap_or_else(Type::any_object);
         let by = format!("`{}`", workflow.reference);
         let wanted = Wanted { of: &inputs, by: &by };
-        match &workflow.input {
+        match (&workflow.input, self.served_input(step, workflow.input.is_null())) {
+            (Value::Null, Some(input)) => self.inherited(&input, Some(wanted), at),
             // None is written, so the reference is what can be pointed at.
-            Value::Null => self.template(&Value::Object(serde_json::Map::new()), at, cx, Some(wanted)),
-            input => self.template(input, &at.key("input"), cx, Some(wanted)),
-        };
+            (Value::Null, None) => {
+                self.template(&Value::Object(serde_json::Map::new()), at, cx, Some(wanted));
+            }
+            (input, _) => {
+                self.template(input, &at.key("input"), cx, Some(wanted));
+            }
+        }
         let Some(child) = child else { return Type::unknown("it could not be loaded") };
         if child.unproven().is_none_or(|unproven| !unproven.is_empty()) {
             self.note(at, format!("all of {by}"));
@@ -153,7 +158,7 @@ impl<'w> Checker<'w> {
                 None => self.by_id(frame),
             };
             let each = match map.on_item_error {
-                OnItemError::Continue => each.or(Type::record([("error".to_owned(), Type::ANY, true)])),
+                OnItemError::Continue => each.or(Type::record([("error".to_owned(), Type::failure(), true)])),
                 OnItemError::Fail | OnItemError::Skip => each,
             };
             return Type::array_of(each, 0);

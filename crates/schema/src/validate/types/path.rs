@@ -10,6 +10,7 @@ use crate::{
         ContextField, StepField,
         parse::{self, Piece},
     },
+    policy::OnError,
     problem::{At, quote},
     types::{Access, Type},
     workflow::StepKind,
@@ -128,19 +129,18 @@ impl Checker<'_> {
                     Presence::Sometimes => Found::sometimes(of, format!("{name} may be missing")),
                 }
             }
-            StepField::Status => {
-                let states = ["completed", "failed", "skipped", "cancelled"].map(|state| Type::of_value(&state.into()));
-                let of = states.into_iter().reduce(Type::or).unwrap_or(Type::ANY);
-                match there {
-                    // What is read is settled, unless its case was not taken.
-                    _ if self.frames[cx.frame].also.is_empty() => Found::always(of),
-                    _ => Found::sometimes(of, format!("{name} may be missing")),
+            StepField::Status | StepField::Attempts => {
+                let of = match field {
+                    StepField::Status => Type::one_of(&["completed", "failed", "skipped", "cancelled"]),
+                    _ => Type::integer(),
+                };
+                // What is read is settled, unless its case was not taken.
+                if self.frames[cx.frame].also.is_empty() {
+                    Found::always(of)
+                } else {
+                    Found::sometimes(of, format!("{name} may be missing"))
                 }
             }
-            StepField::Attempts if declared.kind.is_leaf() && there == Presence::Always => {
-                Found::always(Type::integer())
-            }
-            StepField::Attempts => Found::sometimes(Type::integer(), format!("{name} may be missing")),
             StepField::Case if is_branch => {
                 let StepKind::Branch(branch) = &declared.kind else { return Found::unseen("which case is taken") };
                 let named = branch.cases.iter().enumerate();
@@ -148,11 +148,12 @@ impl Checker<'_> {
                 let names = names.chain(branch.default.as_ref().map(|_| "default".to_owned()));
                 let of = names.map(|name| Type::of_value(&name.into())).reduce(Type::or).unwrap_or(Type::ANY);
                 match there {
-                    Presence::Always => Found::always(of),
-                    Presence::Sometimes => Found::sometimes(of, format!("{name} may be missing")),
+                    // One that has been recovered may have failed because no case was taken.
+                    Presence::Always if declared.on_error != OnError::Fallback => Found::always(of),
+                    _ => Found::sometimes(of, format!("{name} may be missing")),
                 }
             }
-            StepField::Error => Found::sometimes(Type::ANY, format!("{name} is missing unless it has failed")),
+            StepField::Error => Found::sometimes(Type::failure(), format!("{name} is missing unless it has failed")),
             StepField::Case | StepField::RecoveredBy => {
                 Found::sometimes(Type::text(), format!("{name} is missing most of the time"))
             }
@@ -162,6 +163,8 @@ impl Checker<'_> {
     fn variable(&mut self, name: &str, cx: Cx, has_default: bool) -> Found {
         let declared = self.variables.get(name).cloned();
         let captures = self.captures(cx, name);
+        // What has not been captured after all is as it is declared.
+        let mut certain = declared.is_some();
         let mut found = match declared {
             // What is captured before goes first, and it may be of any type; what is declared is for those without.
             Some(of) => Some(Found::always(of)),
@@ -182,12 +185,18 @@ impl Checker<'_> {
                 .chain(segments)
                 .collect();
             let captured = self.follow(own, &segments, 3, &text);
+            // Where a scope has ended, all that was captured there is seen.
+            certain |= matches!(captured.presence, There::Always) && cx.step.is_none() && cx.frame == step.frame;
             found = Some(match found {
                 None => captured,
                 Some(others) => either(others, captured),
             });
         }
-        found.unwrap_or_else(|| Found::unseen("a capture"))
+        match found {
+            Some(found) if certain => Found::always(found.of),
+            Some(found) => found,
+            None => Found::unseen("a capture"),
+        }
     }
 
     /// Reports a capture of what an output cannot have.

@@ -3,6 +3,7 @@
 use super::{
     Checker, Cx, Report,
     frame::{End, StepRef},
+    template::Wanted,
 };
 use crate::{
     Code, Step,
@@ -10,11 +11,10 @@ use crate::{
     problem::At,
     types::{Type, Verdict},
     workflow::{
-        AgentStep, ApprovalStep, CompensateOn, Condition, HookPoint, OnTimeout, StepKind, WaitDuration, WaitStep,
-        WaitUntil,
+        AgentStep, ApprovalStep, CompensateOn, Condition, HookPoint, StepKind, WaitDuration, WaitStep, WaitUntil,
     },
 };
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 impl<'w> Checker<'w> {
     /// Checks the steps of a frame; each only once, whoever comes first.
@@ -37,8 +37,7 @@ impl<'w> Checker<'w> {
             self.condition(condition, &at.key("condition"), cx);
         }
         if let Some(key) = &declared.policies.idempotency_key {
-            let policies = at.key("policies");
-            self.template(&Value::String(key.clone()), &policies.key("idempotencyKey"), cx, None);
+            self.idempotency_key(key, &at.key("policies"), cx);
         }
         let (input, natural) = match &declared.kind {
             StepKind::Agent(agent) => {
@@ -47,8 +46,16 @@ impl<'w> Checker<'w> {
             }
             StepKind::Tool(tool) => {
                 let tool_at = at.key("tool");
-                let input = self.arguments(&tool.name, &tool.arguments, &tool_at, cx);
-                let output = self.tool_schemas(&tool.name).output.as_ref().map_or(Type::ANY, Type::of_schema);
+                let schemas = self.tool_schemas(&tool.name);
+                let input = match self.served_input(step, tool.arguments.is_null()) {
+                    Some(input) => {
+                        let by = format!("`{}`", tool.name);
+                        self.inherited(&input, schemas.wanted(&by), &tool_at);
+                        input
+                    }
+                    None => self.arguments(&tool.name, &tool.arguments, &tool_at, cx),
+                };
+                let output = schemas.output.as_ref().map_or(Type::ANY, Type::of_schema);
                 (Some(input), output)
             }
             StepKind::Wait(wait) => (None, self.wait(wait, &at.key("wait"), cx)),
@@ -72,19 +79,35 @@ impl<'w> Checker<'w> {
             return (Type::ANY, Type::ANY);
         }
         self.config(&agent.agent, &call_at);
-        let serves = self.frames[step.frame].serves[step.step];
-        let input = match serves {
-            Some(served) if agent.input.is_empty() => {
-                let served = StepRef { frame: step.frame, step: served };
-                self.look_at(served);
-                let inherited = self.frames[served.frame].inputs[served.step].clone().unwrap_or(Type::ANY);
-                self.inherited(&agent.agent, &inherited, &call_at);
-                inherited
-            }
-            _ => self.input(&agent.agent, &agent.input, at, cx),
-        };
         let schemas = self.schemas(&agent.agent);
+        let input = match (&agent.input, self.served_input(step, agent.input.is_none())) {
+            (None, Some(input)) => {
+                let by = format!("`{}`", agent.agent.id);
+                self.inherited(&input, schemas.wanted(&by), &call_at);
+                input
+            }
+            // None is written, so the agent is what can be pointed at.
+            (None, None) => self.call(&agent.agent, &Map::new(), &call_at, cx),
+            (Some(input), _) => self.input(&agent.agent, input, at, cx),
+        };
         (input, schemas.output.as_ref().map_or(Type::ANY, Type::of_schema))
+    }
+
+    /// Returns what a fallback is given that has no input of its own: that of the step that it stands in for.
+    pub(super) fn served_input(&mut self, step: StepRef, has_none: bool) -> Option<Type> {
+        let served = self.frames[step.frame].serves[step.step].filter(|_| has_none)?;
+        let served = StepRef { step: served, ..step };
+        self.look_at(served);
+        Some(self.frames[served.frame].inputs[served.step].clone().unwrap_or(Type::ANY))
+    }
+
+    fn idempotency_key(&mut self, key: &str, policies: &At<'_>, cx: Cx) {
+        self.text_of(key, "an idempotency key", &policies.key("idempotencyKey"), cx);
+    }
+
+    /// Checks a template that has to give text.
+    fn text_of(&mut self, template: &str, by: &str, at: &At<'_>, cx: Cx) {
+        self.template(&Value::String(template.to_owned()), at, cx, Some(Wanted { of: &Type::text(), by }));
     }
 
     /// Returns what a step gives when its own schema and value have been applied.
@@ -166,13 +189,10 @@ impl<'w> Checker<'w> {
     }
 
     fn approval(&mut self, approval: &ApprovalStep, at: &At<'_>, cx: Cx) -> Type {
-        self.template(&Value::String(approval.prompt.clone()), &at.key("prompt"), cx, None);
+        self.text_of(&approval.prompt, "a prompt", &at.key("prompt"), cx);
         let schema = approval.schema.as_ref().filter(|_| !self.is_broken(&at.key("schema")));
-        // Whoever approves may leave out the answer.
-        let mut answer = schema.map_or(Type::ANY, Type::of_schema).or(Type::null());
-        if let OnTimeout::Answer(value) = &approval.on_timeout {
-            answer = answer.or(Type::of_value(value));
-        }
+        // Whoever approves may leave out the answer, which is null then; but only if the schema allows that.
+        let answer = schema.map_or(Type::ANY, Type::of_schema);
         let text_or_null = || Type::text().or(Type::null());
         Type::record([
             ("approved".to_owned(), Type::of_value(&true.into()), true),
@@ -211,38 +231,62 @@ impl<'w> Checker<'w> {
         // A frame of its own, in which `self` is known.
         let frame = self.open(Some(step), &[], String::new(), End::Some);
         let cx = Cx { frame, step: None };
+        // What is not known of a composite's is there all the same.
+        let input = input.cloned().unwrap_or(Type::ANY);
         if let Some(compensate) = &declared.compensate {
             let at = at.key("compensate");
-            let has_output = compensate.on == CompensateOn::Completed;
-            self.bind_self(frame, input, Some((output.clone(), has_output)));
+            self.frames[frame].bindings = vec![("self", undone(compensate.on, input.clone(), output.clone()))];
+            if let Some(key) = &compensate.policies.idempotency_key {
+                self.idempotency_key(key, &at.key("policies"), cx);
+            }
             self.other_call(&compensate.call, Some(&compensate.input), &at, cx);
         }
         let hooks_at = at.key("hooks");
         for (point, hooks) in declared.hooks.iter() {
-            let given = (point == HookPoint::After).then(|| (output.clone(), true));
-            self.bind_self(frame, input, given);
+            self.frames[frame].bindings = vec![("self", hooked(point, input.clone(), output.clone()))];
             let at = hooks_at.key(point.key());
             for (index, hook) in hooks.iter().enumerate() {
                 self.other_call(&hook.call, hook.input.as_ref(), &at.index(index), cx);
             }
         }
     }
+}
 
-    /// Lets `self` show what is known of a step.
-    pub(super) fn bind_self(&mut self, frame: usize, input: Option<&Type>, output: Option<(Type, bool)>) {
-        let mut fields = vec![
-            ("stepId".to_owned(), Type::text(), true),
-            ("stepPath".to_owned(), Type::text(), true),
-            ("point".to_owned(), Type::text(), false),
-            ("status".to_owned(), Type::text(), false),
-            ("error".to_owned(), Type::ANY, false),
-        ];
-        // What is not known of a composite's is there all the same.
-        fields.push(("input".to_owned(), input.cloned().unwrap_or(Type::ANY), true));
-        match output {
-            Some((of, always)) => fields.push(("output".to_owned(), of, always)),
-            None => fields.push(("output".to_owned(), Type::ANY, false)),
+/// What `self` shows to a compensation.
+fn undone(on: CompensateOn, input: Type, output: Type) -> Type {
+    let mut fields = own(input);
+    let (has_output, states): (_, &[&str]) = match on {
+        CompensateOn::Completed => (true, &["completed"]),
+        CompensateOn::Attempt => (false, &["completed", "failed", "cancelled"]),
+    };
+    fields.push(("output", output, has_output));
+    fields.push(("error", Type::failure(), false));
+    fields.push(("status", Type::one_of(states), true));
+    record(fields)
+}
+
+/// What `self` shows to a hook of a step.
+fn hooked(point: HookPoint, input: Type, output: Type) -> Type {
+    let mut fields = own(input);
+    fields.push(("point", Type::one_of(&[point.key()]), true));
+    match point {
+        HookPoint::After => {
+            fields.push(("output", output, true));
+            fields.push(("status", Type::one_of(&["completed"]), true));
         }
-        self.frames[frame].bindings = vec![("self", Type::record(fields))];
+        HookPoint::OnError => {
+            fields.push(("error", Type::failure(), true));
+            fields.push(("status", Type::one_of(&["failed"]), true));
+        }
+        _ => {}
     }
+    record(fields)
+}
+
+fn own(input: Type) -> Vec<(&'static str, Type, bool)> {
+    vec![("stepId", Type::text(), true), ("stepPath", Type::text(), true), ("input", input, true)]
+}
+
+fn record(fields: Vec<(&'static str, Type, bool)>) -> Type {
+    Type::record(fields.into_iter().map(|(name, of, required)| (name.to_owned(), of, required)))
 }
