@@ -62,7 +62,7 @@ fn agents(metrics: &MetricsSnapshot) -> Vec<AgentStats> {
     callees
         .map(|(id, callee)| AgentStats {
             id: id.to_string(),
-            calls: callee.attempts.succeeded + callee.attempts.failed,
+            calls: callee.attempts.succeeded + callee.attempts.failed + callee.attempts.cancelled,
             failures: callee.attempts.failed,
             duration_ms: percentiles(&callee.durations),
         })

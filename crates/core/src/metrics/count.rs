@@ -59,7 +59,7 @@ struct Ended {
 pub(crate) struct Meter {
     is_tool: AtomicBool,
     steps: [AtomicU64; 4],
-    attempts: [AtomicU64; 3],
+    attempts: [AtomicU64; 4],
     retries: AtomicU64,
     timeouts: AtomicU64,
     durations: Histogram,
@@ -117,7 +117,12 @@ impl Metrics {
                 EventBody::StepCancelled { activation, .. } => self.ended(plan, state, meters, *activation, 3, event),
                 EventBody::AttemptFinished { call: CallId::Step(activation), result, .. } => {
                     if let Some(meter) = meter(*activation) {
-                        meter.attempts[usize::from(result.is_err())].fetch_add(1, Relaxed);
+                        let outcome = match result {
+                            Ok(_) => 0,
+                            Err(error) if error.code == ErrorKind::Cancelled => 3,
+                            Err(_) => 1,
+                        };
+                        meter.attempts[outcome].fetch_add(1, Relaxed);
                     }
                 }
                 EventBody::AttemptRejected { call: CallId::Step(activation), .. } => {
@@ -297,14 +302,15 @@ impl Ended {
 impl Meter {
     fn snapshot(&self) -> CalleeMetrics {
         let [completed, failed, skipped, cancelled] = self.steps.each_ref().map(|count| count.load(Relaxed));
-        let [succeeded, attempts_failed, rejected] = self.attempts.each_ref().map(|count| count.load(Relaxed));
+        let [succeeded, attempts_failed, rejected, attempts_cancelled] =
+            self.attempts.each_ref().map(|count| count.load(Relaxed));
         CalleeMetrics {
             is_tool: self.is_tool.load(Relaxed),
             completed,
             failed,
             skipped,
             cancelled,
-            attempts: Attempts { succeeded, failed: attempts_failed, rejected },
+            attempts: Attempts { succeeded, failed: attempts_failed, rejected, cancelled: attempts_cancelled },
             retries: self.retries.load(Relaxed),
             timeouts: self.timeouts.load(Relaxed),
             durations: self.durations.snapshot(),

@@ -163,6 +163,8 @@ pub struct Attempts {
     pub failed: u64,
     /// They reached nobody: a circuit was open, a limit was reached, or a budget was spent.
     pub rejected: u64,
+    /// They were told to end, and did.
+    pub cancelled: u64,
 }
 
 impl Attempts {
@@ -171,6 +173,7 @@ impl Attempts {
         self.succeeded += others.succeeded;
         self.failed += others.failed;
         self.rejected += others.rejected;
+        self.cancelled += others.cancelled;
     }
 }
 

@@ -106,6 +106,17 @@ async fn what_is_in_progress_is_shown_as_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_attempt_that_was_told_to_end_is_no_failure() {
+    let engine = counting().agent(scripted("slow").delays(Duration::from_secs(5))).engine();
+    let handle = engine.start(&valid(&workflow(json!([step("a", "slow", &[])]))), json!({})).await.expect("started");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    handle.cancel(Cancellation::new("enough")).await.expect("cancelled");
+    handle.outcome().await.expect("ended");
+    let attempts = engine.metrics().expect("it counts").callees["@test/slow"].attempts;
+    assert_eq!((attempts.failed, attempts.cancelled), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn labels_are_bounded_and_nothing_is_counted_unasked() {
     let engine = counting().agent(scripted("echo")).engine();
     for number in 0..=MAX_LABELS {

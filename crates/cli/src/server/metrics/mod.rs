@@ -181,8 +181,9 @@ fn models(metrics: &MetricsSnapshot, all: &mut Families) {
     }
 }
 
-fn outcomes(attempts: Attempts) -> [(&'static str, u64); 3] {
-    [("success", attempts.succeeded), ("failure", attempts.failed), ("rejected", attempts.rejected)]
+fn outcomes(attempts: Attempts) -> [(&'static str, u64); 4] {
+    let Attempts { succeeded, failed, rejected, cancelled, .. } = attempts;
+    [("success", succeeded), ("failure", failed), ("rejected", rejected), ("cancelled", cancelled)]
 }
 
 fn circuits(metrics: &MetricsSnapshot, all: &mut Families) {
