@@ -1,7 +1,10 @@
 //! The loop of turns and tools.
 
 use futures_util::stream::{self, StreamExt as _};
-use orchestr8_schema::{ErrorKind, usage::Usage};
+use orchestr8_schema::{
+    ErrorKind,
+    usage::{Estimate, Usage},
+};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -72,7 +75,7 @@ impl<'a> Conversation<'a> {
                 self.request.tool_choice = ToolChoice::None;
             }
             self.check_limits()?;
-            let model = self.model.clone().turn(turn);
+            let model = self.model.clone().turn(turn).within(self.left());
             let response = model.durable(&format!("turn/{turn}"), self.request.clone(), cancel.clone()).await?;
             self.used.add(&response.usage);
             let asked: Vec<_> = response.message.tool_requests().cloned().collect();
@@ -100,15 +103,20 @@ impl<'a> Conversation<'a> {
 
     /// Whether the next question might pass a limit of the agent's own.
     fn check_limits(&self) -> Result<(), AgentError> {
-        let bound = self.model.bound(&self.request);
-        let tokens = self.used.tokens().saturating_add(bound.tokens);
-        let cost = self.used.cost_usd + bound.cost_usd;
-        let limit = match (self.config.max_total_tokens, self.config.max_cost_usd) {
-            (Some(limit), _) if tokens > limit => "maxTotalTokens",
-            (_, Some(limit)) if cost > limit + 1e-9 => "maxCostUsd",
-            _ => return Ok(()),
+        let (bound, left) = (self.model.bound(&self.request), self.left());
+        let limit = match () {
+            () if bound.tokens > left.tokens => "maxTotalTokens",
+            () if bound.cost_usd > left.cost_usd + 1e-9 => "maxCostUsd",
+            () => return Ok(()),
         };
         Err(self.spent(ErrorKind::BudgetExceeded, format!("the next question might pass the agent's `{limit}`")))
+    }
+
+    /// What the agent's own limits leave to the next question.
+    fn left(&self) -> Estimate {
+        let tokens = self.config.max_total_tokens.map(|limit| limit.saturating_sub(self.used.tokens()));
+        let cost = self.config.max_cost_usd.map(|limit| (limit - self.used.cost_usd).max(0.0));
+        Estimate::new(tokens.unwrap_or(u64::MAX), cost.unwrap_or(f64::INFINITY))
     }
 
     fn spent(&self, kind: ErrorKind, message: String) -> AgentError {

@@ -12,7 +12,7 @@ use orchestr8_schema::{
     json_schema::JsonValidator,
     usage::{Estimate, Usage},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -40,6 +40,8 @@ pub struct Model {
     cx: AgentContext,
     resolved: Resolved,
     turn: Option<u32>,
+    /// The most that a question may use together with the one that asks for its answer once more.
+    most: Estimate,
 }
 
 impl AgentContext {
@@ -69,7 +71,8 @@ impl AgentContext {
         let resolved = models
             .resolve(name, provider)
             .map_err(|error| AgentError::validation(format!("{error}; {}", error.help())))?;
-        Ok(Model { cx: self.clone(), resolved, turn: None })
+        let most = Estimate::new(u64::MAX, f64::INFINITY);
+        Ok(Model { cx: self.clone(), resolved, turn: None, most })
     }
 }
 
@@ -97,6 +100,14 @@ impl Model {
     /// Says which turn of a conversation is asked for, from 1.
     pub fn turn(mut self, turn: u32) -> Self {
         self.turn = Some(turn);
+        self
+    }
+
+    /// Has the model asked once more, for an answer that does not fit its schema, only if that cannot use more than this together with the
+    /// first question; default without limit.
+    #[cfg(feature = "llm")]
+    pub(crate) fn within(mut self, most: Estimate) -> Self {
+        self.most = most;
         self
     }
 
@@ -210,20 +221,29 @@ impl Model {
             let Some(validator) = validator.filter(|_| response.stop_reason != StopReason::ToolUse) else {
                 return Ok(response);
             };
-            let problem = match read(&response.message.text(), &validator) {
+            let problem = match fitting(&response, &validator)? {
                 Ok(value) => return Ok(ChatResponse { structured: Some(value), ..response }),
                 Err(problem) => problem,
             };
-            if response.stop_reason == StopReason::MaxTokens {
-                let message = "the answer had no room: `maxTokens` is too low for the schema";
-                return Err(AgentError::validation(message));
-            }
             tracing::debug!("an answer does not fit its schema and is asked for once more");
-            request.messages.push(response.message);
+            // Of nothing no message can be made.
+            if !response.message.text().is_empty() {
+                request.messages.push(response.message);
+            }
             request.messages.push(Message::user(repair(&problem)));
             request.tool_choice = ToolChoice::None;
+            let bound = self.bound(&request);
+            if used.tokens().saturating_add(bound.tokens) > self.most.tokens
+                || used.cost_usd + bound.cost_usd > self.most.cost_usd + 1e-9
+            {
+                let message = "the answer does not fit its schema, and asking once more might pass the agent's limits";
+                return Err(AgentError::new(ErrorKind::BudgetExceeded, message).with_context(json!({ "usage": used })));
+            }
             let response = self.ask(request, &cancel, &mut used).await?;
-            match read(&response.message.text(), &validator) {
+            let fits = fitting(&response, &validator)?;
+            // Both answers were paid for.
+            let response = ChatResponse { usage: used, cost_usd: response.cost_usd.map(|_| used.cost_usd), ..response };
+            match fits {
                 Ok(value) => Ok(ChatResponse { structured: Some(value), ..response }),
                 Err(problem) => {
                     Err(AgentError::validation(format!("the model's answer does not fit its schema: {problem}")))
@@ -338,6 +358,18 @@ impl Model {
         let streams = self.info().capabilities.streaming && (is_long || is_watched);
         streams.then(|| Deltas { cx: self.cx.clone(), written: Arc::default() })
     }
+}
+
+/// Finds what fits the schema in an answer, or says what does not.
+///
+/// # Errors
+///
+/// VALIDATION if the answer was cut: what is whole in it may fit, and is not the answer.
+fn fitting(response: &ChatResponse, validator: &JsonValidator) -> Result<Result<Value, String>, AgentError> {
+    if response.stop_reason == StopReason::MaxTokens {
+        return Err(AgentError::validation("the answer had no room: `maxTokens` is too low for the schema"));
+    }
+    Ok(read(&response.message.text(), validator))
 }
 
 /// Text that was written and not yet shown.

@@ -152,13 +152,46 @@ async fn an_answer_that_does_not_fit_is_asked_for_once_more() {
     let fake = Fake::by(|_| Ok(ChatResponse::text("no")));
     assert_failed!(run(&fake, document(config())).await, ErrorKind::Validation);
     assert_eq!(fake.asked().len(), 2, "once more, and no attempt after that");
-    let stopped = |reason| Fake::by(move |_| Ok(ChatResponse::new(Message::assistant("{\"sun\""), reason)));
-    let cut = stopped(StopReason::MaxTokens);
-    let run_cut = run(&cut, document(config())).await;
-    assert_failed!(run_cut, ErrorKind::Validation);
-    assert!(run_cut.outcome().error().expect("failed").message.contains("maxTokens"));
-    assert_eq!(cut.asked().len(), 1, "no room is no reason to ask again");
-    assert_failed!(run(&stopped(StopReason::Refusal), document(config())).await, ErrorKind::Denied);
+    let stopped =
+        |text: &'static str, reason| Fake::by(move |_| Ok(ChatResponse::new(Message::assistant(text), reason)));
+    // What is whole within an answer that was cut may fit the schema, and is not the answer.
+    for text in ["{\"sun\"", "{\"days\": [{\"sun\": true}, {\"su"] {
+        let cut = stopped(text, StopReason::MaxTokens);
+        let run_cut = run(&cut, document(config())).await;
+        assert_failed!(run_cut, ErrorKind::Validation);
+        assert!(run_cut.outcome().error().expect("failed").message.contains("maxTokens"));
+        assert_eq!(cut.asked().len(), 1, "no room is no reason to ask again");
+    }
+    assert_failed!(run(&stopped("{\"sun\"", StopReason::Refusal), document(config())).await, ErrorKind::Denied);
+
+    let cut = ChatResponse::new(Message::assistant("{\"sun\": tr"), StopReason::MaxTokens);
+    let cut_at_last = run(&Fake::answers([ChatResponse::text(""), cut]), document(config())).await;
+    assert!(assert_failed!(cut_at_last, ErrorKind::Validation).message.contains("maxTokens"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn asking_once_more_counts_and_is_not_done_beyond_the_limits_of_the_agent() {
+    let schema = json!({ "type": "object", "required": ["sun"] });
+    let config = |limit: u64| json!({ "outputSchema": schema, "maxTokens": 100, "maxTotalTokens": limit });
+    let usage = Usage::new(100, 40, 0.0);
+    let words = move || ChatResponse::text("It is sunny.").with_usage(usage);
+    let fake = Fake::answers([words(), ChatResponse::text("{\"sun\": 1}").with_usage(usage)]);
+    let whole = run(&fake, document(config(2000))).await;
+    assert_completed!(whole);
+    let recorded = whole.journal().iter().find(|entry| entry.kind == "durable.recorded").expect("recorded");
+    assert_eq!(recorded.data["value"]["usage"]["inputTokens"], 200, "{:?}", recorded.data);
+    assert_eq!(whole.outcome().to_body().usage.expect("used").tokens(), 280);
+
+    // Each question may use some 100 tokens and those of its answer; the first one leaves no room for another.
+    let fake = Fake::by(move |_| Ok(words()));
+    let limited = run(&fake, document(config(320))).await;
+    let error = assert_failed!(limited, ErrorKind::BudgetExceeded);
+    assert_eq!(error.context.as_ref().expect("facts")["usage"]["outputTokens"], 40);
+    assert_eq!(fake.asked().len(), 1);
+    // What is sent has no message without a word.
+    let fake = Fake::answers([ChatResponse::text(""), ChatResponse::text("{\"sun\": 1}")]);
+    assert_completed!(run(&fake, document(config(2000))).await);
+    assert!(fake.asked()[1].messages.iter().all(|message| message.role == Role::User));
 }
 
 #[tokio::test(start_paused = true)]
