@@ -288,7 +288,7 @@ impl<'a> Reading<'a> {
                 let inlining = folder.clone().with_prompts(self.prompts.clone());
                 let options = options.workflows(&inlining);
                 let whole = workflow.and_then(|workflow| {
-                    let Inlined { document, wanted, problems } = self.prompts.inline(&text, &name);
+                    let Inlined { document, wanted, problems, .. } = self.prompts.inline(&text, &name);
                     self.wanted.extend(wanted);
                     if !problems.is_empty() {
                         return Err(invalid(problems));

@@ -3,9 +3,12 @@
 
 use std::path::{Path, PathBuf};
 
-use orchestr8_agent_base::{AgentError, prompt::PromptFiles};
+use orchestr8_agent_base::{
+    AgentError,
+    prompt::{PromptFiles, PromptProblem, PromptSearch},
+};
 use orchestr8_schema::{
-    Code, Diagnostic,
+    Code, Diagnostic, Severity,
     source::{Options, parse},
 };
 use serde_json::Value;
@@ -24,6 +27,7 @@ pub(crate) struct InlinePrompts {
 }
 
 /// A workflow with its prompts.
+#[derive(Default)]
 pub(crate) struct Inlined {
     /// The document, if it is another one now.
     pub(crate) document: Option<Value>,
@@ -31,6 +35,8 @@ pub(crate) struct Inlined {
     pub(crate) wanted: Vec<PathBuf>,
     /// What cannot be found or used.
     pub(crate) problems: Vec<Diagnostic>,
+    /// What is probably not meant so.
+    pub(crate) warnings: Vec<Diagnostic>,
 }
 
 impl InlinePrompts {
@@ -44,7 +50,7 @@ impl InlinePrompts {
 
     /// Writes the prompts of a workflow into it. A text that is none comes back as it is, for others to tell.
     pub(crate) fn inline(&self, text: &[u8], name: &str) -> Inlined {
-        let mut inlined = Inlined { document: None, wanted: Vec::new(), problems: Vec::new() };
+        let mut inlined = Inlined::default();
         // Most have none, and need not be read twice.
         if !text.windows(6).any(|part| part == b"prompt") {
             return inlined;
@@ -93,16 +99,33 @@ fn write_out(agent: &mut Value, path: &str, files: &PromptFiles, inlined: &mut I
     let id = agent.get("id").and_then(Value::as_str);
     let Some((_, key)) = AGENTS.iter().find(|(known, _)| id == Some(known)) else { return };
     let Some(prompt) = agent.get_mut("config").and_then(|config| config.get_mut(*key)) else { return };
+    let mut search = PromptSearch::default();
     let written = match &*prompt {
         Value::String(template) if *key == "promptTemplate" => {
-            files.inline_template(template, &mut inlined.wanted).map(Value::String)
+            files.inline_template(template, &mut search).map(Value::String)
         }
-        other => files.inline(other, &mut inlined.wanted),
+        other => files.inline(other, &mut search),
     };
+    let path = format!("{path}/config/{key}");
+    inlined.wanted.append(&mut search.wanted);
+    inlined.warnings.extend(search.warnings.into_iter().map(|warning| located(warning, Severity::Warning, &path)));
     match written {
         Ok(written) => *prompt = written,
-        Err(error) => inlined.problems.push(problem(&error, format!("{path}/config/{key}"))),
+        Err(error) if search.problems.is_empty() => inlined.problems.push(problem(&error, path)),
+        Err(_) => {
+            let problems = search.problems.into_iter().map(|problem| located(problem, Severity::Error, &path));
+            inlined.problems.extend(problems);
+        }
     }
+}
+
+/// Tells of a prompt's file where it stands there, rather than where the workflow names it.
+fn located(problem: PromptProblem, severity: Severity, path: &str) -> Diagnostic {
+    let mut diagnostic = Diagnostic::new(Code::Obstacle, path, problem.message);
+    diagnostic.severity = severity;
+    diagnostic.file = Some(problem.file.display().to_string());
+    diagnostic.span = problem.span;
+    diagnostic
 }
 
 fn problem(error: &AgentError, path: String) -> Diagnostic {

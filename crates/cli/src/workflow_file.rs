@@ -102,7 +102,7 @@ impl WorkflowFile {
         // First as it is written, so that problems have their places.
         let workflow = load(&self.bytes, &options.workflows(&self.folder)).map_err(told)?;
         let Some(prompts) = &self.prompts else { return Ok(workflow) };
-        let Inlined { document, problems, .. } = prompts.inline(&self.bytes, &self.name);
+        let Inlined { document, problems, warnings: of_prompts, .. } = prompts.inline(&self.bytes, &self.name);
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -111,16 +111,28 @@ impl WorkflowFile {
         }
         let folder = WorkflowFolder::default().with_prompts(prompts.clone());
         let options = options.workflows(&folder);
-        match document {
-            Some(document) => load_value(&document, &options).map_err(told),
-            None => load(&self.bytes, &options).map_err(told),
-        }
+        let inlined = match document {
+            Some(document) => load_value(&document, &options).map_err(told)?,
+            None => load(&self.bytes, &options).map_err(told)?,
+        };
+        // What there is to say of the workflow was said of it as it is written, with its places.
+        let warnings = workflow.warnings().iter().cloned().chain(of_prompts).chain(folder.prompt_warnings());
+        Ok(inlined.with_warnings(warnings.collect()))
     }
 
     /// Puts problems together with the text that they are about.
     #[must_use]
     pub fn report(&self, diagnostics: Vec<Diagnostic>) -> Report {
-        Report::new(self.name.clone(), String::from_utf8_lossy(&self.bytes), diagnostics).with(self.folder.texts())
+        let mut texts = self.folder.texts();
+        // What is not a workflow is a prompt, which was small enough to be read.
+        for file in diagnostics.iter().filter_map(|diagnostic| diagnostic.file.as_ref()) {
+            if !texts.contains_key(file)
+                && let Ok(text) = fs::read_to_string(file)
+            {
+                texts.insert(file.clone(), text);
+            }
+        }
+        Report::new(self.name.clone(), String::from_utf8_lossy(&self.bytes), diagnostics).with(texts)
     }
 
     /// Returns the names of the files of sub-workflows that checking has read.

@@ -9,7 +9,10 @@ use std::{
     sync::Arc,
 };
 
-use orchestr8_schema::validate::{LoadError, WorkflowLoader};
+use orchestr8_schema::{
+    Diagnostic,
+    validate::{LoadError, WorkflowLoader},
+};
 
 use crate::{
     inline_prompts::{InlinePrompts, Inlined},
@@ -29,6 +32,8 @@ pub(crate) struct WorkflowFolder {
     texts: RefCell<BTreeMap<String, Vec<u8>>>,
     /// Has prompts written into what is read.
     prompts: Option<InlinePrompts>,
+    /// What there is to say of the prompts.
+    warnings: RefCell<Vec<Diagnostic>>,
 }
 
 impl WorkflowFolder {
@@ -46,6 +51,11 @@ impl WorkflowFolder {
     /// Returns the names of all files that were looked for, also where there are none.
     pub(crate) fn wanted(&self) -> BTreeSet<String> {
         self.wanted.borrow().clone()
+    }
+
+    /// Returns what there is to say of the prompts of what has been read.
+    pub(crate) fn prompt_warnings(&self) -> Vec<Diagnostic> {
+        self.warnings.borrow().clone()
     }
 
     /// Returns the texts that have been read, by the files' names.
@@ -82,10 +92,11 @@ impl WorkflowLoader for WorkflowFolder {
             return Err(LoadError::new("the file has more than 10 MB"));
         }
         if let Some(prompts) = &self.prompts {
-            let Inlined { document, wanted, problems } = prompts.inline(&text, name);
+            let Inlined { document, wanted, problems, warnings } = prompts.inline(&text, name);
+            self.warnings.borrow_mut().extend(warnings);
             self.wanted.borrow_mut().extend(wanted.iter().map(|path| path.display().to_string()));
             if let Some(problem) = problems.first() {
-                return Err(LoadError::new(problem.message.clone()));
+                return Err(LoadError::new(told(problem)));
             }
             // JSON is YAML.
             text = document.map_or(text, |document| document.to_string().into_bytes());
@@ -93,6 +104,13 @@ impl WorkflowLoader for WorkflowFolder {
         self.texts.borrow_mut().insert(name.to_owned(), text.clone());
         Ok(text)
     }
+}
+
+/// A problem in one line, with the place in the file that it is about.
+fn told(problem: &Diagnostic) -> String {
+    let Some(file) = &problem.file else { return problem.message.clone() };
+    let place = problem.span.map_or_else(String::new, |span| format!(":{}:{}", span.line, span.column));
+    format!("{file}{place}: {}", problem.message)
 }
 
 /// Whether a file may hold a workflow by its name.

@@ -101,6 +101,9 @@ fn question(config: &Map<String, Value>, prompt: &Prompt, input: &Value) -> Resu
 
 /// Says why no model can be asked under a configuration.
 fn obstacle(config: &Map<String, Value>, prompt: Option<&Prompt>, registry: &AgentRegistry) -> Option<Obstacle> {
+    if let Some(Err(error)) = prompt.map(Prompt::check) {
+        return Some(Obstacle { message: error.to_string(), help: None });
+    }
     let config = LlmConfig::read(config).ok()?;
     let models = registry.models()?;
     let told = |message: String, help: &str| Some(Obstacle { message, help: Some(help.to_owned()) });

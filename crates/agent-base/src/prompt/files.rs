@@ -7,12 +7,18 @@ use std::{
 };
 
 use orchestr8_schema::{
+    Diagnostic,
     prompt::AgentPrompt,
     source::{Format, Options, parse},
 };
 use serde_json::{Map, Value};
 
-use super::{Layers, Prompt, front_matter::is_xml};
+use super::{
+    Layers, Prompt, PromptProblem, PromptSearch,
+    front_matter::is_xml,
+    layers::{self, TaskProblem},
+    search::place_of,
+};
 use crate::AgentError;
 
 /// The largest file of a prompt.
@@ -46,14 +52,17 @@ impl PromptFiles {
     ///
     /// VALIDATION if it is not well formed; NOT_FOUND, with every path that was tried, if it is not there.
     pub fn read(&self, prompt: &Value) -> Result<Prompt, AgentError> {
-        self.find(prompt, &mut Vec::new())
+        let mut search = PromptSearch::default();
+        let found = self.find(prompt, &mut search);
+        search.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        found
     }
 
-    /// Writes out what stands under `prompt` in a configuration, so that it stands for itself and no file is needed any more. What was looked for
-    /// is added to `wanted`, also where there was nothing.
+    /// Writes out what stands under `prompt` in a configuration, so that it stands for itself and no file is needed any more. `search` is told
+    /// which files were looked for, and what is to be said of them.
     ///
     /// ```
-    /// use orchestr8_agent_base::prompt::PromptFiles;
+    /// use orchestr8_agent_base::prompt::{PromptFiles, PromptSearch};
     /// use serde_json::json;
     ///
     /// let folder = tempfile::tempdir()?;
@@ -61,7 +70,7 @@ impl PromptFiles {
     /// std::fs::write(folder.path().join("prompts/roles/editor.yaml"), "role: { name: editor, system: You edit texts. }")?;
     /// let files = PromptFiles::new([folder.path().to_owned()]);
     /// let prompt = json!({ "role": "editor", "task": "Edit this: {{ input.text }}" });
-    /// let inline = files.inline(&prompt, &mut Vec::new())?;
+    /// let inline = files.inline(&prompt, &mut PromptSearch::default())?;
     /// assert_eq!(inline, json!({ "role": "You edit texts.", "task": "Edit this: {{ input.text }}" }));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -69,10 +78,10 @@ impl PromptFiles {
     /// # Errors
     ///
     /// As [`read`](Self::read).
-    pub fn inline(&self, prompt: &Value, wanted: &mut Vec<PathBuf>) -> Result<Value, AgentError> {
-        let before = wanted.len();
-        let found = self.find(prompt, wanted)?;
-        if wanted.len() == before {
+    pub fn inline(&self, prompt: &Value, search: &mut PromptSearch) -> Result<Value, AgentError> {
+        let before = search.wanted.len();
+        let found = self.find(prompt, search)?;
+        if search.wanted.len() == before {
             return Ok(prompt.clone());
         }
         Ok(match found {
@@ -87,24 +96,18 @@ impl PromptFiles {
         })
     }
 
-    fn find(&self, prompt: &Value, wanted: &mut Vec<PathBuf>) -> Result<Prompt, AgentError> {
+    fn find(&self, prompt: &Value, search: &mut PromptSearch) -> Result<Prompt, AgentError> {
         match prompt {
-            Value::String(path) => self.agent_prompt(&self.file(std::slice::from_ref(path), path, wanted)?),
-            Value::Object(map) if map.contains_key("schemaVersion") => {
-                self.agent_prompt(&serde_json::to_vec(map).unwrap_or_default())
+            Value::String(path) => {
+                let Found { path, text } = self.file(std::slice::from_ref(path), path, search)?;
+                agent_prompt(&text, Some((&path, search)))
             }
-            Value::Object(map) => self.layers(map, wanted),
+            Value::Object(map) if map.contains_key("schemaVersion") => {
+                agent_prompt(&serde_json::to_vec(map).unwrap_or_default(), None)
+            }
+            Value::Object(map) => self.layers(map, search),
             _ => Err(AgentError::validation("`prompt` is neither an object nor the path of a prompt")),
         }
-    }
-
-    #[expect(clippy::unused_self, reason = "it stands beside `layers`")]
-    fn agent_prompt(&self, text: &[u8]) -> Result<Prompt, AgentError> {
-        refuse_xml(text)?;
-        let prompt = AgentPrompt::read(text, &Options::new());
-        let prompt =
-            prompt.map_err(|error| AgentError::validation("the prompt is not well formed").with_source(error))?;
-        Ok(Prompt::Agent(Box::new(prompt.value)))
     }
 
     /// Reads a [template](super::Template): its text, or the path of one, which ends in `.xml`.
@@ -114,7 +117,7 @@ impl PromptFiles {
     /// As [`read`](Self::read).
     #[cfg(feature = "research")]
     pub fn template(&self, template: &str) -> Result<super::Template, AgentError> {
-        super::Template::read(&self.inline_template(template, &mut Vec::new())?)
+        super::Template::read(&self.inline_template(template, &mut PromptSearch::default())?)
     }
 
     /// As [`inline`](Self::inline), of a [template](super::Template).
@@ -123,7 +126,7 @@ impl PromptFiles {
     ///
     /// As [`read`](Self::read).
     #[cfg(feature = "research")]
-    pub fn inline_template(&self, template: &str, wanted: &mut Vec<PathBuf>) -> Result<String, AgentError> {
+    pub fn inline_template(&self, template: &str, search: &mut PromptSearch) -> Result<String, AgentError> {
         if is_xml(template) {
             return Ok(template.to_owned());
         }
@@ -132,12 +135,15 @@ impl PromptFiles {
                 "the template is neither XML behind front matter nor a path that ends in `.xml`",
             ));
         }
-        let file = self.file(&[template.to_owned()], template, wanted)?;
-        String::from_utf8(file)
-            .map_err(|error| AgentError::validation(format!("the template {template}")).with_source(error))
+        let Found { path, text } = self.file(&[template.to_owned()], template, search)?;
+        let text = String::from_utf8(text)
+            .map_err(|error| AgentError::validation(format!("the template {}", path.display())).with_source(error))?;
+        super::Template::read(&text)
+            .map_err(|error| AgentError::validation(format!("the template {}", path.display())).with_source(error))?;
+        Ok(text)
     }
 
-    fn layers(&self, map: &Map<String, Value>, wanted: &mut Vec<PathBuf>) -> Result<Prompt, AgentError> {
+    fn layers(&self, map: &Map<String, Value>, search: &mut PromptSearch) -> Result<Prompt, AgentError> {
         const KEYS: [&str; 5] = ["role", "persona", "personality", "task", "model"];
 
         if let Some(key) = map.keys().find(|key| !KEYS.contains(&key.as_str())) {
@@ -145,21 +151,27 @@ impl PromptFiles {
         }
         let mut layers = Layers::default();
         let mut role_name = None;
-        if let Some(found) = self.layer(map, ("role", "roles", "system"), wanted)? {
+        if let Some(found) = self.layer(map, ("role", "roles", "system"), search)? {
             role_name = found.name;
             layers.role = Some(found.text);
         }
-        if let Some(found) = self.layer(map, ("persona", "personas", "modifiers"), wanted)? {
-            if let (Some(extended), Some(role)) = (&found.extends, &role_name)
+        if let Some(found) = self.layer(map, ("persona", "personas", "modifiers"), search)? {
+            if let (Some(extended), Some(role), Some(file)) = (&found.extends, &role_name, &found.file)
                 && extended != role
             {
-                tracing::warn!(persona = found.name, extends = extended, role, "the persona extends another role");
+                let line = file.content.lines().position(|line| line.contains("extends")).map_or(0, |index| index + 1);
+                let place = place_of(&file.content, &file.content, line);
+                let message = format!("the persona extends the role `{extended}`, and the prompt's is `{role}`");
+                search.warnings.push(PromptProblem::new(&file.path, place, message));
             }
             layers.persona = Some(found.text);
         }
         layers.personality =
-            self.layer(map, ("personality", "personalities", "modifiers"), wanted)?.map(|found| found.text);
-        layers.task = self.layer(map, ("task", "tasks", "template"), wanted)?.map(|found| found.text);
+            self.layer(map, ("personality", "personalities", "modifiers"), search)?.map(|found| found.text);
+        if let Some(found) = self.layer(map, ("task", "tasks", "template"), search)? {
+            found.check_task(search)?;
+            layers.task = Some(found.text);
+        }
         layers.model = map.get("model").and_then(Value::as_str).map(str::to_owned);
         if layers.role.is_none() && layers.persona.is_none() && layers.personality.is_none() && layers.task.is_none() {
             return Err(AgentError::validation("the prompt has no layers"));
@@ -172,26 +184,26 @@ impl PromptFiles {
         &self,
         map: &Map<String, Value>,
         (key, folder, field): (&str, &str, &str),
-        wanted: &mut Vec<PathBuf>,
+        search: &mut PromptSearch,
     ) -> Result<Option<Layer>, AgentError> {
         let Some(value) = map.get(key) else { return Ok(None) };
         let Some(text) = value.as_str() else {
             return Err(AgentError::validation(format!("`prompt.{key}` is no text")));
         };
         if !is_name(text) && !is_path(text) {
-            return Ok(Some(Layer { text: text.to_owned(), name: None, extends: None }));
+            return Ok(Some(Layer { text: text.to_owned(), name: None, extends: None, file: None }));
         }
         let candidates = if is_path(text) {
             vec![text.to_owned()]
         } else {
             ["yaml", "yml", "json"].map(|extension| format!("prompts/{folder}/{text}.{extension}")).to_vec()
         };
-        let file = self.file(&candidates, &format!("{key} `{text}`"), wanted)?;
-        Layer::read(&file, key, field).map(Some)
+        let found = self.file(&candidates, &format!("{key} `{text}`"), search)?;
+        Layer::read(&found, key, field, search).map(Some)
     }
 
     /// Reads the first of these files that is there.
-    fn file(&self, candidates: &[String], what: &str, wanted: &mut Vec<PathBuf>) -> Result<Vec<u8>, AgentError> {
+    fn file(&self, candidates: &[String], what: &str, search: &mut PromptSearch) -> Result<Found, AgentError> {
         if self.confined
             && let Some(outside) = candidates.iter().find(|candidate| !is_among_prompts(candidate))
         {
@@ -205,9 +217,9 @@ impl PromptFiles {
         for folder in folders {
             for candidate in candidates {
                 let path = folder.join(candidate);
-                wanted.push(path.clone());
+                search.wanted.push(path.clone());
                 match read(&path) {
-                    Ok(text) => return Ok(text),
+                    Ok(text) => return Ok(Found { path, text }),
                     Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                         tried.push(path.display().to_string());
                     }
@@ -222,10 +234,36 @@ impl PromptFiles {
     }
 }
 
+/// A file that was found.
+struct Found {
+    path: PathBuf,
+    text: Vec<u8>,
+}
+
+/// Reads a JSON prompt. Of one that stands in a file it is told what is wrong with it, and where.
+fn agent_prompt(text: &[u8], file: Option<(&Path, &mut PromptSearch)>) -> Result<Prompt, AgentError> {
+    refuse_xml(text, file.as_ref().map(|(path, _)| *path))?;
+    let read = AgentPrompt::read(text, &Options::new());
+    if let Some((path, search)) = file {
+        let told = |diagnostic: &Diagnostic| PromptProblem::of(path, diagnostic);
+        match &read {
+            Ok(prompt) => search.warnings.extend(prompt.warnings.iter().map(told)),
+            Err(invalid) => {
+                let (errors, warnings) = invalid.diagnostics().iter().partition::<Vec<_>, _>(|found| found.is_error());
+                search.problems.extend(errors.into_iter().map(told));
+                search.warnings.extend(warnings.into_iter().map(told));
+            }
+        }
+    }
+    let prompt = read.map_err(|error| AgentError::validation("the prompt is not well formed").with_source(error))?;
+    Ok(Prompt::Agent(Box::new(prompt.value)))
+}
+
 /// Whoever writes XML is told what to write instead.
-fn refuse_xml(text: &[u8]) -> Result<(), AgentError> {
+fn refuse_xml(text: &[u8], path: Option<&Path>) -> Result<(), AgentError> {
     if std::str::from_utf8(text).is_ok_and(is_xml) {
-        return Err(AgentError::validation("workflows and prompts are JSON or YAML, and this is XML"));
+        let this = path.map_or_else(|| "this".to_owned(), |path| path.display().to_string());
+        return Err(AgentError::validation(format!("workflows and prompts are JSON or YAML, and {this} is XML")));
     }
     Ok(())
 }
@@ -263,21 +301,31 @@ fn is_path(text: &str) -> bool {
     !text.contains(char::is_whitespace) && [".yaml", ".yml", ".json"].iter().any(|extension| text.ends_with(extension))
 }
 
-/// What a file of a layer says.
+/// What a layer says.
 struct Layer {
     text: String,
     name: Option<String>,
     extends: Option<String>,
+    /// Where it was read, if not in the prompt itself.
+    file: Option<LayerFile>,
+}
+
+/// The file of a layer.
+struct LayerFile {
+    path: PathBuf,
+    content: String,
 }
 
 impl Layer {
     /// Reads `role: {name, system}`, `persona: {name, extends, modifiers}`, `personality: {name, modifiers}`, `task: {name, template}`, or a bare
     /// `content`.
-    fn read(file: &[u8], key: &str, field: &str) -> Result<Self, AgentError> {
-        refuse_xml(file)?;
-        let document = parse(file, &Options::new().format(Format::Yaml));
-        let document =
-            document.map_err(|error| AgentError::validation(format!("the file of the {key}")).with_source(error))?;
+    fn read(found: &Found, key: &str, field: &str, search: &mut PromptSearch) -> Result<Self, AgentError> {
+        let (path, shown) = (&found.path, found.path.display());
+        refuse_xml(&found.text, Some(path))?;
+        let document = parse(&found.text, &Options::new().format(Format::Yaml)).map_err(|error| {
+            search.problems.extend(error.diagnostics().iter().map(|diagnostic| PromptProblem::of(path, diagnostic)));
+            AgentError::validation(format!("the {key} in {shown}")).with_source(error)
+        })?;
         let text = |value: &Value| match value {
             Value::String(text) => Some(text.clone()),
             Value::Array(lines) => {
@@ -287,14 +335,29 @@ impl Layer {
             _ => None,
         };
         let of = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
-        if let Some(found) = document.get("content").and_then(text) {
-            return Ok(Self { text: found, name: None, extends: None });
+        let file = LayerFile { path: path.clone(), content: String::from_utf8_lossy(&found.text).into_owned() };
+        if let Some(content) = document.get("content").and_then(text) {
+            return Ok(Self { text: content, name: None, extends: None, file: Some(file) });
         }
         let layer = document.get(key);
-        let found = layer.and_then(|layer| text(layer.get(field)?));
-        let found = found
-            .ok_or_else(|| AgentError::validation(format!("the file has neither `{key}.{field}` nor `content`")))?;
+        let Some(said) = layer.and_then(|layer| text(layer.get(field)?)) else {
+            let message = format!("the file has neither `{key}.{field}` nor `content`");
+            search.problems.push(PromptProblem::new(path, None, message.clone()));
+            return Err(AgentError::validation(format!("{shown}: {message}")));
+        };
         let layer = layer.unwrap_or(&Value::Null);
-        Ok(Self { text: found, name: of(layer, "name"), extends: of(layer, "extends") })
+        Ok(Self { text: said, name: of(layer, "name"), extends: of(layer, "extends"), file: Some(file) })
+    }
+
+    /// Looks whether the template of a task that was read from a file is one. What stands in the prompt itself others look at.
+    fn check_task(&self, search: &mut PromptSearch) -> Result<(), AgentError> {
+        let Some(LayerFile { path, content }) = &self.file else { return Ok(()) };
+        layers::check(&self.text).map_err(|TaskProblem { line, message }| {
+            let place = line.and_then(|line| place_of(content, &self.text, line));
+            let problem = PromptProblem::new(path, place, format!("the task: {message}"));
+            let error = AgentError::validation(problem.to_string());
+            search.problems.push(problem);
+            error
+        })
     }
 }

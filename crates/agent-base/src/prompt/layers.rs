@@ -32,6 +32,14 @@ impl Layers {
         self.model.as_deref()
     }
 
+    pub(super) fn check(&self) -> Result<(), AgentError> {
+        let Some(task) = &self.task else { return Ok(()) };
+        check(task).map_err(|TaskProblem { line, message }| {
+            let line = line.map_or_else(String::new, |line| format!(" in line {line}"));
+            AgentError::validation(format!("the task of the prompt{line}: {message}"))
+        })
+    }
+
     pub(super) fn compose(&self, input: &Value) -> Result<Composed, AgentError> {
         let layers = [&self.role, &self.persona, &self.personality].into_iter().flatten();
         let text: Vec<_> = layers.map(|layer| layer.trim()).collect();
@@ -46,10 +54,50 @@ impl Layers {
     }
 }
 
-fn render(task: &str, input: &Value) -> Result<String, AgentError> {
+/// The names that a task's template may use.
+const NAMES: [&str; 4] = ["input", "variables", "visits", "vars"];
+
+/// What is wrong with a task's template.
+pub(super) struct TaskProblem {
+    /// The line of the template, from 1.
+    pub(super) line: Option<usize>,
+    pub(super) message: String,
+}
+
+/// Looks whether a task's template is one, and names only what there is.
+pub(super) fn check(task: &str) -> Result<(), TaskProblem> {
+    let environment = environment();
+    let template = environment.template_from_str(task).map_err(|error| TaskProblem {
+        line: error.line(),
+        message: error.detail().map_or_else(|| error.kind().to_string(), str::to_owned),
+    })?;
+    let is_known = |name: &str| NAMES.contains(&name) || environment.globals().any(|(known, _)| known == name);
+    let unknown = template.undeclared_variables(false).into_iter().filter(|name| !is_known(name));
+    let lines = unknown.map(|name| {
+        let is_named = |line: &str| {
+            let mut words = line.split(|character: char| !character.is_alphanumeric() && character != '_');
+            line.contains('{') && words.any(|word| word == name)
+        };
+        (task.lines().position(is_named).map(|index| index + 1), name)
+    });
+    match lines.min() {
+        None => Ok(()),
+        Some((line, name)) => {
+            let message = format!("there is no `{name}`: a task may use {}", NAMES.join(", "));
+            Err(TaskProblem { line, message })
+        }
+    }
+}
+
+fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_fuel(Some(FUEL));
+    environment
+}
+
+fn render(task: &str, input: &Value) -> Result<String, AgentError> {
+    let environment = environment();
     let part = |key: &str| input.get(key).cloned().unwrap_or_else(|| json!({}));
     let names =
         json!({ "input": input, "variables": part("variables"), "visits": part("visits"), "vars": part("vars") });

@@ -31,6 +31,7 @@ mod files;
 mod front_matter;
 mod layers;
 mod sanitize;
+mod search;
 #[cfg(feature = "research")]
 mod template;
 
@@ -43,6 +44,7 @@ pub use self::{
     files::PromptFiles,
     layers::Layers,
     sanitize::{MAX_VALUE, sanitize},
+    search::{PromptProblem, PromptSearch},
 };
 use crate::{AgentError, model::SystemBlock};
 
@@ -90,6 +92,19 @@ impl Prompt {
         match self {
             Self::Agent(prompt) => agent_prompt::compose(prompt, input),
             Self::Layers(layers) => layers.compose(input),
+        }
+    }
+
+    /// Looks whether the prompt can be composed at all, whatever the input will be: a task's template has to be one, and may name nothing but
+    /// `input`, `variables`, `visits` and `vars`.
+    ///
+    /// # Errors
+    ///
+    /// VALIDATION, with the line of the template.
+    pub fn check(&self) -> Result<(), AgentError> {
+        match self {
+            Self::Agent(_) => Ok(()),
+            Self::Layers(layers) => layers.check(),
         }
     }
 

@@ -85,10 +85,18 @@ impl Research {
 
     fn compose(&self, config: &ResearchConfig, input: &Input) -> Result<Composed, AgentError> {
         let variables = input.variables();
-        match &config.prompt_template {
-            Some(template) => self.files.template(template)?.compose(&variables),
-            None => self.template.compose(&variables),
+        let Some(template) = &config.prompt_template else { return self.template.compose(&variables) };
+        let template = self.files.template(template)?;
+        for (variable, part) in Input::OPTIONAL {
+            if variables.contains_key(variable) && !template.has_variable(variable) {
+                let message = format!(
+                    "template `{}` has no variable `{variable}` for the input's `{part}`: declare it, or leave the input out",
+                    template.id()
+                );
+                return Err(AgentError::validation(message));
+            }
         }
+        template.compose(&variables)
     }
 }
 
@@ -191,6 +199,8 @@ struct Options {
 impl Input {
     const MAX_QUERY: usize = 1000;
     const TIMEOUT: Millis = Millis(10_000);
+    /// Variables that a template need not have, and which part of the input each of them is.
+    const OPTIONAL: [(&str, &str); 2] = [("scope_parameters", "context"), ("max_sources", "options.maxResults")];
 
     fn read(input: &Value, config: &ResearchConfig) -> Result<Self, AgentError> {
         let query = input["query"].as_str().unwrap_or_default().trim().to_owned();

@@ -49,6 +49,24 @@ fn without_metadata(output: &Value) -> Map<String, Value> {
 }
 
 #[tokio::test]
+async fn a_template_that_has_no_place_for_a_part_of_the_input_is_told_with_that_part() {
+    let shipped = include_str!("../../src/research/template.xml");
+    let without = |lines: &[&str]| {
+        let kept = shipped.lines().filter(|line| !lines.iter().any(|part| line.contains(part)));
+        kept.collect::<Vec<_>>().join("\n")
+    };
+    let most = without(&["{{max_sources}}", "name=\"max_sources\""]);
+    let fake = Fake::answers([ChatResponse::text("scattered")]);
+    let registry = registry(PromptFiles::default(), &json!({ "promptTemplate": most }), fake.clone());
+    let input = json!({ "query": "Why is the sky blue?", "options": { "maxResults": 3 } });
+    let failure = handled(&registry, input).await.expect_err("there is no place for it");
+    assert_eq!(failure.code, ErrorKind::Validation);
+    assert!(failure.message.contains("no variable `max_sources` for the input's `options.maxResults`"), "{failure:?}");
+    assert!(fake.asked().is_empty());
+    assert!(handled(&registry, json!({ "query": "Why is the sky blue?" })).await.is_ok());
+}
+
+#[tokio::test]
 async fn both_ask_the_same_to_the_byte_and_give_the_same() {
     let inputs = [
         json!({ "query": "Why is the sky blue?" }),

@@ -205,9 +205,14 @@ fn xml_is_for_this_agent_alone() {
     write("plain.xml", "<prompt>You are helpful.</prompt>");
     write("roles/xml.yaml", "<role>You are helpful.</role>");
     let files = PromptFiles::new([folder.path().to_owned()]);
-    for prompt in [json!("prompts/research.xml"), json!("prompts/plain.xml"), json!({ "role": "xml" })] {
+    for (prompt, file) in [
+        (json!("prompts/research.xml"), "prompts/research.xml"),
+        (json!("prompts/plain.xml"), "prompts/plain.xml"),
+        (json!({ "role": "xml" }), "prompts/roles/xml.yaml"),
+    ] {
         let error = files.read(&prompt).expect_err("no prompt");
         assert_eq!(error.kind(), ErrorKind::Validation, "{prompt}");
-        assert_eq!(error.to_string(), "workflows and prompts are JSON or YAML, and this is XML", "{prompt}");
+        let file = folder.path().join(file).display().to_string();
+        assert_eq!(error.to_string(), format!("workflows and prompts are JSON or YAML, and {file} is XML"));
     }
 }

@@ -31,6 +31,7 @@ mod mcp;
 mod mistakes;
 mod models;
 mod plans;
+mod prompts;
 mod readme;
 #[cfg(feature = "server")]
 mod remote;

@@ -85,7 +85,10 @@ pub fn validate(workflow: Workflow, options: &Options<'_>) -> Result<ValidWorkfl
 }
 
 impl ValidWorkflow {
-    pub(crate) fn with_warnings(mut self, warnings: Vec<Diagnostic>) -> Self {
+    /// Puts other warnings in the place of those that were found, for whoever knows better where they stand. Of a workflow that is shared
+    /// already they stay.
+    #[must_use]
+    pub fn with_warnings(mut self, warnings: Vec<Diagnostic>) -> Self {
         if let Some(inner) = Arc::get_mut(&mut self.0) {
             inner.warnings = warnings;
         }

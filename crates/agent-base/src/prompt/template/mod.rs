@@ -197,13 +197,19 @@ impl Template {
         &self.category
     }
 
+    /// Whether a variable of this name is declared.
+    #[must_use]
+    pub fn has_variable(&self, name: &str) -> bool {
+        self.variables.iter().any(|known| known.name == name)
+    }
+
     /// Makes system text and user message, with these values of variables.
     ///
     /// # Errors
     ///
     /// VALIDATION if a variable is missing, unknown, of another type or out of bounds, or the message has more than 64 KB.
     pub fn compose(&self, values: &Map<String, Value>) -> Result<Composed, AgentError> {
-        if let Some(name) = values.keys().find(|name| !self.variables.iter().any(|known| known.name == **name)) {
+        if let Some(name) = values.keys().find(|name| !self.has_variable(name)) {
             return Err(AgentError::validation(format!("template `{}` has no variable `{name}`", self.id)));
         }
         let values = self.variables.iter().map(|variable| {
