@@ -30,7 +30,6 @@ while read -r line; do
         *'"server/discover"'*)
             case "$MODE" in
                 modern) answer '{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{"tools":{}},"ttlMs":0,"cacheScope":"private"}' ;;
-                mute) : ;;
                 *) refuse -32601 ;;
             esac ;;
         *'"initialize"'*)
@@ -157,6 +156,21 @@ async fn both_eras_of_the_protocol_are_spoken() {
             assert_eq!(fake.told(offered), 0);
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_never_says_anything_is_given_up() {
+    let silent = McpServer::Program {
+        command: "sh".to_owned(),
+        args: vec!["-c".to_owned(), "cat > /dev/null".to_owned()],
+        env: Default::default(),
+        cwd: None,
+    };
+    let silent = McpClient::new("silent", Endpoint::new(silent, Arc::new(|text| Ok(text.to_owned()))));
+    let began = tokio::time::Instant::now();
+    let error = silent.list().await.expect_err("it says nothing");
+    assert_eq!((error.kind(), began.elapsed()), (ErrorKind::Network, McpClient::ANSWER_TIMEOUT), "{error}");
+    assert!(error.to_string().contains("`silent` of tools did not answer in 10 s"), "{error}");
 }
 
 #[tokio::test]

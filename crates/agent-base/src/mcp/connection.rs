@@ -19,6 +19,7 @@ use tokio::{
 
 use super::{
     endpoint::{Endpoint, Reached, Started},
+    probe::Probed,
     tools::{self, Tools},
 };
 use crate::{AgentError, process::Group};
@@ -56,7 +57,7 @@ impl Connection {
                 let Started { group, stdin, stdout, stderr } = *started;
                 // Before the server can fill the pipe.
                 let log = AbortOnDrop(tokio::spawn(log(server.to_owned(), stderr)));
-                let service = listener.serve_with_lifecycle((stdout, stdin), lifecycle).await;
+                let service = listener.serve_with_lifecycle((Box::pin(Probed::new(stdout)), stdin), lifecycle).await;
                 (service.map_err(|error| unreachable().with_source(error))?, Some(group), Some(log))
             }
         };
