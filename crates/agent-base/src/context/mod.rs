@@ -436,7 +436,8 @@ impl AgentContext {
         is_due
     }
 
-    /// Remarks something in the journal, as `log.entry`; `data` holds further facts, or null. An execution keeps 1000 remarks.
+    /// Remarks something in the journal, as `log.entry`; `data` holds further facts, or null. An execution keeps 1000 remarks;
+    /// further ones are left out, and counted.
     pub fn log(&self, level: LogLevel, message: impl Into<String>, data: Value) {
         let Some(host) = &self.call.host else { return };
         let mut remark = Value::Array(vec![Value::String(message.into()), data]);

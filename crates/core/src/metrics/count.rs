@@ -36,6 +36,7 @@ pub(crate) struct Metrics {
     queued: AtomicU64,
     approvals_requested: AtomicU64,
     approvals_settled: AtomicU64,
+    remarks_left_out: AtomicU64,
     appends: Histogram,
 }
 
@@ -220,6 +221,11 @@ impl Metrics {
         self.appends.count(took);
     }
 
+    /// Counts a remark that an execution has no room for.
+    pub(crate) fn left_out(&self) {
+        self.remarks_left_out.fetch_add(1, Relaxed);
+    }
+
     /// Reads what was counted; what the engine knows by itself is left at 0.
     pub(crate) fn snapshot(&self) -> MetricsSnapshot {
         let ended = lock(&self.ended);
@@ -238,6 +244,7 @@ impl Metrics {
             circuit_transitions: ended.transitions.clone(),
             compensations: ended.compensations.clone(),
             approvals_waiting: requested.saturating_sub(settled),
+            remarks_left_out: self.remarks_left_out.load(Relaxed),
             appends: self.appends.snapshot(),
             journal_bytes: None,
             failures: ended.failures.clone(),

@@ -88,6 +88,8 @@ pub struct MetricsSnapshot {
     pub compensations: BTreeMap<&'static str, u64>,
     /// Approvals that wait for a person.
     pub approvals_waiting: u64,
+    /// Remarks of agents that were left out, because their execution kept [as many as it may](orchestr8_schema::event::LogEntry::MAX) already.
+    pub remarks_left_out: u64,
     /// How long appending to the journal took.
     pub appends: Durations,
     /// The bytes that events have taken, as far as the [store](crate::store::Store::journal_bytes) tells.

@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use orchestr8_agent_base::{AgentManifest, agent_fn};
 use orchestr8_core::{Cancellation, Engine, metrics::MAX_LABELS};
 use orchestr8_schema::{
     ErrorKind, ValidWorkflow,
-    event::{ApprovalAnswer, ApprovalDecision},
+    event::{ApprovalAnswer, ApprovalDecision, LogEntry, LogLevel},
 };
 use orchestr8_testing::{Harness, Run, scripted};
 use serde_json::{Value, json};
@@ -114,6 +115,26 @@ async fn an_attempt_that_was_told_to_end_is_no_failure() {
     handle.outcome().await.expect("ended");
     let attempts = engine.metrics().expect("it counts").callees["@test/slow"].attempts;
     assert_eq!((attempts.failed, attempts.cancelled), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn remarks_that_an_execution_has_no_room_for_are_counted() {
+    let manifest = AgentManifest::new("@test/talker", "1.0.0", "Talks").expect("well formed");
+    let talker = agent_fn(manifest, |input: Value, cx, _| async move {
+        for number in 0..input["times"].as_u64().unwrap_or_default() {
+            cx.log(LogLevel::Info, format!("remark {number}"), Value::Null);
+        }
+        Ok(input)
+    });
+    let engine = counting().agent(talker).engine();
+    let mut document = workflow(json!([step("a", "talker", &[]), step("b", "talker", &["a"])]));
+    let most = u64::from(LogEntry::MAX);
+    for (step, times) in [(0, most - 1), (1, 4)] {
+        document["steps"][step]["input"] = json!({ "times": times });
+    }
+    let ended = Run::of(&engine.start(&valid(&document), json!({})).await.expect("started")).await;
+    let kept = ended.journal().iter().filter(|entry| entry.kind == "log.entry").count();
+    assert_eq!((kept as u64, engine.metrics().expect("it counts").remarks_left_out), (most, 3));
 }
 
 #[tokio::test(start_paused = true)]

@@ -88,6 +88,12 @@ fn executions(metrics: &MetricsSnapshot, all: &mut Families) {
         all.sample(&[("status", status)], durations);
     }
     all.gauge("orchestr8_approvals_waiting", "Approvals that wait for a person.", metrics.approvals_waiting);
+    all.family(
+        "orchestr8_remarks_left_out_total",
+        Kind::Counter,
+        "Remarks of agents beyond those that an execution keeps.",
+    );
+    all.sample(&[], metrics.remarks_left_out);
     all.family("orchestr8_compensations_total", Kind::Counter, "Executions that were undone.");
     for (outcome, count) in &metrics.compensations {
         all.sample(&[("outcome", outcome)], *count);

@@ -246,6 +246,7 @@ fn metrics_tell_what_was_done_in_the_format_of_prometheus() {
         r#"orchestr8_circuit_state{key="cb:@orchestr8/hello-world",state="closed"} 1"#,
         r#"orchestr8_circuit_state{key="cb:@orchestr8/hello-world",state="open"} 0"#,
         "orchestr8_approvals_waiting 0",
+        "orchestr8_remarks_left_out_total 0",
         "orchestr8_events_dropped_total 0",
         "orchestr8_sse_streams 0",
         r#"orchestr8_http_requests_total{method="POST",route="/v1/workflows/execute",status="200"} 1"#,

@@ -29,7 +29,7 @@ use std::{
 use futures_util::stream::FuturesUnordered;
 use orchestr8_schema::{
     Timestamp,
-    event::{Activation, Cancelling, Event, EventBody, Reopening},
+    event::{Activation, Cancelling, Event, EventBody, LogEntry, Reopening},
 };
 use slab::Slab;
 use tokio::sync::oneshot;
@@ -52,7 +52,7 @@ use crate::{
     bus::Origin,
     clock::Timeline,
     execution::{Lost, Shared},
-    machine::{self, Command, Commands, Refusal, State, Status, budget::Amount},
+    machine::{self, Command, Commands, Refusal, RefusalKind, State, Status, budget::Amount},
     metrics::Metrics,
     store::Lease,
 };
@@ -111,6 +111,8 @@ pub(super) struct Driver {
     effects: Vec<Command>,
     /// To be given once the batch is stored.
     answers: Vec<Answer>,
+    /// Whether there was a remark that found no room.
+    has_left_out: bool,
     /// To be told once the batch is stored.
     recorded: Vec<oneshot::Sender<()>>,
     /// Keys of calls that have ended may still stand in the queues below, and may name another call by then: whoever takes one
@@ -226,6 +228,7 @@ impl Driver {
             commands: Vec::new(),
             effects: Vec::new(),
             answers: Vec::new(),
+            has_left_out: false,
             recorded: Vec::new(),
             calls: Slab::new(),
             waiting: VecDeque::new(),
@@ -474,8 +477,26 @@ impl Driver {
                         self.recorded.push(stored);
                     }
                 }
-                Told::Remark(body) => self.tell(body),
+                Told::Remark(body) => {
+                    if let Err(refusal) = self.feed(body)
+                        && refusal.kind == RefusalKind::Full
+                    {
+                        self.leave_out();
+                    }
+                }
             }
+        }
+    }
+
+    /// Counts a remark that the journal has no room for, and tells of the first one.
+    fn leave_out(&mut self) {
+        if !std::mem::replace(&mut self.has_left_out, true) {
+            let kept = LogEntry::MAX;
+            self.span
+                .in_scope(|| tracing::warn!(kept, "an execution keeps no more remarks; further ones are left out"));
+        }
+        if let Some(metrics) = &self.engine.metrics {
+            metrics.left_out();
         }
     }
 
