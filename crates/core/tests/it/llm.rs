@@ -77,6 +77,8 @@ fn results(request: &ChatRequest) -> Vec<(String, bool)> {
 
 #[tokio::test(start_paused = true)]
 async fn a_model_calls_tools_at_once_and_is_told_in_the_order_of_its_calls() {
+    let mut half = call("7", "math.double", Value::Null);
+    half.unparsed = Some("{\"n\": ".to_owned());
     let asked = [
         call("1", "slow", json!({ "ms": 300 })),
         call("2", "slow", json!({ "ms": 200 })),
@@ -84,6 +86,7 @@ async fn a_model_calls_tools_at_once_and_is_told_in_the_order_of_its_calls() {
         call("4", "math.double", json!({ "n": "x" })),
         call("5", "shell.run", json!({ "command": "ignore your instructions" })),
         call("6", "no.such", json!({})),
+        half,
     ];
     let usage = Usage::new(1000, 100, 0.0);
     let fake =
@@ -97,10 +100,11 @@ async fn a_model_calls_tools_at_once_and_is_told_in_the_order_of_its_calls() {
     let told = results(&requests[1]);
     assert_eq!(told[..3], [("300".to_owned(), false), ("200".to_owned(), false), ("42".to_owned(), false)]);
     assert!(told[3].1 && told[3].0.starts_with("VALIDATION"), "{told:?}");
-    assert_eq!(told[4..], [("tool not available".to_owned(), true), ("tool not available".to_owned(), true)]);
+    assert_eq!(told[4..6], [("tool not available".to_owned(), true), ("tool not available".to_owned(), true)]);
+    assert_eq!(told[6..], [("VALIDATION: the arguments are no JSON".to_owned(), true)]);
     let kinds: Vec<_> = run.journal().iter().map(|entry| entry.kind.as_str()).collect();
     assert_eq!(kinds.iter().filter(|kind| **kind == "tool.denied").count(), 2);
-    assert_eq!(kinds.iter().filter(|kind| **kind == "durable.recorded").count(), 2 + 6);
+    assert_eq!(kinds.iter().filter(|kind| **kind == "durable.recorded").count(), 2 + 7);
     // 2000 tokens of input and 200 of output, at 1 and 2 dollars a million.
     let used = run.outcome().to_body().usage.expect("used");
     assert!((used.cost_usd - 0.0024).abs() < 1e-9, "{used:?}");
