@@ -108,7 +108,7 @@ async fn a_model_calls_tools_at_once_and_is_told_in_the_order_of_its_calls() {
     // 2000 tokens of input and 200 of output, at 1 and 2 dollars a million.
     let used = run.outcome().to_body().usage.expect("used");
     assert!((used.cost_usd - 0.0024).abs() < 1e-9, "{used:?}");
-    assert_eq!((used.model_calls, used.tool_calls), (2, 6));
+    assert_eq!((used.model_calls, used.tool_calls), (2, 7));
     let model = run.journal().iter().find(|entry| entry.kind == "model.called").expect("called");
     assert_eq!(
         (&model.data["provider"], &model.data["model"], &model.data["turn"]),
