@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeSet, fmt, ops::Range};
 
-use crate::{Code, Diagnostic, Severity};
+use crate::{Code, Diagnostic, Severity, source::Options};
 
 /// How many problems of one document are kept; a hostile document has as many as it has values.
 const MAX_PROBLEMS: usize = 1000;
@@ -111,6 +111,8 @@ pub(crate) struct Problems {
     errors: usize,
     suggestions: usize,
     strict: bool,
+    /// What is read was validated before.
+    stored: bool,
 }
 
 impl Problems {
@@ -118,11 +120,24 @@ impl Problems {
         Self { strict, ..Self::default() }
     }
 
+    /// Makes warnings of what would be errors from here on, if this was validated before: it is used as long as it can be compiled.
+    pub(crate) fn judge(&mut self, options: &Options<'_>) {
+        self.stored = options.stored;
+    }
+
+    /// Whether what is read was validated before.
+    pub(crate) fn are_of_stored(&self) -> bool {
+        self.stored
+    }
+
     /// Adds a problem; what it returns takes the details.
     pub(crate) fn report(&mut self, code: Code, path: impl fmt::Display, message: impl Into<String>) -> &mut Problem {
         let mut diagnostic = Diagnostic::new(code, path.to_string(), message);
         if self.strict && code == Code::UnknownKey {
             diagnostic.severity = Severity::Error;
+        }
+        if self.stored {
+            diagnostic.severity = Severity::Warning;
         }
         if diagnostic.is_error() {
             self.errors += 1;

@@ -365,3 +365,22 @@ fn a_bundle_holds_all_sub_workflows_once() {
     let plain = ValidWorkflow::from_value(&common::workflow(json!([{ "id": "a" }]))).unwrap();
     assert_eq!(plain.to_bundle(), serde_json::to_value(&plain).unwrap());
 }
+
+#[test]
+fn what_was_validated_before_is_not_judged_again() {
+    let mut steps: Vec<_> =
+        (0..10_001).map(|number| json!({ "id": format!("s{number}"), "wait": { "signal": "go" } })).collect();
+    steps[0]["condition"] = json!({ "if": "contains(inputs.l)" });
+    steps[1] = json!({ "id": "s1", "approval": { "prompt": "x", "schema": { "type": "integer" }, "timeout": "1s",
+        "onTimeout": { "answer": "no" } } });
+    steps[2]["condition"] = json!({ "if": "length(`1`)" });
+    let document = json!({ "version": "1.0.0", "metadata": { "id": "old", "name": "Old" }, "steps": steps });
+    assert_eq!(codes(ValidWorkflow::from_bundle(&document, &Options::new()))[0], "O8005");
+    let read = ValidWorkflow::from_bundle(&document, &Options::new().stored(true)).unwrap();
+    assert_eq!(read.steps().len(), 10_001);
+    let found: Vec<_> = read.warnings().iter().map(|warning| warning.code.as_str()).collect();
+    assert_eq!(found, ["O8407", "O8307"]);
+
+    let broken = json!({ "version": "1.0.0", "metadata": { "id": "old", "name": "Old" }, "steps": [{ "id": "a" }] });
+    assert!(ValidWorkflow::from_bundle(&broken, &Options::new().stored(true)).is_err());
+}

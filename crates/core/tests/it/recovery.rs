@@ -11,11 +11,17 @@ use std::{
 };
 
 use orchestr8_agent_base::Clock;
-use orchestr8_core::{Engine, ExecutionHandle, MemoryStore, Snapshot, Store, engine::TakeUpError};
+use orchestr8_core::{
+    Engine, ExecutionHandle, MemoryStore, Snapshot, Store,
+    engine::TakeUpError,
+    execution::Cancellation,
+    store::{Durability, SqliteStore},
+};
 use orchestr8_schema::{
     ErrorKind, Timestamp, ValidWorkflow,
     api::ExecutionStatus,
     event::{EventBody, Signal},
+    source::{Limits, Options, load},
 };
 use orchestr8_testing::{FaultStore, Interference, Records, Scripted, StoreFault, TestClock, scripted};
 use serde_json::{Value, json};
@@ -301,4 +307,26 @@ async fn who_is_driven_here_is_not_taken_up_and_who_has_ended_neither() {
     assert!(engine.recover().await.expect("looked").taken_up.is_empty());
     handle.outcome().await.expect("driven");
     assert!(matches!(engine.take_up(handle.id()).await, Err(TakeUpError::Nothing)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_workflow_that_was_valid_when_it_began_is_not_judged_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("orchestr8.db");
+    let ((agents, _), clock) = (agents(), Arc::new(TestClock::new(7)));
+    let live = || engine(SqliteStore::open(&path, Durability::Process).expect("opened"), &agents, &clock);
+    // More steps than a file may have, as an embedder may allow.
+    let steps: Vec<_> =
+        (0..10_001).map(|number| json!({ "id": format!("s{number}"), "wait": { "signal": "go" } })).collect();
+    let mut limits = Limits::default();
+    limits.steps = 20_000;
+    let many = load(workflow(json!(steps)).to_string(), &Options::new().limits(limits)).expect("valid");
+    let first = live();
+    let id = first.start(&many, json!({})).await.expect("started").id();
+    first.shutdown(Duration::ZERO).await;
+    let next = live();
+    assert_eq!(next.recover().await.expect("looked").taken_up.len(), 1);
+    let handle = next.execution(id).await.expect("it is there");
+    handle.cancel(Cancellation::new("enough")).await.expect("cancelled");
+    assert_eq!(handle.outcome().await.expect("ended").status(), ExecutionStatus::Cancelled);
 }

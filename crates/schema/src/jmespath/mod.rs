@@ -48,6 +48,13 @@ impl JmesPath {
     /// When it is no JMESPath, calls a function that does not exist or with other arguments than it takes, or is too long or
     /// too deep.
     pub fn compile(text: &str) -> Result<Self, InvalidJmesPath> {
+        let path = Self::parse(text)?;
+        path.check_functions()?;
+        Ok(path)
+    }
+
+    /// Compiles an expression without a look at the functions that it calls.
+    pub(crate) fn parse(text: &str) -> Result<Self, InvalidJmesPath> {
         check_limits(text)?;
         let ast = ::jmespath::parse(text).map_err(|error| {
             let message = match &error.reason {
@@ -56,9 +63,7 @@ impl JmesPath {
             };
             InvalidJmesPath::new(Fault::Syntax, error.offset, sentence(&message))
         })?;
-        let path = Self { text: text.into(), ast };
-        path.check_functions()?;
-        Ok(path)
+        Ok(Self { text: text.into(), ast })
     }
 
     /// Returns the expression as text.

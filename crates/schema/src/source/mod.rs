@@ -50,6 +50,7 @@ use crate::{
 pub struct Options<'a> {
     pub(crate) format: Option<Format>,
     pub(crate) strict: bool,
+    pub(crate) stored: bool,
     pub(crate) limits: Limits,
     pub(crate) agents: Option<&'a dyn AgentCatalog>,
     pub(crate) workflows: Option<&'a dyn WorkflowLoader>,
@@ -121,6 +122,13 @@ impl<'a> Options<'a> {
         self
     }
 
+    /// Says that the workflow was validated before, maybe by an older version or with other limits, and is read back: what would be an
+    /// error today is a warning as long as it can be compiled, and any number of steps will do. For stores; default false.
+    pub fn stored(mut self, stored: bool) -> Self {
+        self.stored = stored;
+        self
+    }
+
     /// Sets other limits.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
@@ -145,6 +153,7 @@ impl std::fmt::Debug for Options<'_> {
         f.debug_struct("Options")
             .field("format", &self.format)
             .field("strict", &self.strict)
+            .field("stored", &self.stored)
             .field("limits", &self.limits)
             .finish_non_exhaustive()
     }

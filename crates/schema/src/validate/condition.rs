@@ -62,7 +62,7 @@ impl Compiler<'_> {
             self.problems
                 .report(Code::ConditionSyntax, at, format!("this always fails: {error}"))
                 .help("in JMESPath, literals stand in backticks and names of roots are bare");
-            return None;
+            return Some(test).filter(|_| self.problems.are_of_stored());
         }
         Some(test)
     }
@@ -88,7 +88,7 @@ impl Compiler<'_> {
     fn jmespath_test(&mut self, text: &str, at: &At<'_>) -> Option<Test> {
         let errors = self.problems.errors();
         let quoted = Quoted::new(text);
-        let path = match JmesPath::compile(&quoted.text) {
+        let path = match compile_jmespath(self.problems, &quoted.text) {
             Ok(path) => path,
             Err(mut error) => {
                 error.offset = quoted.original(error.offset);
@@ -177,6 +177,11 @@ impl Compiler<'_> {
             children(node, |child| todo.push(child));
         }
     }
+}
+
+/// Compiles a text; what was validated before may call functions in ways that are errors by now.
+pub(crate) fn compile_jmespath(problems: &Problems, text: &str) -> Result<JmesPath, InvalidJmesPath> {
+    if problems.are_of_stored() { JmesPath::parse(text) } else { JmesPath::compile(text) }
 }
 
 /// Reports why a text is no JMESPath.

@@ -2,11 +2,14 @@
 
 use serde_json::{Map, Value};
 
-use super::{condition::report_jmespath, policies, valid::ValidInput};
+use super::{
+    condition::{compile_jmespath, report_jmespath},
+    policies,
+    valid::ValidInput,
+};
 use crate::{
     Code,
     expression::{Template, compile::Compiler},
-    jmespath::JmesPath,
     json_schema::JsonValidator,
     problem::{At, Problems},
     workflow::Input,
@@ -41,7 +44,7 @@ impl Compiler<'_> {
                 };
                 self.max_depth = outer;
                 let transform = input.transform.as_ref().and_then(|text| {
-                    let compiled = JmesPath::compile(text);
+                    let compiled = compile_jmespath(self.problems, text);
                     compiled.map_err(|error| report_jmespath(self.problems, &error, text, &at.key("transform"))).ok()
                 });
                 let schema =

@@ -112,6 +112,7 @@ pub(crate) fn check(
     problems: &mut Problems,
 ) -> Option<ValidWorkflow> {
     let options = family.options;
+    problems.judge(&options);
     structure::root(&workflow, &options, problems);
     if workflow.steps.is_empty() && !broken.all_steps {
         problems.report(Code::Empty, "/steps", "a workflow needs a step");
@@ -121,7 +122,7 @@ pub(crate) fn check(
         return None;
     };
     let count = outline.steps.len();
-    if count > options.limits.steps {
+    if count > options.limits.steps && !options.stored {
         let message = format!("the workflow has {count} steps, {} are allowed", options.limits.steps);
         problems.report(Code::TooManyNodes, "/steps", message).help("use sub-workflows");
         return None;

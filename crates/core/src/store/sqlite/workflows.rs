@@ -50,7 +50,7 @@ impl Workflows {
         }
         let bytes = bytes()?;
         let bundle = serde_json::from_slice(&bytes).map_err(|error| RowError::Workflow(error.to_string()))?;
-        let workflow = ValidWorkflow::from_bundle(&bundle, &Options::new())
+        let workflow = ValidWorkflow::from_bundle(&bundle, &Options::new().stored(true))
             .map_err(|error| RowError::Workflow(error.to_string()))?;
         self.learn(workflow.clone(), Written { hash, bytes: bytes.into() });
         Ok(workflow)
