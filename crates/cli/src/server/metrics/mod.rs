@@ -188,7 +188,7 @@ fn models(metrics: &MetricsSnapshot, all: &mut Families) {
 }
 
 fn outcomes(attempts: Attempts) -> [(&'static str, u64); 4] {
-    let Attempts { succeeded, failed, rejected, cancelled, .. } = attempts;
+    let Attempts { succeeded, failed, rejected, cancelled } = attempts;
     [("success", succeeded), ("failure", failed), ("rejected", rejected), ("cancelled", cancelled)]
 }
 
